@@ -1,0 +1,155 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <stdatomic.h>
+
+#include "buf-waiter-private.h"
+
+G_BEGIN_DECLS
+
+#define BUF_CACHE_LINE 64
+
+/* A stripe's word: the low 40 bits are the credit (bytes), the rest is a signed count of the
+ * allocations taken from it less those given back to it. A revoked stripe reads as a negative
+ * credit, so that nothing fits into it in either direction. */
+#define BUF_STRIPE_CREDIT_BITS 40
+#define BUF_STRIPE_ONE         (G_GINT64_CONSTANT (1) << BUF_STRIPE_CREDIT_BITS)
+#define BUF_STRIPE_REVOKED     (G_GINT64_CONSTANT (1) << (BUF_STRIPE_CREDIT_BITS - 1))
+#define BUF_STRIPE_MAX_CREDIT  (G_GINT64_CONSTANT (1) << (BUF_STRIPE_CREDIT_BITS - 2))
+
+typedef struct
+{
+  _Alignas(BUF_CACHE_LINE) _Atomic gint64 word;
+} BufStripe;
+
+typedef struct
+{
+  /* Read by every request, seldom written. */
+  _Alignas(BUF_CACHE_LINE) _Atomic guint mask; /* LOCK: mutex to write; live stripes, less 1 */
+  _Atomic gint64 mark; /* LOCK: mutex to write; most bytes that a stripe holds after a release */
+  gint64 unit;         /* const; bytes of the smallest request */
+  guint n_stripes;     /* const; a power of two */
+
+  _Alignas(BUF_CACHE_LINE) GMutex mutex;
+  BufWaiterQueue queue; /* LOCK: mutex */
+  GQueue drainers;      /* LOCK: mutex; those who wait until nothing is outstanding */
+  GQueue ready;         /* LOCK: mutex; settled tasks, completed when the lock is dropped */
+  gint64 maximum;       /* LOCK: mutex */
+  guint calm;           /* LOCK: mutex; sections since somebody last had to revoke or wait */
+  guint n_inside;       /* LOCK: mutex; threads between enter and leave */
+  gboolean revoked;     /* LOCK: mutex */
+  gboolean closed;      /* LOCK: mutex */
+  GCond nobody_inside;
+
+  BufStripe stripes[];
+} BufBudget;
+
+/* How things stood when a request was refused, for its message; or at one moment, for a getter. */
+typedef struct
+{
+  gint64 maximum;
+  gint64 available; /* never negative */
+  gint64 allocated;
+  gint64 n_allocations;
+  guint n_waiting;
+} BufBudgetFigures;
+
+/* Which stripe a thread uses, in every budget. Loading the library with dlopen() is fine: the C
+ * library keeps room for small variables of this model. */
+#ifdef __GLIBC__
+#define BUF_TLS_MODEL __attribute__ ((tls_model ("initial-exec")))
+#else
+#define BUF_TLS_MODEL
+#endif
+extern _Thread_local guint buf_budget_thread_number BUF_TLS_MODEL;
+
+guint buf_budget_number_thread (void);
+
+static inline gint64
+buf_stripe_get_credit (gint64 word)
+{
+  return (gint64)((guint64)word << (64 - BUF_STRIPE_CREDIT_BITS)) >> (64 - BUF_STRIPE_CREDIT_BITS);
+}
+
+static inline BufStripe *
+buf_budget_get_stripe (BufBudget *self)
+{
+  guint number = buf_budget_thread_number;
+
+  if (G_UNLIKELY (number == 0))
+    number = buf_budget_number_thread ();
+  return &self->stripes[number & atomic_load_explicit (&self->mask, memory_order_relaxed)];
+}
+
+/* The fast half of a request: FALSE means, ask buf_budget_acquire(). */
+static inline gboolean
+buf_budget_take_credit (BufBudget *self, gint64 bytes)
+{
+  for (;;)
+    {
+      BufStripe *stripe = buf_budget_get_stripe (self);
+      gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
+      gint64 next;
+
+      if (buf_stripe_get_credit (word) < bytes ||
+          __builtin_add_overflow (word, BUF_STRIPE_ONE - bytes, &next))
+        return FALSE;
+      if (G_LIKELY (atomic_compare_exchange_strong_explicit (&stripe->word,
+                                                             &word,
+                                                             next,
+                                                             memory_order_acquire,
+                                                             memory_order_relaxed)))
+        return TRUE;
+      buf_budget_number_thread ();
+    }
+}
+
+/* The fast half of a release: FALSE means, call buf_budget_release(). After TRUE the budget may be
+ * gone. */
+static inline gboolean
+buf_budget_give_credit (BufBudget *self, gint64 bytes)
+{
+  for (;;)
+    {
+      BufStripe *stripe = buf_budget_get_stripe (self);
+      gint64 mark = atomic_load_explicit (&self->mark, memory_order_relaxed);
+      gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
+      gint64 credit = buf_stripe_get_credit (word);
+      gint64 next;
+
+      if (credit < 0 || bytes > mark - credit ||
+          __builtin_sub_overflow (word, BUF_STRIPE_ONE - bytes, &next))
+        return FALSE;
+      if (G_LIKELY (atomic_compare_exchange_strong_explicit (&stripe->word,
+                                                             &word,
+                                                             next,
+                                                             memory_order_release,
+                                                             memory_order_relaxed)))
+        return TRUE;
+      buf_budget_number_thread ();
+    }
+}
+
+BufBudget *buf_budget_new (gint64 maximum, gint64 unit);
+void buf_budget_free (BufBudget *self);
+
+BufOutcome buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures);
+BufOutcome
+buf_budget_wait (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetFigures *figures);
+void buf_budget_release (BufBudget *self, gint64 bytes);
+void buf_budget_withdraw (BufBudget *self, BufWaiter *waiter, BufOutcome outcome);
+
+BufOutcome
+buf_budget_drain (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetFigures *figures);
+gboolean buf_budget_set_maximum (BufBudget *self, gint64 maximum);
+void buf_budget_close (BufBudget *self);
+
+void buf_budget_enter (BufBudget *self);
+void buf_budget_leave (BufBudget *self);
+void buf_budget_wait_for_leavers (BufBudget *self);
+
+void buf_budget_get_figures (BufBudget *self, BufBudgetFigures *figures);
+
+G_END_DECLS

@@ -1,0 +1,470 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "buf-budget-private.h"
+
+/*
+ * A strict budget of bytes that many threads share without a common hot line.
+ *
+ * Words: the *maximum* is what may be in use. A *stripe* is a cache line with *credit*: bytes that
+ * the threads mapped to it may take with one compare-and-swap. *Free* are the bytes in no stripe
+ * and not in use. To *revoke* is to take the credit of all stripes and to mark them, so that every
+ * request and every release comes to the mutex.
+ *
+ * Invariant:  free + sum of credit + in use = maximum.
+ *
+ * "In use" is stored nowhere: it follows. Credit moves between free and a stripe only under the
+ * mutex, and only while the stripes are live. So under the mutex, with the stripes revoked, the
+ * figures stand still, and in use = maximum - free, exactly.
+ *
+ * The stripes are revoked whenever somebody waits, drains, or has closed the budget, and while free
+ * is negative. They are given back when BUF_BUDGET_CALM sections in a row needed none of this.
+ *
+ * No wake-up is lost. A request revokes, looks and enqueues in one critical section. A releaser
+ * decides in one compare-and-swap: when it comes before the revocation, the revocation collects
+ * what it gave; when it comes after, it fails, and the releaser goes through the mutex and serves
+ * the queue. There is no third case, since both act on the same word.
+ *
+ * Nothing is touched too late. A fast release touches the budget for the last time in its
+ * compare-and-swap; a slow one publishes under the mutex, and after that only unlocks it. Who frees
+ * the budget has closed and drained it under the mutex before.
+ *
+ * Memory orders. The word of a stripe is the only thing that is exchanged without the mutex, and
+ * all that depends on it is in that word. A release stores with release order and a request takes
+ * with acquire order, and a revocation does both: so the block that a releaser freed was free
+ * before its bytes can be taken again, and what a last releaser did with the pool happened before
+ * the pool goes. The loads before a compare-and-swap need no order: it fails if they were stale.
+ * The mask may be stale: the stripe it leads to is then still valid memory, and is either live or
+ * marked. The mark may be stale: a stripe then holds more than it should for a while.
+ */
+
+/* As many stripes as there are processors, but no more than this. */
+#define BUF_BUDGET_MAX_STRIPES 64
+
+/* A stripe is worth having only if this many of the smallest requests fit in its share. */
+#define BUF_BUDGET_MIN_UNITS 16
+
+/* Sections under the mutex, without revocation or waiter, after which the stripes are given back.
+ */
+#define BUF_BUDGET_CALM 64
+
+_Thread_local guint buf_budget_thread_number BUF_TLS_MODEL;
+
+/* Gives the calling thread a number, or another number when it met somebody on its stripe. */
+guint
+buf_budget_number_thread (void)
+{
+  static _Atomic guint last;
+
+  do
+    buf_budget_thread_number = atomic_fetch_add_explicit (&last, 1, memory_order_relaxed) + 1;
+  while (buf_budget_thread_number == 0);
+
+  return buf_budget_thread_number;
+}
+
+static gint64
+get_count (gint64 word)
+{
+  return word >> BUF_STRIPE_CREDIT_BITS;
+}
+
+static guint
+choose_n_stripes (void)
+{
+  guint n_processors = g_get_num_processors ();
+  guint n_stripes = 1;
+
+  while (n_stripes < n_processors && n_stripes < BUF_BUDGET_MAX_STRIPES)
+    n_stripes *= 2;
+  return n_stripes;
+}
+
+/* How many stripes are used, and how much they hold, follows the maximum. At most half of it lies
+ * in stripes, unless there is only one. */
+static void
+set_geometry_locked (BufBudget *self)
+{
+  guint n_live = self->n_stripes;
+  gint64 share;
+
+  g_assert (self->revoked);
+
+  while (n_live > 1 && self->maximum / n_live / BUF_BUDGET_MIN_UNITS < self->unit)
+    n_live /= 2;
+  share = n_live > 1 ? self->maximum / n_live / 2 : self->maximum;
+
+  atomic_store_explicit (&self->mask, n_live - 1, memory_order_relaxed);
+  atomic_store_explicit (&self->mark, MIN (share, BUF_STRIPE_MAX_CREDIT), memory_order_relaxed);
+}
+
+static void
+restore_locked (BufBudget *self)
+{
+  for (guint i = 0; i <= atomic_load_explicit (&self->mask, memory_order_relaxed); i++)
+    atomic_store_explicit (&self->stripes[i].word, 0, memory_order_release);
+  self->revoked = FALSE;
+}
+
+/* Moves what the stripe holds to free, and leaves @mark there. */
+static void
+collect_locked (BufBudget *self, BufStripe *stripe, gint64 mark)
+{
+  gint64 word = atomic_exchange_explicit (&stripe->word, mark, memory_order_acq_rel);
+
+  g_assert (buf_stripe_get_credit (word) >= 0);
+  self->queue.free += buf_stripe_get_credit (word);
+  self->queue.n_allocations += get_count (word);
+}
+
+static void
+revoke_locked (BufBudget *self)
+{
+  self->calm = 0;
+  if (self->revoked)
+    return;
+
+  for (guint i = 0; i <= atomic_load_explicit (&self->mask, memory_order_relaxed); i++)
+    collect_locked (self, &self->stripes[i], BUF_STRIPE_REVOKED);
+  self->revoked = TRUE;
+}
+
+/* Brings the stripe to its working level, half its mark: by refilling it, with no more than its
+ * share of what is free, or by taking away what is above. Folds its count. */
+static void
+settle_locked (BufBudget *self, BufStripe *stripe)
+{
+  gint64 level = atomic_load_explicit (&self->mark, memory_order_relaxed) / 2;
+  gint64 share = self->queue.free / (atomic_load_explicit (&self->mask, memory_order_relaxed) + 1);
+  gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
+  gint64 credit, target;
+
+  g_assert (!self->revoked);
+
+  do
+    {
+      credit = buf_stripe_get_credit (word);
+      target = MIN (level, credit + share);
+    }
+  while (!atomic_compare_exchange_weak_explicit (&stripe->word,
+                                                 &word,
+                                                 target,
+                                                 memory_order_acq_rel,
+                                                 memory_order_relaxed));
+
+  self->queue.free += credit - target;
+  self->queue.n_allocations += get_count (word);
+}
+
+static gboolean
+is_drained_locked (BufBudget *self)
+{
+  return self->revoked && self->queue.free == self->maximum;
+}
+
+static gboolean
+is_wanted_locked (BufBudget *self)
+{
+  return self->closed || self->queue.free < 0 || !g_queue_is_empty (&self->queue.waiters) ||
+         !g_queue_is_empty (&self->drainers);
+}
+
+/* Ends every section that may have changed free, the maximum or the queue, or in which a woken
+ * waiter could not take. Drainers come first, so that the zero they wait for is not lost. */
+static void
+serve_and_unlock (BufBudget *self)
+{
+  GQueue ready;
+
+  while (is_drained_locked (self) && !g_queue_is_empty (&self->drainers))
+    buf_waiter_finish_locked (g_queue_peek_head (&self->drainers),
+                              BUF_OUTCOME_GRANTED,
+                              &self->ready);
+
+  buf_waiter_queue_serve_locked (&self->queue, &self->ready);
+
+  if (is_wanted_locked (self))
+    self->calm = 0;
+  else if (self->revoked && ++self->calm >= BUF_BUDGET_CALM)
+    restore_locked (self);
+
+  ready = self->ready;
+  g_queue_init (&self->ready);
+  g_mutex_unlock (&self->mutex);
+  buf_waiter_complete_all (&ready);
+}
+
+static void
+get_figures_locked (BufBudget *self, BufBudgetFigures *figures)
+{
+  gint64 available = self->queue.free;
+  gint64 n_allocations = self->queue.n_allocations;
+
+  for (guint i = 0; i < self->n_stripes; i++)
+    {
+      gint64 word = atomic_load_explicit (&self->stripes[i].word, memory_order_relaxed);
+
+      if (word == BUF_STRIPE_REVOKED)
+        continue;
+      available += buf_stripe_get_credit (word);
+      n_allocations += get_count (word);
+    }
+
+  figures->maximum = self->maximum;
+  figures->available = CLAMP (available, 0, self->maximum);
+  figures->allocated = MAX (self->maximum - available, 0);
+  figures->n_allocations = MAX (n_allocations, 0);
+  figures->n_waiting = self->queue.waiters.length;
+}
+
+BufBudget *
+buf_budget_new (gint64 maximum, gint64 unit)
+{
+  guint n_stripes = choose_n_stripes ();
+  gsize size = sizeof (BufBudget) + n_stripes * sizeof (BufStripe);
+  BufBudget *self = NULL;
+
+  g_assert (maximum >= 0 && unit > 0);
+
+  if (posix_memalign ((void **)&self, BUF_CACHE_LINE, size) != 0)
+    g_error ("%s: failed to allocate %" G_GSIZE_FORMAT " bytes", G_STRLOC, size);
+
+  memset (self, 0, size);
+  self->unit = unit;
+  self->n_stripes = n_stripes;
+  self->maximum = maximum;
+  g_mutex_init (&self->mutex);
+  g_cond_init (&self->nobody_inside);
+  g_queue_init (&self->drainers);
+  g_queue_init (&self->ready);
+  buf_waiter_queue_init (&self->queue, maximum);
+  for (guint i = 0; i < n_stripes; i++)
+    atomic_init (&self->stripes[i].word, BUF_STRIPE_REVOKED);
+
+  self->revoked = TRUE;
+  set_geometry_locked (self);
+  restore_locked (self);
+  return self;
+}
+
+/* The caller has closed and drained the budget, and has waited for those inside. */
+void
+buf_budget_free (BufBudget *self)
+{
+  g_assert (self->closed && self->n_inside == 0);
+  g_assert (g_queue_is_empty (&self->queue.waiters) && g_queue_is_empty (&self->drainers));
+
+  g_cond_clear (&self->nobody_inside);
+  g_mutex_clear (&self->mutex);
+  free (self);
+}
+
+/* Takes from free or, if need be, from all stripes. */
+static BufOutcome
+take_locked (BufBudget *self, gint64 bytes)
+{
+  BufStripe *stripe = buf_budget_get_stripe (self);
+
+  if (bytes > self->maximum)
+    return BUF_OUTCOME_TOO_LARGE;
+  if (self->closed)
+    return BUF_OUTCOME_CLOSED;
+
+  if (!self->revoked)
+    {
+      collect_locked (self, stripe, 0);
+      if (bytes > self->queue.free)
+        revoke_locked (self);
+    }
+
+  if (!buf_waiter_queue_take_locked (&self->queue, NULL, bytes))
+    {
+      self->calm = 0;
+      return BUF_OUTCOME_PENDING;
+    }
+  if (!self->revoked)
+    settle_locked (self, stripe);
+  return BUF_OUTCOME_GRANTED;
+}
+
+/* Takes @bytes if they are there, and else says why not. PENDING: it can be waited for. */
+BufOutcome
+buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures)
+{
+  BufOutcome outcome;
+
+  g_mutex_lock (&self->mutex);
+  outcome = take_locked (self, bytes);
+  if (outcome != BUF_OUTCOME_GRANTED)
+    get_figures_locked (self, figures);
+  serve_and_unlock (self);
+  return outcome;
+}
+
+/* Sleeps until the outcome of a waiter that stands in a queue is settled. */
+static void
+wait_locked (BufBudget *self, BufWaiter *waiter, gint64 deadline)
+{
+  while (waiter->outcome == BUF_OUTCOME_PENDING)
+    {
+      if (waiter->woken)
+        {
+          waiter->woken = FALSE;
+          if (buf_waiter_queue_take_locked (&self->queue, waiter, waiter->bytes))
+            buf_waiter_finish_locked (waiter, BUF_OUTCOME_GRANTED, &self->ready);
+          else
+            {
+              serve_and_unlock (self);
+              g_mutex_lock (&self->mutex);
+            }
+        }
+      else if (!buf_waiter_sleep_locked (waiter, &self->mutex, deadline) &&
+               waiter->outcome == BUF_OUTCOME_PENDING)
+        buf_waiter_finish_locked (waiter, BUF_OUTCOME_TIMED_OUT, &self->ready);
+    }
+}
+
+/* Blocks the calling thread until @waiter has what it wants, or the deadline, or it is withdrawn,
+ * or the request has become impossible. */
+BufOutcome
+buf_budget_wait (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetFigures *figures)
+{
+  BufOutcome outcome;
+
+  g_assert (waiter->complete == NULL);
+
+  g_mutex_lock (&self->mutex);
+  if (waiter->outcome == BUF_OUTCOME_PENDING)
+    {
+      outcome = take_locked (self, waiter->bytes);
+      if (outcome == BUF_OUTCOME_PENDING)
+        {
+          buf_waiter_queue_push_locked (&self->queue, waiter);
+          wait_locked (self, waiter, deadline);
+        }
+      else
+        waiter->outcome = outcome;
+    }
+  outcome = waiter->outcome;
+  if (outcome != BUF_OUTCOME_GRANTED)
+    get_figures_locked (self, figures);
+  serve_and_unlock (self);
+  return outcome;
+}
+
+/* The slow half of a release. */
+void
+buf_budget_release (BufBudget *self, gint64 bytes)
+{
+  g_mutex_lock (&self->mutex);
+  self->queue.free += bytes;
+  self->queue.n_allocations--;
+  if (!self->revoked)
+    settle_locked (self, buf_budget_get_stripe (self));
+  serve_and_unlock (self);
+}
+
+/* Ends a wait from outside, unless its outcome is settled already. It need not have begun. */
+void
+buf_budget_withdraw (BufBudget *self, BufWaiter *waiter, BufOutcome outcome)
+{
+  g_mutex_lock (&self->mutex);
+  if (waiter->outcome == BUF_OUTCOME_PENDING)
+    buf_waiter_finish_locked (waiter, outcome, &self->ready);
+  serve_and_unlock (self);
+}
+
+/* Blocks until nothing is outstanding. */
+BufOutcome
+buf_budget_drain (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetFigures *figures)
+{
+  BufOutcome outcome;
+
+  g_mutex_lock (&self->mutex);
+  revoke_locked (self);
+  if (is_drained_locked (self) && waiter->outcome == BUF_OUTCOME_PENDING)
+    waiter->outcome = BUF_OUTCOME_GRANTED;
+  if (waiter->outcome == BUF_OUTCOME_PENDING)
+    {
+      waiter->queue = &self->drainers;
+      g_queue_push_tail_link (&self->drainers, &waiter->link);
+      wait_locked (self, waiter, deadline);
+    }
+  outcome = waiter->outcome;
+  get_figures_locked (self, figures);
+  serve_and_unlock (self);
+  return outcome;
+}
+
+/* Returns whether the maximum is another than before. */
+gboolean
+buf_budget_set_maximum (BufBudget *self, gint64 maximum)
+{
+  gboolean changed;
+
+  g_assert (maximum >= 0);
+
+  g_mutex_lock (&self->mutex);
+  changed = maximum != self->maximum;
+  if (changed)
+    {
+      revoke_locked (self);
+      self->queue.free += maximum - self->maximum;
+      self->maximum = maximum;
+      set_geometry_locked (self);
+      buf_waiter_queue_fail_locked (&self->queue, maximum, BUF_OUTCOME_TOO_LARGE, &self->ready);
+    }
+  serve_and_unlock (self);
+  return changed;
+}
+
+/* For good. Those who drain go on waiting: what is outstanding still comes back. */
+void
+buf_budget_close (BufBudget *self)
+{
+  g_mutex_lock (&self->mutex);
+  self->closed = TRUE;
+  revoke_locked (self);
+  buf_waiter_queue_fail_locked (&self->queue, -1, BUF_OUTCOME_CLOSED, &self->ready);
+  serve_and_unlock (self);
+}
+
+/* Between these two a thread may touch the budget without having anything out. */
+void
+buf_budget_enter (BufBudget *self)
+{
+  g_mutex_lock (&self->mutex);
+  self->n_inside++;
+  g_mutex_unlock (&self->mutex);
+}
+
+void
+buf_budget_leave (BufBudget *self)
+{
+  g_mutex_lock (&self->mutex);
+  if (--self->n_inside == 0)
+    g_cond_broadcast (&self->nobody_inside);
+  g_mutex_unlock (&self->mutex);
+}
+
+void
+buf_budget_wait_for_leavers (BufBudget *self)
+{
+  g_mutex_lock (&self->mutex);
+  while (self->n_inside > 0)
+    g_cond_wait (&self->nobody_inside, &self->mutex);
+  g_mutex_unlock (&self->mutex);
+}
+
+void
+buf_budget_get_figures (BufBudget *self, BufBudgetFigures *figures)
+{
+  g_mutex_lock (&self->mutex);
+  get_figures_locked (self, figures);
+  g_mutex_unlock (&self->mutex);
+}

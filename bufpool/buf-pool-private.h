@@ -1,0 +1,45 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <stdatomic.h>
+
+#include "buf-budget-private.h"
+#include "buf-pool.h"
+
+G_BEGIN_DECLS
+
+/* All but @closed is constant once the pool is constructed; what changes is in the budget. */
+struct _BufPool
+{
+  GObject parent_instance;
+
+  BufBudget *budget;
+  guint64 buffer_size;
+  guint alignment;
+  gboolean zero_fill;
+  guint64 max_memory; /* as constructed */
+  gchar *name;
+  GError *config_error; /* what every request fails with, when the pool was built wrong */
+  _Atomic gboolean closed;
+};
+
+/* A request that buf_pool_check_request() has let pass. */
+typedef struct
+{
+  gsize n_buffers;
+  gint64 bytes;
+} BufPoolRequest;
+
+void buf_pool_install_properties (GObjectClass *object_class);
+
+gboolean
+buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error);
+void buf_pool_set_request_error (BufPool *self,
+                                 const BufPoolRequest *request,
+                                 BufOutcome outcome,
+                                 const BufBudgetFigures *figures,
+                                 GError **error);
+
+G_END_DECLS

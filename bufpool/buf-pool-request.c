@@ -1,0 +1,446 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "buf-pool-allocation-private.h"
+#include "buf-pool-error.h"
+#include "buf-pool-private.h"
+
+/*
+ * The blocking side of a pool: requests, and waiting until nothing is outstanding.
+ *
+ * A request first tries the credit of its thread's stripe, then asks the budget, and only then
+ * prepares to wait: only a wait needs the cancellable, which must not be touched under the budget's
+ * lock. From before it is connected until after the last look at the pool, the thread is "inside",
+ * and dispose waits for it.
+ *
+ * When several errors apply, the first of these is reported: cancelled, config, count, too large,
+ * closed.
+ */
+
+/* When to give up, as monotonic time. */
+#define NEVER ((gint64)-1)
+
+static gint64
+get_deadline (guint64 timeout)
+{
+  gint64 now = g_get_monotonic_time ();
+
+  return now + (gint64)MIN (timeout, (guint64)(G_MAXINT64 - now));
+}
+
+/* Whether the request is one that the pool could ever grant, as far as its constant properties
+ * tell. Each request that was not granted at once comes here. */
+gboolean
+buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error)
+{
+  if (self->config_error != NULL)
+    {
+      g_propagate_error (error, g_error_copy (self->config_error));
+      return FALSE;
+    }
+  if (n_buffers < 1 || n_buffers > BUF_POOL_MAX_BUFFERS)
+    {
+      g_set_error (error,
+                   BUF_POOL_ERROR,
+                   BUF_POOL_ERROR_INVALID_COUNT,
+                   "%" G_GSIZE_FORMAT " buffers were asked for, but an allocation has from 1 to %u",
+                   n_buffers,
+                   BUF_POOL_MAX_BUFFERS);
+      return FALSE;
+    }
+
+  request->n_buffers = n_buffers;
+  if (__builtin_mul_overflow (n_buffers, self->buffer_size, &request->bytes))
+    request->bytes = G_MAXINT64;
+  return TRUE;
+}
+
+/* Says why a request was not granted. PENDING: because it would have had to wait. */
+void
+buf_pool_set_request_error (BufPool *self,
+                            const BufPoolRequest *request,
+                            BufOutcome outcome,
+                            const BufBudgetFigures *figures,
+                            GError **error)
+{
+  g_autofree gchar *asked = NULL;
+
+  if (error == NULL)
+    return;
+
+  asked = g_strdup_printf ("%" G_GSIZE_FORMAT " buffers of %" G_GUINT64_FORMAT
+                           " bytes (%" G_GINT64_FORMAT " bytes together) were asked for",
+                           request->n_buffers,
+                           self->buffer_size,
+                           request->bytes);
+
+  switch (outcome)
+    {
+    case BUF_OUTCOME_TOO_LARGE:
+      g_set_error (error,
+                   BUF_POOL_ERROR,
+                   BUF_POOL_ERROR_TOO_LARGE,
+                   "%s, but the pool never has more than %" G_GINT64_FORMAT " bytes",
+                   asked,
+                   figures->maximum);
+      break;
+
+    case BUF_OUTCOME_CLOSED:
+      g_set_error (error,
+                   BUF_POOL_ERROR,
+                   BUF_POOL_ERROR_CLOSED,
+                   "%s, but the pool is closed",
+                   asked);
+      break;
+
+    case BUF_OUTCOME_CANCELLED:
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED, "%s; the request was cancelled", asked);
+      break;
+
+    case BUF_OUTCOME_PENDING:
+    case BUF_OUTCOME_TIMED_OUT:
+      g_set_error (error,
+                   G_IO_ERROR,
+                   outcome == BUF_OUTCOME_PENDING ? G_IO_ERROR_WOULD_BLOCK : G_IO_ERROR_TIMED_OUT,
+                   "%s, but only %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
+                   " bytes are available, and %u others wait",
+                   asked,
+                   figures->available,
+                   figures->maximum,
+                   figures->n_waiting);
+      break;
+
+    case BUF_OUTCOME_GRANTED:
+    default:
+      g_assert_not_reached ();
+    }
+}
+
+typedef struct
+{
+  BufBudget *budget;
+  BufWaiter waiter;
+} BlockedThread;
+
+static void
+on_cancelled (GCancellable *cancellable, gpointer user_data)
+{
+  BlockedThread *blocked = user_data;
+
+  buf_budget_withdraw (blocked->budget, &blocked->waiter, BUF_OUTCOME_CANCELLED);
+}
+
+typedef BufOutcome (*WaitFunc) (BufBudget *budget,
+                                BufWaiter *waiter,
+                                gint64 deadline,
+                                BufBudgetFigures *figures);
+
+/* The caller is inside. */
+static BufOutcome
+block (BufBudget *budget,
+       WaitFunc wait,
+       gint64 bytes,
+       gint64 deadline,
+       GCancellable *cancellable,
+       BufBudgetFigures *figures)
+{
+  BlockedThread blocked = { .budget = budget };
+  gulong handler = 0;
+  BufOutcome outcome;
+
+  buf_waiter_init (&blocked.waiter, bytes, NULL);
+  if (cancellable != NULL)
+    handler = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), &blocked, NULL);
+  outcome = wait (budget, &blocked.waiter, deadline, figures);
+  g_cancellable_disconnect (cancellable, handler);
+  buf_waiter_clear (&blocked.waiter);
+
+  return outcome;
+}
+
+/* Returns whether the bytes were taken, after a wait if need be. */
+static gboolean
+wait_for_budget (BufPool *self,
+                 const BufPoolRequest *request,
+                 gint64 deadline,
+                 GCancellable *cancellable,
+                 GError **error)
+{
+  BufBudgetFigures figures;
+  BufOutcome outcome;
+
+  buf_budget_enter (self->budget);
+  outcome = block (self->budget, buf_budget_wait, request->bytes, deadline, cancellable, &figures);
+  if (outcome == BUF_OUTCOME_GRANTED && g_cancellable_is_cancelled (cancellable))
+    {
+      /* Late, but a caller who has cancelled does not expect an allocation any more. */
+      buf_budget_release (self->budget, request->bytes);
+      outcome = BUF_OUTCOME_CANCELLED;
+    }
+  if (outcome != BUF_OUTCOME_GRANTED)
+    buf_pool_set_request_error (self, request, outcome, &figures, error);
+  buf_budget_leave (self->budget);
+
+  return outcome == BUF_OUTCOME_GRANTED;
+}
+
+/* Takes the bytes if they are there. Returns PENDING, without an error, if one can wait for them.
+ */
+static BufOutcome
+take_without_waiting (BufPool *self,
+                      const BufPoolRequest *request,
+                      BufBudgetFigures *figures,
+                      GError **error)
+{
+  BufOutcome outcome = buf_budget_acquire (self->budget, request->bytes, figures);
+
+  if (outcome != BUF_OUTCOME_GRANTED && outcome != BUF_OUTCOME_PENDING)
+    buf_pool_set_request_error (self, request, outcome, figures, error);
+  return outcome;
+}
+
+static BufPoolAllocation *
+try_slowly (BufPool *self, gsize n_buffers, GError **error)
+{
+  BufPoolRequest request;
+  BufBudgetFigures figures;
+
+  if (!buf_pool_check_request (self, n_buffers, &request, error))
+    return NULL;
+
+  switch (take_without_waiting (self, &request, &figures, error))
+    {
+    case BUF_OUTCOME_GRANTED:
+      return buf_pool_allocation_new (self, n_buffers, request.bytes, error);
+    case BUF_OUTCOME_PENDING:
+      buf_pool_set_request_error (self, &request, BUF_OUTCOME_PENDING, &figures, error);
+      return NULL;
+    default:
+      return NULL;
+    }
+}
+
+static BufPoolAllocation *
+allocate_slowly (BufPool *self,
+                 gsize n_buffers,
+                 gint64 deadline,
+                 GCancellable *cancellable,
+                 GError **error)
+{
+  BufPoolRequest request;
+  BufBudgetFigures figures;
+  BufOutcome outcome;
+
+  if (!buf_pool_check_request (self, n_buffers, &request, error))
+    return NULL;
+
+  outcome = take_without_waiting (self, &request, &figures, error);
+  if (outcome == BUF_OUTCOME_GRANTED ||
+      (outcome == BUF_OUTCOME_PENDING &&
+       wait_for_budget (self, &request, deadline, cancellable, error)))
+    return buf_pool_allocation_new (self, n_buffers, request.bytes, error);
+  return NULL;
+}
+
+/* The fast path: takes the bytes if the thread's stripe has them. Whatever is wrong with a request
+ * or with the pool makes this return FALSE, and is found out later: the stripes of a pool that was
+ * built wrong, or is closed, are revoked. */
+static inline gboolean
+take_at_once (BufPool *self, gsize n_buffers, gint64 *bytes)
+{
+  return n_buffers - 1 < BUF_POOL_MAX_BUFFERS &&
+         !__builtin_mul_overflow (n_buffers, self->buffer_size, bytes) &&
+         buf_budget_take_credit (self->budget, *bytes);
+}
+
+/**
+ * buf_pool_allocate:
+ * @self: a pool
+ * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Allocates one contiguous block of @n_buffers buffers. When the budget is used up, the calling
+ * thread waits until others have given back enough.
+ *
+ * Requests are served in their order, except that one that fits may overtake those that do not fit
+ * yet, or that have not been scheduled yet. Nobody is overtaken without end.
+ *
+ * Fails with %BUF_POOL_ERROR_INVALID_COUNT; with %BUF_POOL_ERROR_TOO_LARGE at once if the request
+ * exceeds [property@Pool:max-memory], or later when that is lowered; with %BUF_POOL_ERROR_CLOSED
+ * when the pool is closed, before or meanwhile; with %BUF_POOL_ERROR_NO_MEMORY; with
+ * %BUF_POOL_ERROR_INVALID_CONFIG if the pool was built wrong; and with %G_IO_ERROR_CANCELLED.
+ *
+ * This function can be called from any thread. Do not call it in a thread that has a main loop to
+ * run, nor while holding what others need in order to give back.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GError **error)
+{
+  gint64 bytes;
+
+  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  if (cancellable != NULL && g_cancellable_set_error_if_cancelled (cancellable, error))
+    return NULL;
+  if (G_LIKELY (take_at_once (self, n_buffers, &bytes)))
+    return buf_pool_allocation_new (self, n_buffers, bytes, error);
+  return allocate_slowly (self, n_buffers, NEVER, cancellable, error);
+}
+
+/**
+ * buf_pool_allocate_timeout:
+ * @self: a pool
+ * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @timeout: how long to wait at the most, in microseconds; %G_MAXUINT64 is for ever
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Like [method@Pool.allocate], but fails with %G_IO_ERROR_TIMED_OUT when the budget did not allow
+ * the request for the given time. The time is total, however often the thread was woken.
+ *
+ * This function can be called from any thread.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_allocate_timeout (BufPool *self,
+                           gsize n_buffers,
+                           guint64 timeout,
+                           GCancellable *cancellable,
+                           GError **error)
+{
+  gint64 bytes;
+
+  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  if (cancellable != NULL && g_cancellable_set_error_if_cancelled (cancellable, error))
+    return NULL;
+  if (G_LIKELY (take_at_once (self, n_buffers, &bytes)))
+    return buf_pool_allocation_new (self, n_buffers, bytes, error);
+  return allocate_slowly (self, n_buffers, get_deadline (timeout), cancellable, error);
+}
+
+/**
+ * buf_pool_try_allocate:
+ * @self: a pool
+ * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @error: return location for an error
+ *
+ * Like [method@Pool.allocate], but never waits: when the budget does not allow the request now, or
+ * what is left of it is owed to one who has waited too long, it fails with %G_IO_ERROR_WOULD_BLOCK.
+ *
+ * This function can be called from any thread.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_try_allocate (BufPool *self, gsize n_buffers, GError **error)
+{
+  gint64 bytes;
+
+  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  if (G_LIKELY (take_at_once (self, n_buffers, &bytes)))
+    return buf_pool_allocation_new (self, n_buffers, bytes, error);
+  return try_slowly (self, n_buffers, error);
+}
+
+static void
+set_drain_error (BufOutcome outcome, const BufBudgetFigures *figures, GError **error)
+{
+  g_set_error (error,
+               G_IO_ERROR,
+               outcome == BUF_OUTCOME_CANCELLED ? G_IO_ERROR_CANCELLED : G_IO_ERROR_TIMED_OUT,
+               "%s while %" G_GINT64_FORMAT " allocations (%" G_GINT64_FORMAT
+               " bytes) are still outstanding",
+               outcome == BUF_OUTCOME_CANCELLED ? "Draining was cancelled" : "Draining timed out",
+               figures->n_allocations,
+               figures->allocated);
+}
+
+static gboolean
+drain_until (BufPool *self, gint64 deadline, GCancellable *cancellable, GError **error)
+{
+  BufBudgetFigures figures;
+  BufOutcome outcome;
+
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return FALSE;
+
+  buf_budget_enter (self->budget);
+  outcome = block (self->budget, buf_budget_drain, 0, deadline, cancellable, &figures);
+  if (outcome != BUF_OUTCOME_GRANTED)
+    set_drain_error (outcome, &figures, error);
+  buf_budget_leave (self->budget);
+
+  return outcome == BUF_OUTCOME_GRANTED;
+}
+
+/**
+ * buf_pool_drain:
+ * @self: a pool
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Waits until nothing is outstanding: until there is a moment at which every allocation was
+ * dropped. The pool stays open, and when this function returns, others may have allocated again. To
+ * have the pool empty for good, call [method@Pool.close] first.
+ *
+ * Fails with %G_IO_ERROR_CANCELLED. This function can be called from any thread that does not
+ * itself hold an allocation.
+ *
+ * Returns: whether nothing was outstanding
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  return drain_until (self, NEVER, cancellable, error);
+}
+
+/**
+ * buf_pool_drain_timeout:
+ * @self: a pool
+ * @timeout: how long to wait at the most, in microseconds; %G_MAXUINT64 is for ever
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Like [method@Pool.drain], but fails with %G_IO_ERROR_TIMED_OUT when something was outstanding for
+ * all of the given time. The message says how much.
+ *
+ * This function can be called from any thread.
+ *
+ * Returns: whether nothing was outstanding
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_drain_timeout (BufPool *self, guint64 timeout, GCancellable *cancellable, GError **error)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  return drain_until (self, get_deadline (timeout), cancellable, error);
+}

@@ -1,0 +1,87 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#if !defined(BUF_INSIDE) && !defined(BUF_COMPILATION)
+#error "Only <bufpool/bufpool.h> can be included directly."
+#endif
+
+#include <gio/gio.h>
+
+#include <bufpool/buf-pool-allocation.h>
+#include <bufpool/buf-version-macros.h>
+
+G_BEGIN_DECLS
+
+/**
+ * BUF_POOL_UNLIMITED:
+ *
+ * The default and the greatest value of [property@Pool:max-memory], 2⁵³ − 1 bytes: the largest
+ * whole number that every supported language can hold. (With 32 bits, what a `gsize` can hold.)
+ *
+ * Since: 1.0
+ */
+#if GLIB_SIZEOF_SIZE_T < 8
+#define BUF_POOL_UNLIMITED G_MAXUINT32
+#else
+#define BUF_POOL_UNLIMITED G_GUINT64_CONSTANT (9007199254740991)
+#endif
+
+#define BUF_TYPE_POOL (buf_pool_get_type ())
+
+BUF_AVAILABLE_IN_1_0
+G_DECLARE_FINAL_TYPE (BufPool, buf_pool, BUF, POOL, GObject)
+
+BUF_AVAILABLE_IN_1_0
+BufPool *buf_pool_new (gsize buffer_size, gsize max_memory, GError **error)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+BUF_AVAILABLE_IN_1_0
+BufPoolAllocation *
+buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GError **error)
+    G_GNUC_WARN_UNUSED_RESULT;
+BUF_AVAILABLE_IN_1_0
+BufPoolAllocation *buf_pool_allocate_timeout (BufPool *self,
+                                              gsize n_buffers,
+                                              guint64 timeout,
+                                              GCancellable *cancellable,
+                                              GError **error) G_GNUC_WARN_UNUSED_RESULT;
+BUF_AVAILABLE_IN_1_0
+BufPoolAllocation *buf_pool_try_allocate (BufPool *self, gsize n_buffers, GError **error)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+BUF_AVAILABLE_IN_1_0
+gboolean buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error);
+BUF_AVAILABLE_IN_1_0
+gboolean
+buf_pool_drain_timeout (BufPool *self, guint64 timeout, GCancellable *cancellable, GError **error);
+
+BUF_AVAILABLE_IN_1_0
+void buf_pool_close (BufPool *self);
+BUF_AVAILABLE_IN_1_0
+gboolean buf_pool_is_closed (BufPool *self);
+
+BUF_AVAILABLE_IN_1_0
+gsize buf_pool_get_buffer_size (BufPool *self);
+BUF_AVAILABLE_IN_1_0
+gsize buf_pool_get_max_memory (BufPool *self);
+BUF_AVAILABLE_IN_1_0
+void buf_pool_set_max_memory (BufPool *self, gsize max_memory);
+BUF_AVAILABLE_IN_1_0
+guint buf_pool_get_alignment (BufPool *self);
+BUF_AVAILABLE_IN_1_0
+gboolean buf_pool_get_zero_fill (BufPool *self);
+BUF_AVAILABLE_IN_1_0
+const gchar *buf_pool_get_name (BufPool *self);
+
+BUF_AVAILABLE_IN_1_0
+gsize buf_pool_get_allocated_memory (BufPool *self);
+BUF_AVAILABLE_IN_1_0
+gsize buf_pool_get_available_memory (BufPool *self);
+BUF_AVAILABLE_IN_1_0
+gsize buf_pool_get_active_allocations (BufPool *self);
+BUF_AVAILABLE_IN_1_0
+gsize buf_pool_get_waiting (BufPool *self);
+
+G_END_DECLS

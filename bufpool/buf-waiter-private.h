@@ -1,0 +1,68 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+/* How often the waiter at the head may be overtaken before nobody overtakes it any more. */
+#define BUF_WAITER_MAX_OVERTAKEN 128
+
+typedef enum
+{
+  BUF_OUTCOME_PENDING,
+  BUF_OUTCOME_GRANTED,
+  BUF_OUTCOME_TIMED_OUT,
+  BUF_OUTCOME_CANCELLED,
+  BUF_OUTCOME_TOO_LARGE,
+  BUF_OUTCOME_CLOSED,
+} BufOutcome;
+
+typedef struct _BufWaiter BufWaiter;
+typedef struct _BufWaiterQueue BufWaiterQueue;
+
+/* Called without the lock, once, by whoever decided the outcome. */
+typedef void (*BufWaiterFunc) (BufWaiter *waiter);
+
+/* Somebody who waits: a thread (complete is NULL; lives on the thread's stack, and is signalled
+ * under the lock) or a task (complete is called after the lock was dropped). */
+struct _BufWaiter
+{
+  GList link;             /* LOCK: mutex; in @queue, then in a list of those to complete */
+  GQueue *queue;          /* LOCK: mutex; NULL when in none */
+  gint64 bytes;           /* const */
+  BufWaiterFunc complete; /* const */
+  BufOutcome outcome;     /* LOCK: mutex */
+  guint overtaken;        /* LOCK: mutex */
+  gboolean woken;         /* LOCK: mutex; told to try, and has not tried yet */
+  GCond cond;
+};
+
+/* What lies in no stripe, and those who wait for it. */
+struct _BufWaiterQueue
+{
+  GQueue waiters;       /* LOCK: mutex */
+  gint64 free;          /* LOCK: mutex; bytes, negative when the maximum was lowered */
+  gint64 n_allocations; /* LOCK: mutex; less what the stripes count */
+  gint64 smallest;      /* LOCK: mutex; no waiter asks for less */
+  guint most_overtaken; /* LOCK: mutex */
+};
+
+void buf_waiter_init (BufWaiter *self, gint64 bytes, BufWaiterFunc complete);
+void buf_waiter_clear (BufWaiter *self);
+gboolean buf_waiter_sleep_locked (BufWaiter *self, GMutex *mutex, gint64 deadline);
+void buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, GQueue *ready);
+void buf_waiter_complete_all (GQueue *ready);
+
+void buf_waiter_queue_init (BufWaiterQueue *self, gint64 free);
+void buf_waiter_queue_push_locked (BufWaiterQueue *self, BufWaiter *waiter);
+gboolean buf_waiter_queue_take_locked (BufWaiterQueue *self, BufWaiter *waiter, gint64 bytes);
+void buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready);
+void buf_waiter_queue_fail_locked (BufWaiterQueue *self,
+                                   gint64 above,
+                                   BufOutcome outcome,
+                                   GQueue *ready);
+
+G_END_DECLS

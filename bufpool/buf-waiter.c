@@ -1,0 +1,201 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "buf-waiter-private.h"
+
+/*
+ * The queue of those who wait for budget, and the rule by which they are served.
+ *
+ * Words: the *free* bytes are what may be taken here. A waiter *takes* when it removes bytes from
+ * free itself; it is *granted* when another does that for it. To *overtake* is to take, or to be
+ * granted, while an older waiter stands at the head. A waiter is *woken* when a thread was told to
+ * come and take, but nothing was set aside for it.
+ *
+ * A thread is normally woken and not granted: until it has been scheduled, others may come and
+ * take, so that free bytes are never idle for the time of a context switch. The head counts each
+ * time that happens. Once it was overtaken BUF_WAITER_MAX_OVERTAKEN times it is *owed*: only the
+ * head may take, and it is granted as soon as its bytes are there. A task is always granted.
+ *
+ * Invariant, whenever the lock is dropped after serving: each waiter that would fit in the free
+ * bytes, less those of the waiters before it that have been woken, has been woken itself; unless
+ * the head is owed and does not fit. So no waiter sleeps that the rule would let take: a woken
+ * waiter that cannot take any more, or leaves, serves the queue again, and those behind it get
+ * their turn.
+ */
+
+void
+buf_waiter_init (BufWaiter *self, gint64 bytes, BufWaiterFunc complete)
+{
+  *self = (BufWaiter){ .bytes = bytes, .complete = complete, .outcome = BUF_OUTCOME_PENDING };
+  self->link.data = self;
+  g_cond_init (&self->cond);
+}
+
+void
+buf_waiter_clear (BufWaiter *self)
+{
+  g_assert (self->queue == NULL);
+
+  g_cond_clear (&self->cond);
+}
+
+/* Returns FALSE when the deadline has passed (monotonic microseconds, negative: none). */
+gboolean
+buf_waiter_sleep_locked (BufWaiter *self, GMutex *mutex, gint64 deadline)
+{
+  if (deadline >= 0)
+    return g_cond_wait_until (&self->cond, mutex, deadline);
+
+  g_cond_wait (&self->cond, mutex);
+  return TRUE;
+}
+
+/* Settles the outcome and takes the waiter out of its queue. */
+void
+buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, GQueue *ready)
+{
+  g_assert (self->outcome == BUF_OUTCOME_PENDING);
+  g_assert (outcome != BUF_OUTCOME_PENDING);
+
+  self->outcome = outcome;
+  if (self->queue != NULL)
+    g_queue_unlink (g_steal_pointer (&self->queue), &self->link);
+
+  /* A thread's node is gone as soon as the thread has seen the outcome: so, signal it now. */
+  if (self->complete == NULL)
+    g_cond_signal (&self->cond);
+  else
+    g_queue_push_tail_link (ready, &self->link);
+}
+
+void
+buf_waiter_complete_all (GQueue *ready)
+{
+  GList *link;
+
+  while ((link = g_queue_pop_head_link (ready)) != NULL)
+    {
+      BufWaiter *waiter = link->data;
+
+      waiter->complete (waiter);
+    }
+}
+
+static BufWaiter *
+get_head_locked (BufWaiterQueue *self)
+{
+  return g_queue_peek_head (&self->waiters);
+}
+
+static gboolean
+is_owed_locked (BufWaiter *head)
+{
+  return head->overtaken >= BUF_WAITER_MAX_OVERTAKEN;
+}
+
+void
+buf_waiter_queue_init (BufWaiterQueue *self, gint64 free)
+{
+  *self = (BufWaiterQueue){ .free = free, .smallest = G_MAXINT64 };
+}
+
+void
+buf_waiter_queue_push_locked (BufWaiterQueue *self, BufWaiter *waiter)
+{
+  g_assert (waiter->queue == NULL);
+
+  waiter->queue = &self->waiters;
+  g_queue_push_tail_link (&self->waiters, &waiter->link);
+  self->smallest = MIN (self->smallest, waiter->bytes);
+}
+
+/* The one place where free bytes become somebody's. @waiter is NULL for a newcomer. */
+gboolean
+buf_waiter_queue_take_locked (BufWaiterQueue *self, BufWaiter *waiter, gint64 bytes)
+{
+  BufWaiter *head = get_head_locked (self);
+
+  if (bytes > self->free)
+    return FALSE;
+
+  if (head != NULL && head != waiter)
+    {
+      if (is_owed_locked (head))
+        return FALSE;
+      head->overtaken++;
+      self->most_overtaken = MAX (self->most_overtaken, head->overtaken);
+    }
+
+  self->free -= bytes;
+  self->n_allocations++;
+  return TRUE;
+}
+
+static void
+wake_locked (BufWaiter *waiter)
+{
+  if (waiter->woken)
+    return;
+
+  waiter->woken = TRUE;
+  g_cond_signal (&waiter->cond);
+}
+
+/* Grants or wakes all that the rule allows, in their order. */
+void
+buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready)
+{
+  gint64 unpromised = self->free;
+  gint64 smallest = G_MAXINT64;
+  GList *link = self->waiters.head;
+
+  while (link != NULL && unpromised >= self->smallest)
+    {
+      BufWaiter *waiter = link->data;
+      BufWaiter *head = get_head_locked (self);
+
+      link = link->next;
+      if (waiter != head && is_owed_locked (head))
+        return;
+
+      if (waiter->bytes > unpromised)
+        smallest = MIN (smallest, waiter->bytes);
+      else
+        {
+          unpromised -= waiter->bytes;
+          if (waiter->complete != NULL || is_owed_locked (waiter))
+            {
+              gboolean taken = buf_waiter_queue_take_locked (self, waiter, waiter->bytes);
+
+              g_assert (taken);
+              buf_waiter_finish_locked (waiter, BUF_OUTCOME_GRANTED, ready);
+            }
+          else
+            {
+              smallest = MIN (smallest, waiter->bytes);
+              wake_locked (waiter);
+            }
+        }
+    }
+
+  if (link == NULL)
+    self->smallest = smallest;
+}
+
+/* Fails each waiter that asks for more than @above bytes. */
+void
+buf_waiter_queue_fail_locked (BufWaiterQueue *self, gint64 above, BufOutcome outcome, GQueue *ready)
+{
+  GList *link = self->waiters.head;
+
+  while (link != NULL)
+    {
+      BufWaiter *waiter = link->data;
+
+      link = link->next;
+      if (waiter->bytes > above)
+        buf_waiter_finish_locked (waiter, outcome, ready);
+    }
+}
