@@ -27,12 +27,15 @@ typedef struct
 typedef struct
 {
   /* Read by every request, seldom written. */
-  _Alignas(BUF_CACHE_LINE) _Atomic guint mask; /* LOCK: mutex to write; live stripes, less 1 */
+  BufStripe *stripes;  /* const */
+  _Atomic guint mask;  /* LOCK: mutex to write; live stripes, less 1 */
+  guint n_stripes;     /* const; a power of two */
   _Atomic gint64 mark; /* LOCK: mutex to write; most bytes that a stripe holds after a release */
   gint64 unit;         /* const; bytes of the smallest request */
-  guint n_stripes;     /* const; a power of two */
 
-  _Alignas(BUF_CACHE_LINE) GMutex mutex;
+  gchar padding[BUF_CACHE_LINE]; /* so that the mutex is on another cache line */
+
+  GMutex mutex;
   BufWaiterQueue queue; /* LOCK: mutex */
   GQueue drainers;      /* LOCK: mutex; those who wait until nothing is outstanding */
   GQueue ready;         /* LOCK: mutex; settled tasks, completed when the lock is dropped */
@@ -42,8 +45,6 @@ typedef struct
   gboolean revoked;     /* LOCK: mutex */
   gboolean closed;      /* LOCK: mutex */
   GCond nobody_inside;
-
-  BufStripe stripes[];
 } BufBudget;
 
 /* How things stood when a request was refused, for its message; or at one moment, for a getter. */
@@ -65,75 +66,67 @@ typedef struct
 #endif
 extern _Thread_local guint buf_budget_thread_number BUF_TLS_MODEL;
 
-guint buf_budget_number_thread (void);
-
 static inline gint64
 buf_stripe_get_credit (gint64 word)
 {
-  return (gint64)((guint64)word << (64 - BUF_STRIPE_CREDIT_BITS)) >> (64 - BUF_STRIPE_CREDIT_BITS);
+  return (gint64) ((guint64) word << (64 - BUF_STRIPE_CREDIT_BITS)) >>
+         (64 - BUF_STRIPE_CREDIT_BITS);
 }
 
 static inline BufStripe *
 buf_budget_get_stripe (BufBudget *self)
 {
-  guint number = buf_budget_thread_number;
+  guint mask = atomic_load_explicit (&self->mask, memory_order_relaxed);
 
-  if (G_UNLIKELY (number == 0))
-    number = buf_budget_number_thread ();
-  return &self->stripes[number & atomic_load_explicit (&self->mask, memory_order_relaxed)];
+  return &self->stripes[buf_budget_thread_number & mask];
 }
 
-/* The fast half of a request: FALSE means, ask buf_budget_acquire(). */
+/* Replaces the word, or finds that another thread works on the same stripe; then this thread moves
+ * to another one. */
+static inline gboolean
+buf_stripe_exchange (BufStripe *self, gint64 word, gint64 next, memory_order order)
+{
+  if (G_LIKELY (atomic_compare_exchange_strong_explicit (&self->word,
+                                                         &word,
+                                                         next,
+                                                         order,
+                                                         memory_order_relaxed)))
+    return TRUE;
+
+  buf_budget_thread_number++;
+  return FALSE;
+}
+
+/* The fast half of a request. FALSE means, ask buf_budget_acquire(). */
 static inline gboolean
 buf_budget_take_credit (BufBudget *self, gint64 bytes)
 {
-  for (;;)
-    {
-      BufStripe *stripe = buf_budget_get_stripe (self);
-      gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
-      gint64 next;
+  BufStripe *stripe = buf_budget_get_stripe (self);
+  gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
+  gint64 next;
 
-      if (buf_stripe_get_credit (word) < bytes ||
-          __builtin_add_overflow (word, BUF_STRIPE_ONE - bytes, &next))
-        return FALSE;
-      if (G_LIKELY (atomic_compare_exchange_strong_explicit (&stripe->word,
-                                                             &word,
-                                                             next,
-                                                             memory_order_acquire,
-                                                             memory_order_relaxed)))
-        return TRUE;
-      buf_budget_number_thread ();
-    }
+  return G_LIKELY (buf_stripe_get_credit (word) >= bytes &&
+                   !__builtin_add_overflow (word, BUF_STRIPE_ONE - bytes, &next)) &&
+         buf_stripe_exchange (stripe, word, next, memory_order_acquire);
 }
 
-/* The fast half of a release: FALSE means, call buf_budget_release(). After TRUE the budget may be
- * gone. */
+/* The fast half of a release, to @stripe, which the caller has looked up. FALSE means, call
+ * buf_budget_release(). After TRUE the budget may be gone. */
 static inline gboolean
-buf_budget_give_credit (BufBudget *self, gint64 bytes)
+buf_budget_give_credit (BufBudget *self, BufStripe *stripe, gint64 bytes)
 {
-  for (;;)
-    {
-      BufStripe *stripe = buf_budget_get_stripe (self);
-      gint64 mark = atomic_load_explicit (&self->mark, memory_order_relaxed);
-      gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
-      gint64 credit = buf_stripe_get_credit (word);
-      gint64 next;
+  gint64 mark = atomic_load_explicit (&self->mark, memory_order_relaxed);
+  gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
+  gint64 credit = buf_stripe_get_credit (word);
+  gint64 next;
 
-      if (credit < 0 || bytes > mark - credit ||
-          __builtin_sub_overflow (word, BUF_STRIPE_ONE - bytes, &next))
-        return FALSE;
-      if (G_LIKELY (atomic_compare_exchange_strong_explicit (&stripe->word,
-                                                             &word,
-                                                             next,
-                                                             memory_order_release,
-                                                             memory_order_relaxed)))
-        return TRUE;
-      buf_budget_number_thread ();
-    }
+  return G_LIKELY (credit >= 0 && bytes <= mark - credit &&
+                   !__builtin_sub_overflow (word, BUF_STRIPE_ONE - bytes, &next)) &&
+         buf_stripe_exchange (stripe, word, next, memory_order_release);
 }
 
-BufBudget *buf_budget_new (gint64 maximum, gint64 unit);
-void buf_budget_free (BufBudget *self);
+void buf_budget_init (BufBudget *self, gint64 maximum, gint64 unit);
+void buf_budget_clear (BufBudget *self);
 
 BufOutcome buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures);
 BufOutcome

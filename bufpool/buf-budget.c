@@ -3,7 +3,6 @@
 
 #include "config.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "buf-budget-private.h"
@@ -55,17 +54,15 @@
 
 _Thread_local guint buf_budget_thread_number BUF_TLS_MODEL;
 
-/* Gives the calling thread a number, or another number when it met somebody on its stripe. */
-guint
-buf_budget_number_thread (void)
+/* A thread starts out on the first stripe. It gets a number of its own when it first comes here,
+ * and moves on when it meets another on its stripe. */
+static void
+number_thread (void)
 {
   static _Atomic guint last;
 
-  do
+  if (G_UNLIKELY (buf_budget_thread_number == 0))
     buf_budget_thread_number = atomic_fetch_add_explicit (&last, 1, memory_order_relaxed) + 1;
-  while (buf_budget_thread_number == 0);
-
-  return buf_budget_thread_number;
 }
 
 static gint64
@@ -222,21 +219,17 @@ get_figures_locked (BufBudget *self, BufBudgetFigures *figures)
   figures->n_waiting = self->queue.waiters.length;
 }
 
-BufBudget *
-buf_budget_new (gint64 maximum, gint64 unit)
+void
+buf_budget_init (BufBudget *self, gint64 maximum, gint64 unit)
 {
   guint n_stripes = choose_n_stripes ();
-  gsize size = sizeof (BufBudget) + n_stripes * sizeof (BufStripe);
-  BufBudget *self = NULL;
 
   g_assert (maximum >= 0 && unit > 0);
 
-  if (posix_memalign ((void **)&self, BUF_CACHE_LINE, size) != 0)
-    g_error ("%s: failed to allocate %" G_GSIZE_FORMAT " bytes", G_STRLOC, size);
-
-  memset (self, 0, size);
-  self->unit = unit;
+  memset (self, 0, sizeof *self);
+  self->stripes = g_aligned_alloc0 (n_stripes, sizeof (BufStripe), BUF_CACHE_LINE);
   self->n_stripes = n_stripes;
+  self->unit = unit;
   self->maximum = maximum;
   g_mutex_init (&self->mutex);
   g_cond_init (&self->nobody_inside);
@@ -249,19 +242,18 @@ buf_budget_new (gint64 maximum, gint64 unit)
   self->revoked = TRUE;
   set_geometry_locked (self);
   restore_locked (self);
-  return self;
 }
 
 /* The caller has closed and drained the budget, and has waited for those inside. */
 void
-buf_budget_free (BufBudget *self)
+buf_budget_clear (BufBudget *self)
 {
   g_assert (self->closed && self->n_inside == 0);
   g_assert (g_queue_is_empty (&self->queue.waiters) && g_queue_is_empty (&self->drainers));
 
   g_cond_clear (&self->nobody_inside);
   g_mutex_clear (&self->mutex);
-  free (self);
+  g_aligned_free (self->stripes);
 }
 
 /* Takes from free or, if need be, from all stripes. */
@@ -297,6 +289,10 @@ BufOutcome
 buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures)
 {
   BufOutcome outcome;
+
+  number_thread ();
+  if (buf_budget_take_credit (self, bytes))
+    return BUF_OUTCOME_GRANTED;
 
   g_mutex_lock (&self->mutex);
   outcome = take_locked (self, bytes);
@@ -361,6 +357,10 @@ buf_budget_wait (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetF
 void
 buf_budget_release (BufBudget *self, gint64 bytes)
 {
+  number_thread ();
+  if (buf_budget_give_credit (self, buf_budget_get_stripe (self), bytes))
+    return;
+
   g_mutex_lock (&self->mutex);
   self->queue.free += bytes;
   self->queue.n_allocations--;

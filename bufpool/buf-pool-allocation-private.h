@@ -4,16 +4,51 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdlib.h>
 
 #include "buf-pool-allocation.h"
-#include "buf-pool.h"
+#include "buf-pool-private.h"
 
 G_BEGIN_DECLS
 
 /* What malloc() aligns to by itself. */
 #define BUF_NATURAL_ALIGNMENT (_Alignof(max_align_t))
 
+/* Where the buffers begin in an inline allocation. */
+#define BUF_ALLOCATION_INLINE_OFFSET 16
+
+struct _BufPoolAllocation
+{
+  BufPool *pool;             /* const; outlives the allocation */
+  _Atomic guint32 ref_count; /* atomic */
+  guint16 n_buffers;         /* const */
+  guint16 detached;          /* const */
+};
+
 BufPoolAllocation *
-buf_pool_allocation_new (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error);
+buf_pool_allocation_new_unusual (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error);
+BufPoolAllocation *
+buf_pool_allocation_refuse (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error);
+
+/* Turns @bytes of the budget, which the caller has taken, into an allocation, or gives them back.
+ */
+static inline BufPoolAllocation *
+buf_pool_allocation_new (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error)
+{
+  BufPoolAllocation *self;
+
+  if (G_UNLIKELY (pool->unusual_memory))
+    return buf_pool_allocation_new_unusual (pool, n_buffers, bytes, error);
+
+  self = malloc (BUF_ALLOCATION_INLINE_OFFSET + bytes);
+  if (G_UNLIKELY (self == NULL))
+    return buf_pool_allocation_refuse (pool, n_buffers, bytes, error);
+
+  self->pool = pool;
+  atomic_init (&self->ref_count, 1);
+  self->n_buffers = n_buffers;
+  self->detached = FALSE;
+  return self;
+}
 
 G_END_DECLS

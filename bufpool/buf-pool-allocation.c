@@ -8,7 +8,6 @@
 
 #include "buf-pool-allocation-private.h"
 #include "buf-pool-error.h"
-#include "buf-pool-private.h"
 
 /**
  * BufPoolAllocation:
@@ -34,24 +33,14 @@
  * Order of the end: first the memory is freed, then its bytes go back to the budget, since with the
  * last byte the pool may go. After that nothing of the pool is touched.
  */
-struct _BufPoolAllocation
-{
-  BufPool *pool;             /* const; outlives the allocation */
-  _Atomic guint32 ref_count; /* atomic */
-  guint16 n_buffers;         /* const */
-  guint16 detached;          /* const */
-};
-
 typedef struct
 {
   BufPoolAllocation header;
   guint8 *data; /* const */
 } BufDetachedAllocation;
 
-#define INLINE_OFFSET 16
-
-G_STATIC_ASSERT (sizeof (BufPoolAllocation) <= INLINE_OFFSET);
-G_STATIC_ASSERT (INLINE_OFFSET % BUF_NATURAL_ALIGNMENT == 0);
+G_STATIC_ASSERT (sizeof (BufPoolAllocation) <= BUF_ALLOCATION_INLINE_OFFSET);
+G_STATIC_ASSERT (BUF_ALLOCATION_INLINE_OFFSET % BUF_NATURAL_ALIGNMENT == 0);
 G_STATIC_ASSERT (BUF_POOL_MAX_BUFFERS <= G_MAXUINT16);
 
 G_DEFINE_BOXED_TYPE (BufPoolAllocation,
@@ -62,21 +51,15 @@ G_DEFINE_BOXED_TYPE (BufPoolAllocation,
 static gsize
 get_size (BufPoolAllocation *self)
 {
-  return self->n_buffers * (gsize)self->pool->buffer_size;
+  return self->n_buffers * (gsize) self->pool->buffer_size;
 }
 
 static guint8 *
 get_data (BufPoolAllocation *self)
 {
   if (G_UNLIKELY (self->detached))
-    return ((BufDetachedAllocation *)self)->data;
-  return (guint8 *)self + INLINE_OFFSET;
-}
-
-static BufPoolAllocation *
-new_inline (gsize size, gboolean zero_fill)
-{
-  return zero_fill ? calloc (1, INLINE_OFFSET + size) : malloc (INLINE_OFFSET + size);
+    return ((BufDetachedAllocation *) self)->data;
+  return (guint8 *) self + BUF_ALLOCATION_INLINE_OFFSET;
 }
 
 static BufPoolAllocation *
@@ -101,55 +84,44 @@ static BufPoolAllocation *
 new_block (BufPool *pool, gint64 bytes)
 {
   /* With 32 bits a budget can allow more than there are addresses. */
-  if (bytes > (gint64)(G_MAXSSIZE - INLINE_OFFSET))
+  if (bytes > (gint64) (G_MAXSSIZE - BUF_ALLOCATION_INLINE_OFFSET))
     return NULL;
-  if (G_UNLIKELY (pool->alignment > BUF_NATURAL_ALIGNMENT))
+  if (pool->alignment > BUF_NATURAL_ALIGNMENT)
     return new_detached (bytes, pool->alignment, pool->zero_fill);
-  return new_inline (bytes, pool->zero_fill);
+  return calloc (1, BUF_ALLOCATION_INLINE_OFFSET + bytes);
 }
 
-static void
-free_block (BufPoolAllocation *self)
-{
-  if (G_UNLIKELY (self->detached))
-    free (((BufDetachedAllocation *)self)->data);
-  free (self);
-}
-
-static void
-give_back (BufBudget *budget, gint64 bytes)
-{
-  if (G_UNLIKELY (!buf_budget_give_credit (budget, bytes)))
-    buf_budget_release (budget, bytes);
-}
-
-/* Turns @bytes of the budget, which the caller has taken, into an allocation, or gives them back.
- */
+/* For memory that plain malloc() does not give: aligned, zeroed, or perhaps too large. */
 BufPoolAllocation *
-buf_pool_allocation_new (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error)
+buf_pool_allocation_new_unusual (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error)
 {
   BufPoolAllocation *self = new_block (pool, bytes);
 
-  if (G_UNLIKELY (self == NULL))
-    {
-      /* As long as the bytes are out, the pool cannot go: so, say it first. */
-      g_set_error (error,
-                   BUF_POOL_ERROR,
-                   BUF_POOL_ERROR_NO_MEMORY,
-                   "The system has no memory for %" G_GSIZE_FORMAT " buffers of %" G_GUINT64_FORMAT
-                   " bytes (%" G_GINT64_FORMAT " bytes together), though the budget allows them",
-                   n_buffers,
-                   pool->buffer_size,
-                   bytes);
-      give_back (pool->budget, bytes);
-      return NULL;
-    }
+  if (self == NULL)
+    return buf_pool_allocation_refuse (pool, n_buffers, bytes, error);
 
   self->pool = pool;
   atomic_init (&self->ref_count, 1);
   self->n_buffers = n_buffers;
   self->detached = pool->alignment > BUF_NATURAL_ALIGNMENT;
   return self;
+}
+
+/* The allocator has no memory: gives @bytes back to the budget. */
+BufPoolAllocation *
+buf_pool_allocation_refuse (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error)
+{
+  /* As long as the bytes are out, the pool cannot go: so, say it first. */
+  g_set_error (error,
+               BUF_POOL_ERROR,
+               BUF_POOL_ERROR_NO_MEMORY,
+               "The system has no memory for %" G_GSIZE_FORMAT " buffers of %" G_GUINT64_FORMAT
+               " bytes (%" G_GINT64_FORMAT " bytes together), though the budget allows them",
+               n_buffers,
+               pool->buffer_size,
+               bytes);
+  buf_budget_release (&pool->budget, bytes);
+  return NULL;
 }
 
 /**
@@ -171,14 +143,19 @@ buf_pool_allocation_ref (BufPoolAllocation *self)
   return self;
 }
 
-static void
+static inline void
 allocation_free (BufPoolAllocation *self)
 {
-  BufBudget *budget = self->pool->budget;
+  BufPool *pool = self->pool;
   gint64 bytes = get_size (self);
+  BufStripe *stripe = buf_budget_get_stripe (&pool->budget);
 
-  free_block (self);
-  give_back (budget, bytes);
+  if (G_UNLIKELY (self->detached))
+    free (((BufDetachedAllocation *) self)->data);
+  free (self);
+
+  if (!buf_budget_give_credit (&pool->budget, stripe, bytes))
+    buf_budget_release (&pool->budget, bytes);
 }
 
 /**
@@ -322,7 +299,7 @@ new_view (BufPoolAllocation *self, gsize offset, gsize size)
 {
   return g_bytes_new_with_free_func (get_data (self) + offset,
                                      size,
-                                     (GDestroyNotify)buf_pool_allocation_unref,
+                                     (GDestroyNotify) buf_pool_allocation_unref,
                                      buf_pool_allocation_ref (self));
 }
 
@@ -493,6 +470,6 @@ buf_pool_allocation_iter_next (BufPoolAllocationIter *iter, gpointer *buffer)
     *buffer = iter->next;
   iter->left--;
   if (iter->left > 0)
-    iter->next = (guint8 *)iter->next + iter->step;
+    iter->next = (guint8 *) iter->next + iter->step;
   return TRUE;
 }

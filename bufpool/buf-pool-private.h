@@ -15,8 +15,12 @@ struct _BufPool
 {
   GObject parent_instance;
 
-  BufBudget *budget;
+  /* Read by every request. */
+  gint64 unit; /* @buffer_size, or less when it is so large that no stripe has room for it */
   guint64 buffer_size;
+  gboolean unusual_memory; /* aligned, zeroed, or perhaps too large: not simply malloc() */
+  BufBudget budget;
+
   guint alignment;
   gboolean zero_fill;
   guint64 max_memory; /* as constructed */
@@ -31,6 +35,15 @@ typedef struct
   gsize n_buffers;
   gint64 bytes;
 } BufPoolRequest;
+
+extern gpointer buf_pool_class;
+
+/* BUF_IS_POOL() for hot paths: the type is final, so one comparison answers it. */
+static inline gboolean
+buf_pool_is_instance (BufPool *self)
+{
+  return self != NULL && self->parent_instance.g_type_instance.g_class == buf_pool_class;
+}
 
 void buf_pool_install_properties (GObjectClass *object_class);
 

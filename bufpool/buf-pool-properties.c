@@ -56,7 +56,7 @@ buf_pool_get_property (GObject *object, guint prop_id, GValue *value, GParamSpec
       break;
     }
 
-  buf_budget_get_figures (self->budget, &figures);
+  buf_budget_get_figures (&self->budget, &figures);
   switch (prop_id)
     {
     case PROP_MAX_MEMORY:
@@ -82,9 +82,9 @@ buf_pool_get_property (GObject *object, guint prop_id, GValue *value, GParamSpec
 static void
 set_max_memory (BufPool *self, guint64 max_memory)
 {
-  if (self->budget == NULL)
+  if (self->budget.stripes == NULL)
     self->max_memory = max_memory;
-  else if (buf_budget_set_maximum (self->budget, max_memory))
+  else if (buf_budget_set_maximum (&self->budget, max_memory))
     g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_MAX_MEMORY]);
 }
 
@@ -288,7 +288,7 @@ get_figures (BufPool *self)
 {
   BufBudgetFigures figures;
 
-  buf_budget_get_figures (self->budget, &figures);
+  buf_budget_get_figures (&self->budget, &figures);
   return figures;
 }
 
@@ -307,7 +307,7 @@ buf_pool_get_max_memory (BufPool *self)
 {
   g_return_val_if_fail (BUF_IS_POOL (self), 0);
 
-  return MIN ((guint64)get_figures (self).maximum, G_MAXSIZE);
+  return MIN ((guint64) get_figures (self).maximum, G_MAXSIZE);
 }
 
 /**
@@ -330,7 +330,8 @@ buf_pool_set_max_memory (BufPool *self, gsize max_memory)
 
   g_return_if_fail (BUF_IS_POOL (self));
 
-  set_max_memory (self, max_memory == G_MAXSIZE ? unlimited : MIN ((guint64)max_memory, unlimited));
+  set_max_memory (self,
+                  max_memory == G_MAXSIZE ? unlimited : MIN ((guint64) max_memory, unlimited));
 }
 
 /**
@@ -402,7 +403,7 @@ buf_pool_get_allocated_memory (BufPool *self)
 {
   g_return_val_if_fail (BUF_IS_POOL (self), 0);
 
-  return MIN ((guint64)get_figures (self).allocated, G_MAXSIZE);
+  return MIN ((guint64) get_figures (self).allocated, G_MAXSIZE);
 }
 
 /**
@@ -420,7 +421,7 @@ buf_pool_get_available_memory (BufPool *self)
 {
   g_return_val_if_fail (BUF_IS_POOL (self), 0);
 
-  return MIN ((guint64)get_figures (self).available, G_MAXSIZE);
+  return MIN ((guint64) get_figures (self).available, G_MAXSIZE);
 }
 
 /**

@@ -19,15 +19,20 @@
  * closed.
  */
 
-/* When to give up, as monotonic time. */
-#define NEVER ((gint64)-1)
+/* How long to wait. */
+#define FOR_EVER G_MAXUINT64
 
+/* When to give up, as monotonic time; negative for never. */
 static gint64
 get_deadline (guint64 timeout)
 {
-  gint64 now = g_get_monotonic_time ();
+  gint64 now;
 
-  return now + (gint64)MIN (timeout, (guint64)(G_MAXINT64 - now));
+  if (timeout == FOR_EVER)
+    return -1;
+
+  now = g_get_monotonic_time ();
+  return now + (gint64) MIN (timeout, (guint64) (G_MAXINT64 - now));
 }
 
 /* Whether the request is one that the pool could ever grant, as far as its constant properties
@@ -164,95 +169,113 @@ block (BufBudget *budget,
 static gboolean
 wait_for_budget (BufPool *self,
                  const BufPoolRequest *request,
-                 gint64 deadline,
+                 guint64 timeout,
                  GCancellable *cancellable,
                  GError **error)
 {
   BufBudgetFigures figures;
   BufOutcome outcome;
 
-  buf_budget_enter (self->budget);
-  outcome = block (self->budget, buf_budget_wait, request->bytes, deadline, cancellable, &figures);
+  buf_budget_enter (&self->budget);
+  outcome = block (&self->budget,
+                   buf_budget_wait,
+                   request->bytes,
+                   get_deadline (timeout),
+                   cancellable,
+                   &figures);
   if (outcome == BUF_OUTCOME_GRANTED && g_cancellable_is_cancelled (cancellable))
     {
       /* Late, but a caller who has cancelled does not expect an allocation any more. */
-      buf_budget_release (self->budget, request->bytes);
+      buf_budget_release (&self->budget, request->bytes);
       outcome = BUF_OUTCOME_CANCELLED;
     }
   if (outcome != BUF_OUTCOME_GRANTED)
     buf_pool_set_request_error (self, request, outcome, &figures, error);
-  buf_budget_leave (self->budget);
+  buf_budget_leave (&self->budget);
 
   return outcome == BUF_OUTCOME_GRANTED;
 }
 
-/* Takes the bytes if they are there. Returns PENDING, without an error, if one can wait for them.
- */
-static BufOutcome
-take_without_waiting (BufPool *self,
-                      const BufPoolRequest *request,
-                      BufBudgetFigures *figures,
-                      GError **error)
+static gboolean
+check_arguments (BufPool *self, GCancellable *cancellable, GError **error, const gchar *function)
 {
-  BufOutcome outcome = buf_budget_acquire (self->budget, request->bytes, figures);
+  const gchar *failed = NULL;
 
-  if (outcome != BUF_OUTCOME_GRANTED && outcome != BUF_OUTCOME_PENDING)
-    buf_pool_set_request_error (self, request, outcome, figures, error);
-  return outcome;
+  if (!BUF_IS_POOL (self))
+    failed = "BUF_IS_POOL (self)";
+  else if (cancellable != NULL && !G_IS_CANCELLABLE (cancellable))
+    failed = "cancellable == NULL || G_IS_CANCELLABLE (cancellable)";
+  else if (error != NULL && *error != NULL)
+    failed = "error == NULL || *error == NULL";
+
+  if (failed != NULL)
+    g_return_if_fail_warning (G_LOG_DOMAIN, function, failed);
+  return failed == NULL;
 }
 
-static BufPoolAllocation *
-try_slowly (BufPool *self, gsize n_buffers, GError **error)
-{
-  BufPoolRequest request;
-  BufBudgetFigures figures;
-
-  if (!buf_pool_check_request (self, n_buffers, &request, error))
-    return NULL;
-
-  switch (take_without_waiting (self, &request, &figures, error))
-    {
-    case BUF_OUTCOME_GRANTED:
-      return buf_pool_allocation_new (self, n_buffers, request.bytes, error);
-    case BUF_OUTCOME_PENDING:
-      buf_pool_set_request_error (self, &request, BUF_OUTCOME_PENDING, &figures, error);
-      return NULL;
-    default:
-      return NULL;
-    }
-}
-
-static BufPoolAllocation *
-allocate_slowly (BufPool *self,
-                 gsize n_buffers,
-                 gint64 deadline,
-                 GCancellable *cancellable,
-                 GError **error)
+/* All that take_at_once() could not do, the checks of the arguments included. */
+static G_GNUC_NO_INLINE BufPoolAllocation *
+try_slowly (BufPool *self, gsize n_buffers, GError **error, const gchar *function)
 {
   BufPoolRequest request;
   BufBudgetFigures figures;
   BufOutcome outcome;
 
-  if (!buf_pool_check_request (self, n_buffers, &request, error))
+  if (!check_arguments (self, NULL, error, function) ||
+      !buf_pool_check_request (self, n_buffers, &request, error))
     return NULL;
 
-  outcome = take_without_waiting (self, &request, &figures, error);
-  if (outcome == BUF_OUTCOME_GRANTED ||
-      (outcome == BUF_OUTCOME_PENDING &&
-       wait_for_budget (self, &request, deadline, cancellable, error)))
+  outcome = buf_budget_acquire (&self->budget, request.bytes, &figures);
+  if (outcome == BUF_OUTCOME_GRANTED)
     return buf_pool_allocation_new (self, n_buffers, request.bytes, error);
+
+  buf_pool_set_request_error (self, &request, outcome, &figures, error);
   return NULL;
 }
 
-/* The fast path: takes the bytes if the thread's stripe has them. Whatever is wrong with a request
- * or with the pool makes this return FALSE, and is found out later: the stripes of a pool that was
- * built wrong, or is closed, are revoked. */
+static G_GNUC_NO_INLINE BufPoolAllocation *
+allocate_slowly (BufPool *self,
+                 gsize n_buffers,
+                 guint64 timeout,
+                 GCancellable *cancellable,
+                 GError **error,
+                 const gchar *function)
+{
+  BufPoolRequest request;
+  BufBudgetFigures figures;
+  BufOutcome outcome;
+
+  if (!check_arguments (self, cancellable, error, function) ||
+      g_cancellable_set_error_if_cancelled (cancellable, error) ||
+      !buf_pool_check_request (self, n_buffers, &request, error))
+    return NULL;
+
+  outcome = buf_budget_acquire (&self->budget, request.bytes, &figures);
+  if (outcome == BUF_OUTCOME_PENDING)
+    {
+      if (!wait_for_budget (self, &request, timeout, cancellable, error))
+        return NULL;
+    }
+  else if (outcome != BUF_OUTCOME_GRANTED)
+    {
+      buf_pool_set_request_error (self, &request, outcome, &figures, error);
+      return NULL;
+    }
+
+  return buf_pool_allocation_new (self, n_buffers, request.bytes, error);
+}
+
+/* The fast path: takes the bytes if the thread's stripe has them. Whatever is wrong with the pool
+ * or with the request makes this return FALSE, and is found out later: the stripes of a pool that
+ * was built wrong, or is closed, are revoked. */
 static inline gboolean
 take_at_once (BufPool *self, gsize n_buffers, gint64 *bytes)
 {
-  return n_buffers - 1 < BUF_POOL_MAX_BUFFERS &&
-         !__builtin_mul_overflow (n_buffers, self->buffer_size, bytes) &&
-         buf_budget_take_credit (self->budget, *bytes);
+  if (G_UNLIKELY (!buf_pool_is_instance (self) || n_buffers - 1 >= BUF_POOL_MAX_BUFFERS))
+    return FALSE;
+
+  *bytes = (gint64) n_buffers * self->unit;
+  return buf_budget_take_credit (&self->budget, *bytes);
 }
 
 /**
@@ -285,15 +308,9 @@ buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GE
 {
   gint64 bytes;
 
-  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
-  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
-  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
-
-  if (cancellable != NULL && g_cancellable_set_error_if_cancelled (cancellable, error))
-    return NULL;
-  if (G_LIKELY (take_at_once (self, n_buffers, &bytes)))
+  if (G_LIKELY (cancellable == NULL && take_at_once (self, n_buffers, &bytes)))
     return buf_pool_allocation_new (self, n_buffers, bytes, error);
-  return allocate_slowly (self, n_buffers, NEVER, cancellable, error);
+  return allocate_slowly (self, n_buffers, FOR_EVER, cancellable, error, G_STRFUNC);
 }
 
 /**
@@ -322,15 +339,9 @@ buf_pool_allocate_timeout (BufPool *self,
 {
   gint64 bytes;
 
-  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
-  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
-  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
-
-  if (cancellable != NULL && g_cancellable_set_error_if_cancelled (cancellable, error))
-    return NULL;
-  if (G_LIKELY (take_at_once (self, n_buffers, &bytes)))
+  if (G_LIKELY (cancellable == NULL && take_at_once (self, n_buffers, &bytes)))
     return buf_pool_allocation_new (self, n_buffers, bytes, error);
-  return allocate_slowly (self, n_buffers, get_deadline (timeout), cancellable, error);
+  return allocate_slowly (self, n_buffers, timeout, cancellable, error, G_STRFUNC);
 }
 
 /**
@@ -353,12 +364,9 @@ buf_pool_try_allocate (BufPool *self, gsize n_buffers, GError **error)
 {
   gint64 bytes;
 
-  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
-  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
-
   if (G_LIKELY (take_at_once (self, n_buffers, &bytes)))
     return buf_pool_allocation_new (self, n_buffers, bytes, error);
-  return try_slowly (self, n_buffers, error);
+  return try_slowly (self, n_buffers, error, G_STRFUNC);
 }
 
 static void
@@ -375,7 +383,7 @@ set_drain_error (BufOutcome outcome, const BufBudgetFigures *figures, GError **e
 }
 
 static gboolean
-drain_until (BufPool *self, gint64 deadline, GCancellable *cancellable, GError **error)
+drain_within (BufPool *self, guint64 timeout, GCancellable *cancellable, GError **error)
 {
   BufBudgetFigures figures;
   BufOutcome outcome;
@@ -383,11 +391,12 @@ drain_until (BufPool *self, gint64 deadline, GCancellable *cancellable, GError *
   if (g_cancellable_set_error_if_cancelled (cancellable, error))
     return FALSE;
 
-  buf_budget_enter (self->budget);
-  outcome = block (self->budget, buf_budget_drain, 0, deadline, cancellable, &figures);
+  buf_budget_enter (&self->budget);
+  outcome =
+      block (&self->budget, buf_budget_drain, 0, get_deadline (timeout), cancellable, &figures);
   if (outcome != BUF_OUTCOME_GRANTED)
     set_drain_error (outcome, &figures, error);
-  buf_budget_leave (self->budget);
+  buf_budget_leave (&self->budget);
 
   return outcome == BUF_OUTCOME_GRANTED;
 }
@@ -416,7 +425,7 @@ buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error)
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return drain_until (self, NEVER, cancellable, error);
+  return drain_within (self, FOR_EVER, cancellable, error);
 }
 
 /**
@@ -442,5 +451,5 @@ buf_pool_drain_timeout (BufPool *self, guint64 timeout, GCancellable *cancellabl
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return drain_until (self, get_deadline (timeout), cancellable, error);
+  return drain_within (self, timeout, cancellable, error);
 }

@@ -58,6 +58,8 @@
 /* How long dispose waits before it says so, in milliseconds. */
 #define DEFAULT_DRAIN_WARNING 5000
 
+gpointer buf_pool_class;
+
 static void buf_pool_initable_iface_init (GInitableIface *iface);
 
 G_DEFINE_FINAL_TYPE_WITH_CODE (BufPool,
@@ -83,7 +85,7 @@ check_config (BufPool *self, GError **error)
                  "A buffer size of %" G_GUINT64_FORMAT
                  " bytes is not between 1 and %" G_GUINT64_FORMAT,
                  self->buffer_size,
-                 (guint64)MIN (BUF_POOL_UNLIMITED, G_MAXSSIZE));
+                 (guint64) MIN (BUF_POOL_UNLIMITED, G_MAXSSIZE));
   else if (self->max_memory < self->buffer_size)
     g_set_error (error,
                  BUF_POOL_ERROR,
@@ -119,12 +121,14 @@ buf_pool_constructed (GObject *object)
 
   G_OBJECT_CLASS (buf_pool_parent_class)->constructed (object);
 
+  self->unit = MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
+  self->unusual_memory = self->zero_fill || self->alignment > BUF_NATURAL_ALIGNMENT;
   if (check_config (self, &self->config_error))
-    self->budget = buf_budget_new (self->max_memory, self->buffer_size);
+    buf_budget_init (&self->budget, self->max_memory, self->buffer_size);
   else
     {
-      self->budget = buf_budget_new (self->max_memory, 1);
-      buf_budget_close (self->budget);
+      buf_budget_init (&self->budget, self->max_memory, 1);
+      buf_budget_close (&self->budget);
     }
 }
 
@@ -170,7 +174,7 @@ wait_until_drained (BufPool *self, gint64 deadline, BufBudgetFigures *figures)
   BufOutcome outcome;
 
   buf_waiter_init (&waiter, 0, NULL);
-  outcome = buf_budget_drain (self->budget, &waiter, deadline, figures);
+  outcome = buf_budget_drain (&self->budget, &waiter, deadline, figures);
   buf_waiter_clear (&waiter);
   return outcome == BUF_OUTCOME_GRANTED;
 }
@@ -200,7 +204,7 @@ wait_for_the_last (BufPool *self)
       wait_until_drained (self, -1, &figures);
     }
 
-  buf_budget_wait_for_leavers (self->budget);
+  buf_budget_wait_for_leavers (&self->budget);
 }
 
 /* Chaining up comes before the wait: it runs the weak notifies, and they may drop allocations. */
@@ -221,7 +225,7 @@ buf_pool_finalize (GObject *object)
 {
   BufPool *self = BUF_POOL (object);
 
-  buf_budget_free (self->budget);
+  buf_budget_clear (&self->budget);
   g_clear_error (&self->config_error);
   g_free (self->name);
 
@@ -238,6 +242,8 @@ buf_pool_class_init (BufPoolClass *klass)
   object_class->finalize = buf_pool_finalize;
 
   buf_pool_install_properties (object_class);
+
+  buf_pool_class = klass;
 }
 
 static void
@@ -266,9 +272,9 @@ buf_pool_new (gsize buffer_size, gsize max_memory, GError **error)
                          NULL,
                          error,
                          "buffer-size",
-                         (guint64)buffer_size,
+                         (guint64) buffer_size,
                          "max-memory",
-                         max_memory == G_MAXSIZE ? G_MAXUINT64 : (guint64)max_memory,
+                         max_memory == G_MAXSIZE ? G_MAXUINT64 : (guint64) max_memory,
                          NULL);
 }
 
@@ -289,7 +295,7 @@ buf_pool_close (BufPool *self)
   g_return_if_fail (BUF_IS_POOL (self));
 
   /* First the deed: whoever sees the flag can rely on it. */
-  buf_budget_close (self->budget);
+  buf_budget_close (&self->budget);
   if (!atomic_exchange (&self->closed, TRUE))
     g_object_notify (G_OBJECT (self), "closed");
 }
