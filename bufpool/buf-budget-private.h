@@ -125,7 +125,7 @@ buf_budget_give_credit (BufBudget *self, BufStripe *stripe, gint64 bytes)
          buf_stripe_exchange (stripe, word, next, memory_order_release);
 }
 
-void buf_budget_init (BufBudget *self, gint64 maximum, gint64 unit);
+void buf_budget_init (BufBudget *self, gint64 maximum, gint64 unit, guint n_processors);
 void buf_budget_clear (BufBudget *self);
 
 BufOutcome buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures);

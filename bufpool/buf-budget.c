@@ -72,9 +72,8 @@ get_count (gint64 word)
 }
 
 static guint
-choose_n_stripes (void)
+choose_n_stripes (guint n_processors)
 {
-  guint n_processors = g_get_num_processors ();
   guint n_stripes = 1;
 
   while (n_stripes < n_processors && n_stripes < BUF_BUDGET_MAX_STRIPES)
@@ -220,9 +219,9 @@ get_figures_locked (BufBudget *self, BufBudgetFigures *figures)
 }
 
 void
-buf_budget_init (BufBudget *self, gint64 maximum, gint64 unit)
+buf_budget_init (BufBudget *self, gint64 maximum, gint64 unit, guint n_processors)
 {
-  guint n_stripes = choose_n_stripes ();
+  guint n_stripes = choose_n_stripes (n_processors);
 
   g_assert (maximum >= 0 && unit > 0);
 

@@ -7,4 +7,6 @@
 
 /* The error domain. */
 
-G_DEFINE_QUARK (buf - pool - error - quark, buf_pool_error)
+/* clang-format off */
+G_DEFINE_QUARK (buf-pool-error-quark, buf_pool_error)
+/* clang-format on */

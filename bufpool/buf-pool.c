@@ -118,18 +118,18 @@ static void
 buf_pool_constructed (GObject *object)
 {
   BufPool *self = BUF_POOL (object);
+  gboolean valid = check_config (self, &self->config_error);
 
   G_OBJECT_CLASS (buf_pool_parent_class)->constructed (object);
 
   self->unit = MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
   self->unusual_memory = self->zero_fill || self->alignment > BUF_NATURAL_ALIGNMENT;
-  if (check_config (self, &self->config_error))
-    buf_budget_init (&self->budget, self->max_memory, self->buffer_size);
-  else
-    {
-      buf_budget_init (&self->budget, self->max_memory, 1);
-      buf_budget_close (&self->budget);
-    }
+  buf_budget_init (&self->budget,
+                   self->max_memory,
+                   valid ? self->buffer_size : 1,
+                   g_get_num_processors ());
+  if (!valid)
+    buf_budget_close (&self->budget);
 }
 
 static gboolean
@@ -195,9 +195,9 @@ wait_for_the_last (BufPool *self)
                    " ms ago, and still waits for %" G_GINT64_FORMAT
                    " allocations (%" G_GINT64_FORMAT
                    " bytes) to be dropped. Does this thread hold one, or has one leaked?",
-                   self->name != NULL ? "“" : "",
+                   self->name != NULL ? "\"" : "",
                    self->name != NULL ? self->name : "",
-                   self->name != NULL ? "” " : "",
+                   self->name != NULL ? "\" " : "",
                    warning,
                    figures.n_allocations,
                    figures.allocated);

@@ -1,0 +1,188 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What happens when the allocator refuses. The linker puts the functions below in the place of the
+ * C library's, in this program and in the library under test, but not in GLib. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "testing.h"
+
+static gint fail_after = -1; /* atomic; how many more succeed, negative: all */
+
+static gboolean
+is_to_fail (void)
+{
+  return g_atomic_int_get (&fail_after) >= 0 && g_atomic_int_add (&fail_after, -1) == 0;
+}
+
+void *__real_malloc (size_t size);
+void *__real_calloc (size_t n, size_t size);
+int __real_posix_memalign (void **memory, size_t alignment, size_t size);
+void *__wrap_malloc (size_t size);
+void *__wrap_calloc (size_t n, size_t size);
+int __wrap_posix_memalign (void **memory, size_t alignment, size_t size);
+
+void *
+__wrap_malloc (size_t size)
+{
+  return is_to_fail () ? NULL : __real_malloc (size);
+}
+
+void *
+__wrap_calloc (size_t n, size_t size)
+{
+  return is_to_fail () ? NULL : __real_calloc (n, size);
+}
+
+int
+__wrap_posix_memalign (void **memory, size_t alignment, size_t size)
+{
+  return is_to_fail () ? ENOMEM : __real_posix_memalign (memory, alignment, size);
+}
+
+static BufPool *
+new_kind (guint kind)
+{
+  return g_object_new (BUF_TYPE_POOL,
+                       "buffer-size",
+                       (guint64) 4096,
+                       "max-memory",
+                       (guint64) 40960,
+                       "zero-fill",
+                       kind % 2 == 1,
+                       "alignment",
+                       kind >= 2 ? 4096 : 0,
+                       NULL);
+}
+
+static void
+test_every_allocation (void)
+{
+  g_test_summary ("Whichever allocation of memory fails, it is an error, and the budget is back");
+
+  for (guint kind = 0; kind < 4; kind++)
+    {
+      g_autoptr (BufPool) pool = new_kind (kind);
+      guint n_failures = 0;
+
+      for (guint n = 0;; n++)
+        {
+          g_autoptr (GError) error = NULL;
+          g_autoptr (BufPoolAllocation) allocation = NULL;
+
+          g_atomic_int_set (&fail_after, n);
+          allocation = buf_pool_allocate (pool, 10, NULL, &error);
+          g_atomic_int_set (&fail_after, -1);
+          if (allocation != NULL)
+            break;
+
+          n_failures++;
+          g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_NO_MEMORY);
+          g_assert_nonnull (strstr (error->message, "40960 bytes"));
+          test_assert_figures (pool, 0, 0);
+        }
+      g_assert_cmpuint (n_failures, ==, kind >= 2 ? 2 : 1);
+      test_assert_figures (pool, 0, 0);
+    }
+}
+
+static void
+test_waiter_is_served (void)
+{
+  g_test_summary ("When the allocator refuses one waiter, the next is served");
+
+  for (guint round = 0; round < test_scale (200); round++)
+    {
+      g_autoptr (BufPool) pool = new_kind (0);
+      g_autoptr (GError) error = NULL;
+      BufPoolAllocation *all = test_allocate (pool, 10);
+      TestRequester *first = test_requester_start (pool, 10);
+      TestRequester *second = test_requester_start (pool, 10);
+      BufPoolAllocation *allocations[2];
+
+      test_wait_for_waiting (pool, 2);
+      g_atomic_int_set (&fail_after, 0);
+      buf_pool_allocation_unref (all);
+
+      /* One of them fails, the other is served; each drops its own when it ends. */
+      test_wait_until (test_requester_is_done (first) && test_requester_is_done (second));
+      allocations[0] = test_requester_end (first, &error);
+      allocations[1] = test_requester_end (second, error == NULL ? &error : NULL);
+      g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_NO_MEMORY);
+      g_assert_true ((allocations[0] == NULL) != (allocations[1] == NULL));
+      test_assert_figures (pool, 10, 1);
+      g_clear_pointer (&allocations[0], buf_pool_allocation_unref);
+      g_clear_pointer (&allocations[1], buf_pool_allocation_unref);
+      test_assert_figures (pool, 0, 0);
+    }
+  g_atomic_int_set (&fail_after, -1);
+}
+
+typedef struct
+{
+  BufPool *pool;
+  guint n_served, n_refused;
+} Worker;
+
+static gpointer
+work (gpointer data)
+{
+  Worker *worker = data;
+
+  for (guint i = 0; i < test_scale (20000); i++)
+    {
+      g_autoptr (GError) error = NULL;
+      g_autoptr (BufPoolAllocation) allocation = NULL;
+
+      if (i % 7 == 0)
+        g_atomic_int_set (&fail_after, i % 3);
+      allocation = buf_pool_allocate (worker->pool, 1 + i % 10, NULL, &error);
+      if (allocation != NULL)
+        worker->n_served++;
+      else
+        {
+          g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_NO_MEMORY);
+          worker->n_refused++;
+        }
+    }
+  return NULL;
+}
+
+static void
+test_under_load (void)
+{
+  g_autoptr (BufPool) pool = new_kind (0);
+  Worker workers[4] = { 0 };
+  GThread *threads[4];
+
+  g_test_summary ("Failures under load lose no budget, and leave nobody waiting");
+
+  for (guint i = 0; i < 4; i++)
+    {
+      workers[i].pool = pool;
+      threads[i] = g_thread_new ("work", work, &workers[i]);
+    }
+  for (guint i = 0; i < 4; i++)
+    {
+      g_thread_join (threads[i]);
+      g_test_message ("%u served, %u refused", workers[i].n_served, workers[i].n_refused);
+      g_assert_cmpuint (workers[i].n_served, >, 0);
+    }
+  g_assert_cmpuint (workers[0].n_refused + workers[1].n_refused, >, 0);
+  g_atomic_int_set (&fail_after, -1);
+  test_assert_figures (pool, 0, 0);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+
+  g_test_add_func ("/memory/every-allocation", test_every_allocation);
+  g_test_add_func ("/memory/waiter-is-served", test_waiter_is_served);
+  g_test_add_func ("/memory/under-load", test_under_load);
+  return g_test_run ();
+}

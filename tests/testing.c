@@ -1,0 +1,128 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "testing.h"
+
+static gpointer
+requester_run (gpointer data)
+{
+  TestRequester *self = data;
+
+  if (self->timeout == G_MAXUINT64)
+    self->allocation =
+        buf_pool_allocate (self->pool, self->n_buffers, self->cancellable, &self->error);
+  else
+    self->allocation = buf_pool_allocate_timeout (self->pool,
+                                                  self->n_buffers,
+                                                  self->timeout,
+                                                  self->cancellable,
+                                                  &self->error);
+  g_atomic_int_set (&self->done, TRUE);
+  return NULL;
+}
+
+TestRequester *
+test_requester_start_full (BufPool *pool,
+                           gsize n_buffers,
+                           guint64 timeout,
+                           GCancellable *cancellable)
+{
+  TestRequester *self = g_new0 (TestRequester, 1);
+
+  self->pool = pool;
+  self->n_buffers = n_buffers;
+  self->timeout = timeout;
+  self->cancellable = cancellable;
+  self->thread = g_thread_new ("requester", requester_run, self);
+  return self;
+}
+
+TestRequester *
+test_requester_start (BufPool *pool, gsize n_buffers)
+{
+  return test_requester_start_full (pool, n_buffers, G_MAXUINT64, NULL);
+}
+
+gboolean
+test_requester_is_done (TestRequester *self)
+{
+  return g_atomic_int_get (&self->done);
+}
+
+/* Joins the thread and frees @self. Returns what it got. */
+BufPoolAllocation *
+test_requester_end (TestRequester *self, GError **error)
+{
+  BufPoolAllocation *allocation;
+
+  g_thread_join (self->thread);
+  allocation = self->allocation;
+  if (self->error != NULL)
+    g_propagate_error (error, self->error);
+  g_free (self);
+  return allocation;
+}
+
+/* Joins the thread, which has got what it wanted, and drops that. */
+void
+test_requester_end_served (TestRequester *self)
+{
+  gsize n_buffers = self->n_buffers;
+  g_autoptr (GError) error = NULL;
+  g_autoptr (BufPoolAllocation) allocation = test_requester_end (self, &error);
+
+  g_assert_no_error (error);
+  g_assert_nonnull (allocation);
+  g_assert_cmpuint (buf_pool_allocation_get_length (allocation), ==, n_buffers);
+}
+
+BufPool *
+test_pool_new (gsize buffer_size, gsize n_buffers)
+{
+  g_autoptr (GError) error = NULL;
+  BufPool *pool = buf_pool_new (buffer_size, buffer_size * n_buffers, &error);
+
+  g_assert_no_error (error);
+  g_assert_true (BUF_IS_POOL (pool));
+  return pool;
+}
+
+BufPoolAllocation *
+test_allocate (BufPool *pool, gsize n_buffers)
+{
+  g_autoptr (GError) error = NULL;
+  BufPoolAllocation *allocation = buf_pool_try_allocate (pool, n_buffers, &error);
+
+  g_assert_no_error (error);
+  g_assert_nonnull (allocation);
+  return allocation;
+}
+
+void
+test_assert_figures (BufPool *pool, gsize allocated_buffers, gsize n_allocations)
+{
+  gsize allocated = allocated_buffers * buf_pool_get_buffer_size (pool);
+
+  g_assert_cmpuint (buf_pool_get_allocated_memory (pool), ==, allocated);
+  g_assert_cmpuint (buf_pool_get_available_memory (pool),
+                    ==,
+                    buf_pool_get_max_memory (pool) - allocated);
+  g_assert_cmpuint (buf_pool_get_active_allocations (pool), ==, n_allocations);
+}
+
+void
+test_yield (gint64 deadline, const gchar *where, const gchar *condition)
+{
+  if (g_get_monotonic_time () > deadline)
+    g_error ("%s: still not true: %s", where, condition);
+  g_usleep (50);
+}
+
+guint
+test_scale (guint n)
+{
+  const gchar *scale = g_getenv ("TEST_SCALE");
+  guint64 percent = scale != NULL ? g_ascii_strtoull (scale, NULL, 10) : 100;
+
+  return MAX ((guint) (n * percent / 100), 1);
+}

@@ -1,0 +1,55 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What several test programs share: threads that wait for a pool, and waiting for states. */
+
+#pragma once
+
+#include <bufpool/bufpool.h>
+
+G_BEGIN_DECLS
+
+/* A thread with one request. */
+typedef struct
+{
+  BufPool *pool;
+  gsize n_buffers;
+  guint64 timeout;
+  GCancellable *cancellable;
+  GThread *thread;
+  BufPoolAllocation *allocation;
+  GError *error;
+  gint done; /* atomic */
+} TestRequester;
+
+TestRequester *test_requester_start (BufPool *pool, gsize n_buffers);
+TestRequester *test_requester_start_full (BufPool *pool,
+                                          gsize n_buffers,
+                                          guint64 timeout,
+                                          GCancellable *cancellable);
+gboolean test_requester_is_done (TestRequester *self);
+BufPoolAllocation *test_requester_end (TestRequester *self, GError **error);
+void test_requester_end_served (TestRequester *self);
+
+BufPool *test_pool_new (gsize buffer_size, gsize n_buffers);
+BufPoolAllocation *test_allocate (BufPool *pool, gsize n_buffers);
+void test_assert_figures (BufPool *pool, gsize allocated_buffers, gsize n_allocations);
+
+/* Yields until the condition holds, and aborts the program when it does not within a minute. */
+#define test_wait_until(condition)                                                                 \
+  G_STMT_START                                                                                     \
+  {                                                                                                \
+    gint64 test_deadline = g_get_monotonic_time () + 60 * G_USEC_PER_SEC;                          \
+    while (!(condition))                                                                           \
+      test_yield (test_deadline, G_STRLOC, #condition);                                            \
+  }                                                                                                \
+  G_STMT_END
+
+#define test_wait_for_waiting(pool, n) test_wait_until (buf_pool_get_waiting (pool) == (n))
+
+void test_yield (gint64 deadline, const gchar *where, const gchar *condition);
+
+/* How often to repeat: @n, or as many hundredths of it as TEST_SCALE says. */
+guint test_scale (guint n);
+
+G_END_DECLS
