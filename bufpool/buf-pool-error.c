@@ -7,6 +7,8 @@
 
 /* The error domain. */
 
-/* clang-format off */
-G_DEFINE_QUARK (buf-pool-error-quark, buf_pool_error)
-/* clang-format on */
+GQuark
+buf_pool_error_quark (void)
+{
+  return g_quark_from_static_string ("buf-pool-error-quark");
+}

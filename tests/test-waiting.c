@@ -132,7 +132,7 @@ test_head_leaves (void)
       g_autoptr (GCancellable) cancellable = g_cancellable_new ();
       BufPoolAllocation *one = test_allocate (pool, 1);
       TestRequester *head = start_owed_head (pool, cancellable);
-      TestRequester *next = test_requester_start (pool, 5);
+      TestRequester *next = test_requester_start (pool, 4);
       TestRequester *last = test_requester_start (pool, 4);
 
       test_wait_for_waiting (pool, 3);
