@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+# What a program finds that depends on the library: symbols, headers, pkg-config files, installed and
+# uninstalled, and as a subproject. Usage: test-installed.sh SOURCE_DIR BUILD_DIR
+
+set -u
+
+source_dir=$1
+build_dir=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+n=0
+failed=0
+
+check() {
+    local name=$1
+    shift
+    n=$((n + 1))
+    if "$@" >"$work/log" 2>&1; then
+        echo "ok $n $name"
+    else
+        echo "not ok $n $name"
+        sed 's/^/# /' "$work/log"
+        failed=1
+    fi
+}
+
+write_program() {
+    cat >"$1" <<'PROGRAM'
+#include <bufpool/bufpool.h>
+
+int
+main (void)
+{
+  BufPool *pool = buf_pool_new (BUF_BUFFER_SIZE_S16, 1024, NULL);
+  BufPoolAllocation *allocation = buf_pool_allocate (pool, 48, NULL, NULL);
+  gsize length = buf_pool_allocation_get_length (allocation);
+
+  buf_pool_allocation_unref (allocation);
+  g_object_unref (pool);
+  return length == 48 && BUF_CHECK_VERSION (1, 0, 0) ? 0 : 1;
+}
+PROGRAM
+}
+
+# Exported is what the list says, no more and no less.
+symbols() {
+    nm -D --defined-only "$build_dir/bufpool/libbufpool-1.0.so.0" | awk '{ print $3 }' | sort >"$work/symbols"
+    diff -u "$source_dir/tests/exported-symbols.list" "$work/symbols"
+}
+
+soname() {
+    readelf -d "$build_dir/bufpool/libbufpool-1.0.so.0" | grep -F 'soname: [libbufpool-1.0.so.0]'
+}
+
+# Each header may be included only by way of the one public include.
+single_include() {
+    local header
+    for header in buf-pool buf-pool-allocation buf-pool-enums buf-pool-enum-types buf-pool-error buf-version \
+        buf-version-macros; do
+        if echo "#include <bufpool/$header.h>" |
+            cc -fsyntax-only -xc - -I"$source_dir" -I"$build_dir" $(pkg-config --cflags gio-2.0) 2>/dev/null; then
+            echo "$header.h can be included by itself"
+            return 1
+        fi
+    done
+}
+
+language() {
+    write_program "$work/program.$1"
+    $2 -Wall -Wextra -Wpedantic -Werror -fsyntax-only "$work/program.$1" \
+        -I"$source_dir" -I"$build_dir" $(pkg-config --cflags gio-2.0)
+}
+
+uninstalled() {
+    write_program "$work/uninstalled.c"
+    cc -o "$work/uninstalled" "$work/uninstalled.c" \
+        $(PKG_CONFIG_PATH="$build_dir/meson-uninstalled" pkg-config --cflags --libs bufpool-1.0) || return 1
+    LD_LIBRARY_PATH="$build_dir/bufpool" "$work/uninstalled"
+}
+
+installed() {
+    local prefix libdir
+    DESTDIR="$work/destdir" meson install -C "$build_dir" --no-rebuild --quiet || return 1
+    prefix=$(dirname "$(dirname "$(find "$work/destdir" -type d -path '*/include/bufpool-1.0')")")
+    libdir=$(dirname "$(find "$prefix" -name libbufpool-1.0.so)")
+    sed "s|^prefix=.*|prefix=$prefix|" "$libdir/pkgconfig/bufpool-1.0.pc" >"$work/bufpool-1.0.pc"
+    write_program "$work/installed.c"
+    cc -o "$work/installed" "$work/installed.c" \
+        $(PKG_CONFIG_PATH="$work" pkg-config --cflags --libs bufpool-1.0) || return 1
+    LD_LIBRARY_PATH="$libdir" "$work/installed" || return 1
+    if [ -e "$build_dir/bufpool/BufPool-1.0.gir" ]; then
+        [ -e "$prefix/share/gir-1.0/BufPool-1.0.gir" ] &&
+            [ -e "$libdir/girepository-1.0/BufPool-1.0.typelib" ]
+    fi
+}
+
+subproject() {
+    mkdir -p "$work/outer/subprojects"
+    ln -s "$source_dir" "$work/outer/subprojects/libbufpool"
+    printf '[wrap-file]\ndirectory = libbufpool\n\n[provide]\nbufpool-1.0 = bufpool_dep\n' \
+        >"$work/outer/subprojects/libbufpool.wrap"
+    write_program "$work/outer/program.c"
+    cat >"$work/outer/meson.build" <<'BUILD'
+project('outer', 'c')
+test('program', executable('program', 'program.c', dependencies: dependency('bufpool-1.0')))
+BUILD
+    meson setup "$work/outer/build" "$work/outer" -Dlibbufpool:introspection=disabled \
+        -Dlibbufpool:vapi=disabled -Dlibbufpool:tests=false -Dlibbufpool:examples=false &&
+        meson test -C "$work/outer/build" program
+}
+
+echo 1..8
+check "exports what the checked-in list says" symbols
+check "has its soname" soname
+check "headers refuse to be included one by one" single_include
+check "headers are C without a warning" language c "cc -std=c11"
+check "headers are C++ without a warning" language cc "c++ -std=c++11"
+check "works uninstalled, by pkg-config" uninstalled
+check "works installed, by pkg-config" installed
+check "works as a subproject" subproject
+exit $failed

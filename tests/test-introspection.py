@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""What other languages find in the GIR. Usage: test-introspection.py GIR VAPI"""
+
+import sys
+import xml.etree.ElementTree as ElementTree
+
+CORE = "{http://www.gtk.org/introspection/core/1.0}"
+C = "{http://www.gtk.org/introspection/c/1.0}"
+GLIB = "{http://www.gtk.org/introspection/glib/1.0}"
+
+namespace = ElementTree.parse(sys.argv[1]).getroot().find(CORE + "namespace")
+
+
+def named(kind, name, parent=namespace):
+    return next((e for e in parent.findall(CORE + kind) if e.get("name") == name), None)
+
+
+def methods(element):
+    return {e.get("name"): e for e in element.findall(CORE + "method") if e.get("introspectable") != "0"}
+
+
+def throws(element, *names):
+    return all(methods(element)[name].get("throws") == "1" for name in names)
+
+
+pool = named("class", "Pool")
+allocation = named("record", "PoolAllocation")
+constants = {e.get("name"): e.get("value") for e in namespace.findall(CORE + "constant")}
+
+CHECKS = {
+    "the namespace is BufPool 1.0": lambda: (namespace.get("name"), namespace.get("version")) == ("BufPool", "1.0"),
+    "Pool is a final class that can be initialised": lambda: pool.get("parent") == "GObject.Object"
+    and pool.get("final") == "1"
+    and named("implements", "Gio.Initable", pool) is not None,
+    "Pool has its constructor, which throws": lambda: named("constructor", "new", pool).get("throws") == "1",
+    "Pool has its methods": lambda: {
+        "allocate", "allocate_timeout", "try_allocate", "drain", "drain_timeout", "close", "is_closed",
+        "get_buffer_size", "get_max_memory", "set_max_memory", "get_alignment", "get_zero_fill", "get_name",
+        "get_allocated_memory", "get_available_memory", "get_active_allocations", "get_waiting",
+    } <= methods(pool).keys(),
+    "requests throw": lambda: throws(pool, "allocate", "allocate_timeout", "try_allocate", "drain", "drain_timeout"),
+    "Pool has its properties": lambda: {e.get("name") for e in pool.findall(CORE + "property")} == {
+        "buffer-size", "max-memory", "alignment", "zero-fill", "name", "allocated-memory", "available-memory",
+        "active-allocations", "waiting", "closed",
+    },
+    "properties know their getters": lambda: all(
+        e.get("getter") for e in pool.findall(CORE + "property") if e.get("name") != "closed"
+    ),
+    "PoolAllocation is a boxed record": lambda: allocation.get(GLIB + "get-type") == "buf_pool_allocation_get_type",
+    "PoolAllocation has its methods": lambda: {
+        "get_length", "get_buffer_size", "get_allocated_bytes", "get_first", "get_buffer", "get_data", "get_bytes",
+        "get_buffer_bytes", "fill", "extract",
+    } <= methods(allocation).keys(),
+    "references are not counted by hand": lambda: not {"ref", "unref"} & methods(allocation).keys(),
+    "what is out of range throws": lambda: throws(allocation, "fill", "extract"),
+    "nothing of the types is a free function": lambda: not [
+        e.get("name")
+        for e in namespace.findall(CORE + "function")
+        if e.get("introspectable") != "0" and e.get("name") != "pool_error_quark" and not e.get("moved-to")
+    ],
+    "the error domain is where languages look for it": lambda: named("enumeration", "PoolError").get(
+        GLIB + "error-domain"
+    ) == "buf-pool-error-quark",
+    "the error codes are there": lambda: [
+        e.get("name") for e in named("enumeration", "PoolError").findall(CORE + "member")
+    ] == ["invalid_config", "invalid_count", "too_large", "no_memory", "closed", "out_of_range", "released"],
+    "a buffer size is its value": lambda: all(
+        e.get("name") == "s" + e.get("value") for e in named("enumeration", "BufferSize").findall(CORE + "member")
+    ),
+    "the constants are there": lambda: constants["POOL_UNLIMITED"] == str(2**53 - 1)
+    and constants["POOL_MAX_BUFFERS"] == "65535",
+    "everything public says since when": lambda: all(
+        e.get("version")
+        for kind in ("class", "record", "enumeration", "constant")
+        for e in namespace.findall(CORE + kind)
+        if e.get("name") not in ("PoolClass",) and e.get("introspectable") != "0"
+    )
+    and all(e.get("version") for e in list(methods(pool).values()) + list(methods(allocation).values())),
+    "Vala sees the namespace and both types": lambda: all(
+        text in open(sys.argv[2], encoding="utf-8").read()
+        for text in ("namespace BufPool", "class Pool : GLib.Object", "class PoolAllocation", "errordomain PoolError")
+    ),
+}
+
+print(f"1..{len(CHECKS)}")
+failed = 0
+for number, (name, check) in enumerate(CHECKS.items(), 1):
+    try:
+        passed = check()
+    except (AttributeError, KeyError) as error:
+        print(f"# {error!r}")
+        passed = False
+    failed += not passed
+    print("ok" if passed else "not ok", number, name)
+sys.exit(failed != 0)
