@@ -247,23 +247,68 @@ test_weak_notify (void)
   g_assert_null (weak);
 }
 
+/* Two threads that start each round together, to the nanosecond. */
+typedef struct
+{
+  gint round;                    /* atomic; the round that may begin */
+  gint ready;                    /* atomic; the round for which the other thread is ready */
+  BufPoolAllocation *allocation; /* what the other thread drops */
+  guint delay;
+  guint n_rounds;
+} Race;
+
+static void
+spin (guint n)
+{
+  static gint sink;
+
+  while (n-- > 0)
+    g_atomic_int_get (&sink);
+}
+
+static void
+spin_until (gint *value, gint expected)
+{
+  for (guint i = 1; g_atomic_int_get (value) != expected; i++)
+    if (i % 10000 == 0)
+      g_thread_yield ();
+}
+
+static gpointer
+drop_in_each_round (gpointer data)
+{
+  Race *race = data;
+
+  for (guint round = 1; round <= race->n_rounds; round++)
+    {
+      g_atomic_int_set (&race->ready, round);
+      spin_until (&race->round, round);
+      spin (race->delay);
+      buf_pool_allocation_unref (race->allocation);
+    }
+  return NULL;
+}
+
 static void
 test_last_release_races_dispose (void)
 {
+  Race race = { .n_rounds = test_scale (100000) };
+  GThread *thread = g_thread_new ("drop", drop_in_each_round, &race);
+
   g_test_summary ("The last release, fast or slow, is over before the memory of the pool is gone");
 
-  for (guint round = 0; round < test_scale (20000); round++)
+  for (guint round = 1; round <= race.n_rounds; round++)
     {
       BufPool *pool = test_pool_new (16, 1000);
-      BufPoolAllocation *allocation = test_allocate (pool, round % 2 == 0 ? 1 : 900);
-      GThread *thread = g_thread_new ("drop", drop, allocation);
 
-      /* Let the one, then the other come first, by steps of some nanoseconds. */
-      for (guint spin = 0; spin < round % 499 * 16; spin++)
-        g_atomic_int_get (&round);
+      spin_until (&race.ready, round);
+      race.allocation = test_allocate (pool, round % 2 == 0 ? 1 : 900);
+      race.delay = round / 2 % 100 * 4;
+      g_atomic_int_set (&race.round, round);
+      spin (round / 200 % 100 * 4);
       g_object_unref (pool);
-      g_thread_join (thread);
     }
+  g_thread_join (thread);
 }
 
 typedef struct
