@@ -131,11 +131,10 @@ void buf_budget_clear (BufBudget *self);
 BufOutcome buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures);
 BufOutcome
 buf_budget_wait (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetFigures *figures);
+void buf_budget_enqueue (BufBudget *self, BufWaiter *waiter);
 void buf_budget_release (BufBudget *self, gint64 bytes);
 void buf_budget_withdraw (BufBudget *self, BufWaiter *waiter, BufOutcome outcome);
 
-BufOutcome
-buf_budget_drain (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetFigures *figures);
 gboolean buf_budget_set_maximum (BufBudget *self, gint64 maximum);
 void buf_budget_close (BufBudget *self);
 

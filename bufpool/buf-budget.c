@@ -283,6 +283,13 @@ take_locked (BufBudget *self, gint64 bytes)
   return BUF_OUTCOME_GRANTED;
 }
 
+static BufOutcome
+drain_locked (BufBudget *self)
+{
+  revoke_locked (self);
+  return is_drained_locked (self) ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_PENDING;
+}
+
 /* Takes @bytes if they are there, and else says why not. PENDING: it can be waited for. */
 BufOutcome
 buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures)
@@ -301,9 +308,31 @@ buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures)
   return outcome;
 }
 
-/* Sleeps until the outcome of a waiter that stands in a queue is settled. */
+/* Settles the waiter at once, or puts it into its queue. */
 static void
-wait_locked (BufBudget *self, BufWaiter *waiter, gint64 deadline)
+enqueue_locked (BufBudget *self, BufWaiter *waiter)
+{
+  BufOutcome outcome;
+
+  if (waiter->outcome != BUF_OUTCOME_PENDING)
+    return; /* withdrawn before it began */
+
+  if (waiter->bytes > 0)
+    outcome = take_locked (self, waiter->bytes);
+  else
+    outcome = drain_locked (self);
+
+  if (outcome != BUF_OUTCOME_PENDING)
+    buf_waiter_finish_locked (waiter, outcome, &self->ready);
+  else if (waiter->bytes > 0)
+    buf_waiter_queue_push_locked (&self->queue, waiter);
+  else
+    buf_waiter_push_locked (waiter, &self->drainers);
+}
+
+/* Sleeps until the outcome is settled. */
+static void
+sleep_locked (BufBudget *self, BufWaiter *waiter, gint64 deadline)
 {
   while (waiter->outcome == BUF_OUTCOME_PENDING)
     {
@@ -334,22 +363,24 @@ buf_budget_wait (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetF
   g_assert (waiter->complete == NULL);
 
   g_mutex_lock (&self->mutex);
-  if (waiter->outcome == BUF_OUTCOME_PENDING)
-    {
-      outcome = take_locked (self, waiter->bytes);
-      if (outcome == BUF_OUTCOME_PENDING)
-        {
-          buf_waiter_queue_push_locked (&self->queue, waiter);
-          wait_locked (self, waiter, deadline);
-        }
-      else
-        waiter->outcome = outcome;
-    }
+  enqueue_locked (self, waiter);
+  sleep_locked (self, waiter, deadline);
   outcome = waiter->outcome;
   if (outcome != BUF_OUTCOME_GRANTED)
     get_figures_locked (self, figures);
   serve_and_unlock (self);
   return outcome;
+}
+
+/* The same for a task: it is completed when its outcome is settled, perhaps before this returns. */
+void
+buf_budget_enqueue (BufBudget *self, BufWaiter *waiter)
+{
+  g_assert (waiter->complete != NULL);
+
+  g_mutex_lock (&self->mutex);
+  enqueue_locked (self, waiter);
+  serve_and_unlock (self);
 }
 
 /* The slow half of a release. */
@@ -376,28 +407,6 @@ buf_budget_withdraw (BufBudget *self, BufWaiter *waiter, BufOutcome outcome)
   if (waiter->outcome == BUF_OUTCOME_PENDING)
     buf_waiter_finish_locked (waiter, outcome, &self->ready);
   serve_and_unlock (self);
-}
-
-/* Blocks until nothing is outstanding. */
-BufOutcome
-buf_budget_drain (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetFigures *figures)
-{
-  BufOutcome outcome;
-
-  g_mutex_lock (&self->mutex);
-  revoke_locked (self);
-  if (is_drained_locked (self) && waiter->outcome == BUF_OUTCOME_PENDING)
-    waiter->outcome = BUF_OUTCOME_GRANTED;
-  if (waiter->outcome == BUF_OUTCOME_PENDING)
-    {
-      waiter->queue = &self->drainers;
-      g_queue_push_tail_link (&self->drainers, &waiter->link);
-      wait_locked (self, waiter, deadline);
-    }
-  outcome = waiter->outcome;
-  get_figures_locked (self, figures);
-  serve_and_unlock (self);
-  return outcome;
 }
 
 /* Returns whether the maximum is another than before. */

@@ -137,17 +137,11 @@ on_cancelled (GCancellable *cancellable, gpointer user_data)
   buf_budget_withdraw (blocked->budget, &blocked->waiter, BUF_OUTCOME_CANCELLED);
 }
 
-typedef BufOutcome (*WaitFunc) (BufBudget *budget,
-                                BufWaiter *waiter,
-                                gint64 deadline,
-                                BufBudgetFigures *figures);
-
-/* The caller is inside. */
+/* Waits for @bytes; without any, until nothing is outstanding. The caller is inside. */
 static BufOutcome
 block (BufBudget *budget,
-       WaitFunc wait,
        gint64 bytes,
-       gint64 deadline,
+       guint64 timeout,
        GCancellable *cancellable,
        BufBudgetFigures *figures)
 {
@@ -158,7 +152,7 @@ block (BufBudget *budget,
   buf_waiter_init (&blocked.waiter, bytes, NULL);
   if (cancellable != NULL)
     handler = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), &blocked, NULL);
-  outcome = wait (budget, &blocked.waiter, deadline, figures);
+  outcome = buf_budget_wait (budget, &blocked.waiter, get_deadline (timeout), figures);
   g_cancellable_disconnect (cancellable, handler);
   buf_waiter_clear (&blocked.waiter);
 
@@ -177,12 +171,7 @@ wait_for_budget (BufPool *self,
   BufOutcome outcome;
 
   buf_budget_enter (&self->budget);
-  outcome = block (&self->budget,
-                   buf_budget_wait,
-                   request->bytes,
-                   get_deadline (timeout),
-                   cancellable,
-                   &figures);
+  outcome = block (&self->budget, request->bytes, timeout, cancellable, &figures);
   if (outcome == BUF_OUTCOME_GRANTED && g_cancellable_is_cancelled (cancellable))
     {
       /* Late, but a caller who has cancelled does not expect an allocation any more. */
@@ -392,8 +381,7 @@ drain_within (BufPool *self, guint64 timeout, GCancellable *cancellable, GError 
     return FALSE;
 
   buf_budget_enter (&self->budget);
-  outcome =
-      block (&self->budget, buf_budget_drain, 0, get_deadline (timeout), cancellable, &figures);
+  outcome = block (&self->budget, 0, timeout, cancellable, &figures);
   if (outcome != BUF_OUTCOME_GRANTED)
     set_drain_error (outcome, &figures, error);
   buf_budget_leave (&self->budget);

@@ -174,7 +174,7 @@ wait_until_drained (BufPool *self, gint64 deadline, BufBudgetFigures *figures)
   BufOutcome outcome;
 
   buf_waiter_init (&waiter, 0, NULL);
-  outcome = buf_budget_drain (&self->budget, &waiter, deadline, figures);
+  outcome = buf_budget_wait (&self->budget, &waiter, deadline, figures);
   buf_waiter_clear (&waiter);
   return outcome == BUF_OUTCOME_GRANTED;
 }

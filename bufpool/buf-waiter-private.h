@@ -32,7 +32,7 @@ struct _BufWaiter
 {
   GList link;             /* LOCK: mutex; in @queue, then in a list of those to complete */
   GQueue *queue;          /* LOCK: mutex; NULL when in none */
-  gint64 bytes;           /* const */
+  gint64 bytes;           /* const; what it waits for; none: until nothing is outstanding */
   BufWaiterFunc complete; /* const */
   BufOutcome outcome;     /* LOCK: mutex */
   guint overtaken;        /* LOCK: mutex */
@@ -53,6 +53,7 @@ struct _BufWaiterQueue
 void buf_waiter_init (BufWaiter *self, gint64 bytes, BufWaiterFunc complete);
 void buf_waiter_clear (BufWaiter *self);
 gboolean buf_waiter_sleep_locked (BufWaiter *self, GMutex *mutex, gint64 deadline);
+void buf_waiter_push_locked (BufWaiter *self, GQueue *queue);
 void buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, GQueue *ready);
 void buf_waiter_complete_all (GQueue *ready);
 

@@ -52,6 +52,15 @@ buf_waiter_sleep_locked (BufWaiter *self, GMutex *mutex, gint64 deadline)
   return TRUE;
 }
 
+void
+buf_waiter_push_locked (BufWaiter *self, GQueue *queue)
+{
+  g_assert (self->queue == NULL);
+
+  self->queue = queue;
+  g_queue_push_tail_link (queue, &self->link);
+}
+
 /* Settles the outcome and takes the waiter out of its queue. */
 void
 buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, GQueue *ready)
@@ -104,10 +113,7 @@ buf_waiter_queue_init (BufWaiterQueue *self, gint64 free)
 void
 buf_waiter_queue_push_locked (BufWaiterQueue *self, BufWaiter *waiter)
 {
-  g_assert (waiter->queue == NULL);
-
-  waiter->queue = &self->waiters;
-  g_queue_push_tail_link (&self->waiters, &waiter->link);
+  buf_waiter_push_locked (waiter, &self->waiters);
   self->smallest = MIN (self->smallest, waiter->bytes);
 }
 
