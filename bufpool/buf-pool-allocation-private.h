@@ -25,6 +25,9 @@ struct _BufPoolAllocation
   guint16 detached;          /* const */
 };
 
+gboolean
+buf_pool_allocation_check_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error);
+
 BufPoolAllocation *
 buf_pool_allocation_new_unusual (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error);
 BufPoolAllocation *

@@ -346,8 +346,9 @@ buf_pool_allocation_get_buffer_bytes (BufPoolAllocation *self, gsize index)
   return new_view (self, index * buffer_size, buffer_size);
 }
 
-static gboolean
-check_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
+/* Whether a part lies within the allocation. */
+gboolean
+buf_pool_allocation_check_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
 {
   gsize whole = get_size (self);
 
@@ -391,7 +392,7 @@ buf_pool_allocation_fill (BufPoolAllocation *self,
   g_return_val_if_fail (data != NULL || size == 0, FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  if (!check_range (self, offset, size, error))
+  if (!buf_pool_allocation_check_range (self, offset, size, error))
     return FALSE;
 
   if (size > 0)
@@ -419,7 +420,7 @@ buf_pool_allocation_extract (BufPoolAllocation *self, gsize offset, gsize size, 
   g_return_val_if_fail (self != NULL, NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  if (!check_range (self, offset, size, error))
+  if (!buf_pool_allocation_check_range (self, offset, size, error))
     return NULL;
 
   return g_bytes_new (get_data (self) + offset, size);

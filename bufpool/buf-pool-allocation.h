@@ -7,7 +7,7 @@
 #error "Only <bufpool/bufpool.h> can be included directly."
 #endif
 
-#include <glib-object.h>
+#include <gio/gio.h>
 
 #include <bufpool/buf-version-macros.h>
 
@@ -81,6 +81,51 @@ BUF_AVAILABLE_IN_1_0
 GBytes *
 buf_pool_allocation_extract (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
     G_GNUC_WARN_UNUSED_RESULT;
+
+BUF_AVAILABLE_IN_1_0
+gboolean buf_pool_allocation_fill_from_stream (BufPoolAllocation *self,
+                                               GInputStream *stream,
+                                               gsize offset,
+                                               gsize size,
+                                               gsize *bytes_read,
+                                               GCancellable *cancellable,
+                                               GError **error);
+BUF_AVAILABLE_IN_1_0
+void buf_pool_allocation_fill_from_stream_async (BufPoolAllocation *self,
+                                                 GInputStream *stream,
+                                                 gsize offset,
+                                                 gsize size,
+                                                 int io_priority,
+                                                 GCancellable *cancellable,
+                                                 GAsyncReadyCallback callback,
+                                                 gpointer user_data);
+BUF_AVAILABLE_IN_1_0
+gboolean buf_pool_allocation_fill_from_stream_finish (BufPoolAllocation *self,
+                                                      GAsyncResult *result,
+                                                      gsize *bytes_read,
+                                                      GError **error);
+BUF_AVAILABLE_IN_1_0
+gboolean buf_pool_allocation_write_to_stream (BufPoolAllocation *self,
+                                              GOutputStream *stream,
+                                              gsize offset,
+                                              gsize size,
+                                              gsize *bytes_written,
+                                              GCancellable *cancellable,
+                                              GError **error);
+BUF_AVAILABLE_IN_1_0
+void buf_pool_allocation_write_to_stream_async (BufPoolAllocation *self,
+                                                GOutputStream *stream,
+                                                gsize offset,
+                                                gsize size,
+                                                int io_priority,
+                                                GCancellable *cancellable,
+                                                GAsyncReadyCallback callback,
+                                                gpointer user_data);
+BUF_AVAILABLE_IN_1_0
+gboolean buf_pool_allocation_write_to_stream_finish (BufPoolAllocation *self,
+                                                     GAsyncResult *result,
+                                                     gsize *bytes_written,
+                                                     GError **error);
 
 BUF_AVAILABLE_IN_1_0
 void buf_pool_allocation_iter_init (BufPoolAllocationIter *iter, BufPoolAllocation *self);

@@ -54,5 +54,6 @@ void buf_pool_set_request_error (BufPool *self,
                                  BufOutcome outcome,
                                  const BufBudgetFigures *figures,
                                  GError **error);
+void buf_pool_set_drain_error (BufOutcome outcome, const BufBudgetFigures *figures, GError **error);
 
 G_END_DECLS

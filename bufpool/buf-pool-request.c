@@ -358,8 +358,8 @@ buf_pool_try_allocate (BufPool *self, gsize n_buffers, GError **error)
   return try_slowly (self, n_buffers, error, G_STRFUNC);
 }
 
-static void
-set_drain_error (BufOutcome outcome, const BufBudgetFigures *figures, GError **error)
+void
+buf_pool_set_drain_error (BufOutcome outcome, const BufBudgetFigures *figures, GError **error)
 {
   g_set_error (error,
                G_IO_ERROR,
@@ -383,7 +383,7 @@ drain_within (BufPool *self, guint64 timeout, GCancellable *cancellable, GError 
   buf_budget_enter (&self->budget);
   outcome = block (&self->budget, 0, timeout, cancellable, &figures);
   if (outcome != BUF_OUTCOME_GRANTED)
-    set_drain_error (outcome, &figures, error);
+    buf_pool_set_drain_error (outcome, &figures, error);
   buf_budget_leave (&self->budget);
 
   return outcome == BUF_OUTCOME_GRANTED;

@@ -50,12 +50,30 @@ BufPoolAllocation *buf_pool_allocate_timeout (BufPool *self,
 BUF_AVAILABLE_IN_1_0
 BufPoolAllocation *buf_pool_try_allocate (BufPool *self, gsize n_buffers, GError **error)
     G_GNUC_WARN_UNUSED_RESULT;
+BUF_AVAILABLE_IN_1_0
+void buf_pool_allocate_async (BufPool *self,
+                              gsize n_buffers,
+                              int io_priority,
+                              GCancellable *cancellable,
+                              GAsyncReadyCallback callback,
+                              gpointer user_data);
+BUF_AVAILABLE_IN_1_0
+BufPoolAllocation *buf_pool_allocate_finish (BufPool *self, GAsyncResult *result, GError **error)
+    G_GNUC_WARN_UNUSED_RESULT;
 
 BUF_AVAILABLE_IN_1_0
 gboolean buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error);
 BUF_AVAILABLE_IN_1_0
 gboolean
 buf_pool_drain_timeout (BufPool *self, guint64 timeout, GCancellable *cancellable, GError **error);
+BUF_AVAILABLE_IN_1_0
+void buf_pool_drain_async (BufPool *self,
+                           int io_priority,
+                           GCancellable *cancellable,
+                           GAsyncReadyCallback callback,
+                           gpointer user_data);
+BUF_AVAILABLE_IN_1_0
+gboolean buf_pool_drain_finish (BufPool *self, GAsyncResult *result, GError **error);
 
 BUF_AVAILABLE_IN_1_0
 void buf_pool_close (BufPool *self);

@@ -121,6 +121,42 @@ test_waiter_is_served (void)
   g_atomic_int_set (&fail_after, -1);
 }
 
+static void
+on_allocated (GObject *pool, GAsyncResult *result, gpointer user_data)
+{
+  GError *error = NULL;
+  BufPoolAllocation *allocation = buf_pool_allocate_finish (BUF_POOL (pool), result, &error);
+
+  if (allocation != NULL)
+    buf_pool_allocation_unref (allocation);
+  else
+    g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_NO_MEMORY);
+  g_clear_error (&error);
+  (*(guint *) user_data) += allocation != NULL ? 100 : 1;
+}
+
+static void
+test_task_is_served (void)
+{
+  g_autoptr (BufPool) pool = new_kind (0);
+  BufPoolAllocation *all = test_allocate (pool, 10);
+  guint done = 0;
+
+  g_test_summary ("When the allocator refuses tasks, the next is served, without recursion");
+
+  for (guint i = 0; i < 50; i++)
+    buf_pool_allocate_async (pool, 10, G_PRIORITY_DEFAULT, NULL, on_allocated, &done);
+  buf_pool_allocation_unref (all);
+  for (guint i = 0; i < 30; i++)
+    {
+      g_atomic_int_set (&fail_after, 0);
+      test_wait_until ((g_main_context_iteration (NULL, FALSE), done == i + 1));
+    }
+  g_atomic_int_set (&fail_after, -1);
+  test_wait_until ((g_main_context_iteration (NULL, FALSE), done == 30 + 20 * 100));
+  test_assert_figures (pool, 0, 0);
+}
+
 typedef struct
 {
   BufPool *pool;
@@ -183,6 +219,7 @@ main (int argc, char **argv)
 
   g_test_add_func ("/memory/every-allocation", test_every_allocation);
   g_test_add_func ("/memory/waiter-is-served", test_waiter_is_served);
+  g_test_add_func ("/memory/task-is-served", test_task_is_served);
   g_test_add_func ("/memory/under-load", test_under_load);
   return g_test_run ();
 }

@@ -1,0 +1,386 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "buf-pool-allocation-private.h"
+#include "buf-pool-private.h"
+
+/*
+ * The task side of a pool: requests, and waiting until nothing is outstanding, for main loops.
+ *
+ * What is there is taken at once, and the task returns in the next iteration of its context. What
+ * is not there becomes a PendingTask: a node in the same queue as the waiting threads. Whoever
+ * settles its outcome, a releaser in any thread, does no more than attach a source to the task's
+ * context. Everything else happens when that source is dispatched: so no callback of a user runs
+ * inside a release, and a releaser never touches a cancellable.
+ *
+ * A PendingTask is referenced by the wait, and by the source that watches the cancellable. The
+ * reference of the wait passes to the source that delivers. A grant that is never delivered, since
+ * the context went away, gives its bytes back with the last reference.
+ *
+ * GTask drops its source object before a result that nobody has fetched. So an allocation on its
+ * way to the caller carries a reference of its own on the pool, and is freed before that is
+ * dropped. GTask does not check the cancellable: it would throw a result away that we have counted.
+ */
+
+typedef struct _PendingTask PendingTask;
+
+/* Makes the result of a settled task. */
+typedef void (*DeliverFunc) (PendingTask *self, BufOutcome outcome);
+
+struct _PendingTask
+{
+  BufWaiter waiter;
+  gint ref_count; /* atomic */
+  GTask *task;
+  BufPoolRequest request;
+  DeliverFunc deliver;
+  GSource *cancel_source;
+  gboolean delivered; /* only touched by the source that delivers */
+};
+
+static BufPool *
+get_pool (PendingTask *self)
+{
+  return g_task_get_source_object (self->task);
+}
+
+static PendingTask *
+pending_task_ref (PendingTask *self)
+{
+  g_atomic_int_inc (&self->ref_count);
+  return self;
+}
+
+static void
+pending_task_unref (PendingTask *self)
+{
+  if (!g_atomic_int_dec_and_test (&self->ref_count))
+    return;
+
+  if (!self->delivered && self->waiter.outcome == BUF_OUTCOME_GRANTED && self->request.bytes > 0)
+    buf_budget_release (&get_pool (self)->budget, self->request.bytes);
+  g_clear_pointer (&self->cancel_source, g_source_unref);
+  buf_waiter_clear (&self->waiter);
+  g_object_unref (self->task);
+  g_free (self);
+}
+
+static gboolean
+on_deliver (gpointer user_data)
+{
+  PendingTask *self = user_data;
+  BufOutcome outcome = self->waiter.outcome;
+
+  if (self->cancel_source != NULL)
+    g_source_destroy (self->cancel_source);
+
+  self->delivered = TRUE;
+  self->deliver (self, outcome);
+  return G_SOURCE_REMOVE;
+}
+
+/* Called by whoever has settled the outcome, in its thread. */
+static void
+on_settled (BufWaiter *waiter)
+{
+  PendingTask *self = (PendingTask *) waiter;
+  g_autoptr (GSource) source = g_idle_source_new ();
+
+  g_source_set_priority (source, g_task_get_priority (self->task));
+  g_source_set_callback (source, on_deliver, self, (GDestroyNotify) pending_task_unref);
+  g_source_set_static_name (source, "[libbufpool] deliver");
+  g_source_attach (source, g_task_get_context (self->task));
+}
+
+static gboolean
+on_cancelled (GCancellable *cancellable, gpointer user_data)
+{
+  PendingTask *self = user_data;
+
+  buf_budget_withdraw (&get_pool (self)->budget, &self->waiter, BUF_OUTCOME_CANCELLED);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+watch_cancellable (PendingTask *self)
+{
+  GCancellable *cancellable = g_task_get_cancellable (self->task);
+
+  if (cancellable == NULL)
+    return;
+
+  self->cancel_source = g_cancellable_source_new (cancellable);
+  g_source_set_priority (self->cancel_source, g_task_get_priority (self->task));
+  g_source_set_callback (self->cancel_source,
+                         G_SOURCE_FUNC (on_cancelled),
+                         pending_task_ref (self),
+                         (GDestroyNotify) pending_task_unref);
+  g_source_attach (self->cancel_source, g_task_get_context (self->task));
+}
+
+/* Lets the task wait for the bytes of the request; without any, until nothing is outstanding. */
+static void
+wait_in_queue (GTask *task, const BufPoolRequest *request, DeliverFunc deliver)
+{
+  PendingTask *self = g_new0 (PendingTask, 1);
+  BufPool *pool = g_task_get_source_object (task);
+
+  buf_waiter_init (&self->waiter, request->bytes, on_settled);
+  self->ref_count = 1;
+  self->task = g_object_ref (task);
+  self->request = *request;
+  self->deliver = deliver;
+
+  /* From the first of these two on, the context may run in another thread, and end it all. */
+  pending_task_ref (self);
+  watch_cancellable (self);
+  buf_budget_enqueue (&pool->budget, &self->waiter);
+  pending_task_unref (self);
+}
+
+static GTask *
+new_task (BufPool *self,
+          int io_priority,
+          GCancellable *cancellable,
+          GAsyncReadyCallback callback,
+          gpointer user_data,
+          gpointer source_tag)
+{
+  GTask *task = g_task_new (self, cancellable, callback, user_data);
+
+  /* In parentheses: the macro of this name would copy a name for each task. */
+  (g_task_set_source_tag) (task, source_tag);
+  g_task_set_priority (task, io_priority);
+  g_task_set_check_cancellable (task, FALSE);
+  return task;
+}
+
+static void
+drop_unfetched (gpointer data)
+{
+  BufPoolAllocation *allocation = data;
+  BufPool *pool = allocation->pool;
+
+  buf_pool_allocation_unref (allocation);
+  g_object_unref (pool);
+}
+
+/* The bytes were taken. */
+static void
+return_allocation (GTask *task, const BufPoolRequest *request)
+{
+  BufPool *pool = g_task_get_source_object (task);
+  GError *error = NULL;
+  BufPoolAllocation *allocation =
+      buf_pool_allocation_new (pool, request->n_buffers, request->bytes, &error);
+
+  if (allocation == NULL)
+    {
+      g_task_return_error (task, error);
+      return;
+    }
+
+  g_object_ref (pool);
+  g_task_return_pointer (task, allocation, drop_unfetched);
+}
+
+static void
+return_refusal (GTask *task,
+                const BufPoolRequest *request,
+                BufOutcome outcome,
+                const BufBudgetFigures *figures)
+{
+  GError *error = NULL;
+
+  buf_pool_set_request_error (g_task_get_source_object (task), request, outcome, figures, &error);
+  g_task_return_error (task, error);
+}
+
+static void
+deliver_allocation (PendingTask *self, BufOutcome outcome)
+{
+  BufBudgetFigures figures;
+
+  if (outcome == BUF_OUTCOME_GRANTED)
+    {
+      return_allocation (self->task, &self->request);
+      return;
+    }
+
+  buf_budget_get_figures (&get_pool (self)->budget, &figures);
+  return_refusal (self->task, &self->request, outcome, &figures);
+}
+
+/* Whether the task has returned, since the request cannot even begin. */
+static gboolean
+check_request (GTask *task, BufPool *self, gsize n_buffers, BufPoolRequest *request)
+{
+  GError *error = NULL;
+
+  if (!g_cancellable_set_error_if_cancelled (g_task_get_cancellable (task), &error) &&
+      buf_pool_check_request (self, n_buffers, request, &error))
+    return FALSE;
+
+  g_task_return_error (task, error);
+  return TRUE;
+}
+
+/**
+ * buf_pool_allocate_async:
+ * @self: a pool
+ * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @io_priority: the priority at which the callback runs, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async) (nullable): what to call when the request was granted or has failed
+ * @user_data: data for @callback
+ *
+ * Like [method@Pool.allocate], for programs with a main loop: the request waits, and the thread
+ * does not. It waits in the same queue as the threads, by the same rule.
+ *
+ * The callback runs in the thread-default main context of the caller, and never inside of this
+ * call, nor inside of the call that gives back. There it calls [method@Pool.allocate_finish], which
+ * has the errors of [method@Pool.allocate]. A request that is cancelled after it was granted, but
+ * before the callback ran, fails with %G_IO_ERROR_CANCELLED, and gives its budget to others.
+ *
+ * A waiting request holds a reference on the pool. An allocation that is not fetched is freed with
+ * the result.
+ *
+ * This function can be called from any thread.
+ *
+ * Since: 1.0
+ */
+void
+buf_pool_allocate_async (BufPool *self,
+                         gsize n_buffers,
+                         int io_priority,
+                         GCancellable *cancellable,
+                         GAsyncReadyCallback callback,
+                         gpointer user_data)
+{
+  g_autoptr (GTask) task = NULL;
+  BufPoolRequest request;
+  BufBudgetFigures figures;
+  BufOutcome outcome;
+
+  g_return_if_fail (BUF_IS_POOL (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = new_task (self, io_priority, cancellable, callback, user_data, buf_pool_allocate_async);
+  if (check_request (task, self, n_buffers, &request))
+    return;
+
+  outcome = buf_budget_acquire (&self->budget, request.bytes, &figures);
+  if (outcome == BUF_OUTCOME_GRANTED)
+    return_allocation (task, &request);
+  else if (outcome == BUF_OUTCOME_PENDING)
+    wait_in_queue (task, &request, deliver_allocation);
+  else
+    return_refusal (task, &request, outcome, &figures);
+}
+
+/**
+ * buf_pool_allocate_finish:
+ * @self: a pool
+ * @result: what the callback was given
+ * @error: return location for an error
+ *
+ * Fetches the result of [method@Pool.allocate_async], once.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_allocate_finish (BufPool *self, GAsyncResult *result, GError **error)
+{
+  BufPoolAllocation *allocation;
+
+  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
+  g_return_val_if_fail (g_task_is_valid (result, self), NULL);
+  g_return_val_if_fail (g_async_result_is_tagged (result, buf_pool_allocate_async), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  allocation = g_task_propagate_pointer (G_TASK (result), error);
+  if (allocation == NULL)
+    return NULL;
+
+  g_object_unref (allocation->pool);
+  if (g_cancellable_set_error_if_cancelled (g_task_get_cancellable (G_TASK (result)), error))
+    g_clear_pointer (&allocation, buf_pool_allocation_unref);
+  return allocation;
+}
+
+static void
+deliver_drained (PendingTask *self, BufOutcome outcome)
+{
+  GError *error = NULL;
+  BufBudgetFigures figures;
+
+  if (outcome == BUF_OUTCOME_GRANTED)
+    {
+      g_task_return_boolean (self->task, TRUE);
+      return;
+    }
+
+  buf_budget_get_figures (&get_pool (self)->budget, &figures);
+  buf_pool_set_drain_error (outcome, &figures, &error);
+  g_task_return_error (self->task, error);
+}
+
+/**
+ * buf_pool_drain_async:
+ * @self: a pool
+ * @io_priority: the priority at which the callback runs, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async) (nullable): what to call when nothing was outstanding
+ * @user_data: data for @callback
+ *
+ * Like [method@Pool.drain], for programs with a main loop. The callback runs in the thread-default
+ * main context of the caller, and calls [method@Pool.drain_finish].
+ *
+ * This function can be called from any thread.
+ *
+ * Since: 1.0
+ */
+void
+buf_pool_drain_async (BufPool *self,
+                      int io_priority,
+                      GCancellable *cancellable,
+                      GAsyncReadyCallback callback,
+                      gpointer user_data)
+{
+  g_autoptr (GTask) task = NULL;
+  const BufPoolRequest nothing = { 0 };
+
+  g_return_if_fail (BUF_IS_POOL (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = new_task (self, io_priority, cancellable, callback, user_data, buf_pool_drain_async);
+  if (!g_task_return_error_if_cancelled (task))
+    wait_in_queue (task, &nothing, deliver_drained);
+}
+
+/**
+ * buf_pool_drain_finish:
+ * @self: a pool
+ * @result: what the callback was given
+ * @error: return location for an error
+ *
+ * Fetches the result of [method@Pool.drain_async], once.
+ *
+ * Returns: whether nothing was outstanding
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_drain_finish (BufPool *self, GAsyncResult *result, GError **error)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
+  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
+  g_return_val_if_fail (g_async_result_is_tagged (result, buf_pool_drain_async), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  return g_task_propagate_boolean (G_TASK (result), error);
+}
