@@ -37,7 +37,6 @@ typedef struct
 
   GMutex mutex;
   BufWaiterQueue queue; /* LOCK: mutex */
-  GQueue drainers;      /* LOCK: mutex; those who wait until nothing is outstanding */
   GQueue ready;         /* LOCK: mutex; settled tasks, completed when the lock is dropped */
   gint64 maximum;       /* LOCK: mutex */
   guint calm;           /* LOCK: mutex; sections since somebody last had to revoke or wait */
@@ -129,6 +128,7 @@ void buf_budget_init (BufBudget *self, gint64 maximum, gint64 unit, guint n_proc
 void buf_budget_clear (BufBudget *self);
 
 BufOutcome buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures);
+BufOutcome buf_budget_acquire_or_enter (BufBudget *self, gint64 bytes, BufBudgetFigures *figures);
 BufOutcome
 buf_budget_wait (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetFigures *figures);
 void buf_budget_enqueue (BufBudget *self, BufWaiter *waiter);
@@ -137,6 +137,7 @@ void buf_budget_withdraw (BufBudget *self, BufWaiter *waiter, BufOutcome outcome
 
 gboolean buf_budget_set_maximum (BufBudget *self, gint64 maximum);
 void buf_budget_close (BufBudget *self);
+gboolean buf_budget_is_closed (BufBudget *self);
 
 void buf_budget_enter (BufBudget *self);
 void buf_budget_leave (BufBudget *self);

@@ -167,7 +167,7 @@ static gboolean
 is_wanted_locked (BufBudget *self)
 {
   return self->closed || self->queue.free < 0 || !g_queue_is_empty (&self->queue.waiters) ||
-         !g_queue_is_empty (&self->drainers);
+         !g_queue_is_empty (&self->queue.drainers);
 }
 
 /* Ends every section that may have changed free, the maximum or the queue, or in which a woken
@@ -177,11 +177,8 @@ serve_and_unlock (BufBudget *self)
 {
   GQueue ready;
 
-  while (is_drained_locked (self) && !g_queue_is_empty (&self->drainers))
-    buf_waiter_finish_locked (g_queue_peek_head (&self->drainers),
-                              BUF_OUTCOME_GRANTED,
-                              &self->ready);
-
+  if (is_drained_locked (self))
+    buf_waiter_queue_free_drainers_locked (&self->queue, &self->ready);
   buf_waiter_queue_serve_locked (&self->queue, &self->ready);
 
   if (is_wanted_locked (self))
@@ -232,7 +229,6 @@ buf_budget_init (BufBudget *self, gint64 maximum, gint64 unit, guint n_processor
   self->maximum = maximum;
   g_mutex_init (&self->mutex);
   g_cond_init (&self->nobody_inside);
-  g_queue_init (&self->drainers);
   g_queue_init (&self->ready);
   buf_waiter_queue_init (&self->queue, maximum);
   for (guint i = 0; i < n_stripes; i++)
@@ -248,7 +244,7 @@ void
 buf_budget_clear (BufBudget *self)
 {
   g_assert (self->closed && self->n_inside == 0);
-  g_assert (g_queue_is_empty (&self->queue.waiters) && g_queue_is_empty (&self->drainers));
+  g_assert (g_queue_is_empty (&self->queue.waiters) && g_queue_is_empty (&self->queue.drainers));
 
   g_cond_clear (&self->nobody_inside);
   g_mutex_clear (&self->mutex);
@@ -290,9 +286,8 @@ drain_locked (BufBudget *self)
   return is_drained_locked (self) ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_PENDING;
 }
 
-/* Takes @bytes if they are there, and else says why not. PENDING: it can be waited for. */
-BufOutcome
-buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures)
+static BufOutcome
+acquire (BufBudget *self, gint64 bytes, gboolean may_enter, BufBudgetFigures *figures)
 {
   BufOutcome outcome;
 
@@ -302,10 +297,26 @@ buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures)
 
   g_mutex_lock (&self->mutex);
   outcome = take_locked (self, bytes);
-  if (outcome != BUF_OUTCOME_GRANTED)
+  if (outcome == BUF_OUTCOME_PENDING && may_enter)
+    self->n_inside++;
+  else if (outcome != BUF_OUTCOME_GRANTED)
     get_figures_locked (self, figures);
   serve_and_unlock (self);
   return outcome;
+}
+
+/* Takes @bytes if they are there, and else says why not. PENDING: it can be waited for. */
+BufOutcome
+buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures)
+{
+  return acquire (self, bytes, FALSE, figures);
+}
+
+/* The same for a thread that goes on to wait: if the outcome is PENDING it has entered. */
+BufOutcome
+buf_budget_acquire_or_enter (BufBudget *self, gint64 bytes, BufBudgetFigures *figures)
+{
+  return acquire (self, bytes, TRUE, figures);
 }
 
 /* Settles the waiter at once, or puts it into its queue. */
@@ -324,32 +335,31 @@ enqueue_locked (BufBudget *self, BufWaiter *waiter)
 
   if (outcome != BUF_OUTCOME_PENDING)
     buf_waiter_finish_locked (waiter, outcome, &self->ready);
-  else if (waiter->bytes > 0)
-    buf_waiter_queue_push_locked (&self->queue, waiter);
   else
-    buf_waiter_push_locked (waiter, &self->drainers);
+    buf_waiter_queue_push_locked (&self->queue, waiter);
 }
 
-/* Sleeps until the outcome is settled. */
+/* Sleeps until the outcome is settled. Who was woken tries once more, even if it is late. */
 static void
 sleep_locked (BufBudget *self, BufWaiter *waiter, gint64 deadline)
 {
+  gboolean late = FALSE;
+
   while (waiter->outcome == BUF_OUTCOME_PENDING)
     {
-      if (waiter->woken)
-        {
-          waiter->woken = FALSE;
-          if (buf_waiter_queue_take_locked (&self->queue, waiter, waiter->bytes))
-            buf_waiter_finish_locked (waiter, BUF_OUTCOME_GRANTED, &self->ready);
-          else
-            {
-              serve_and_unlock (self);
-              g_mutex_lock (&self->mutex);
-            }
-        }
-      else if (!buf_waiter_sleep_locked (waiter, &self->mutex, deadline) &&
-               waiter->outcome == BUF_OUTCOME_PENDING)
+      gboolean woken = buf_waiter_was_woken_locked (waiter);
+
+      if (woken && buf_waiter_queue_take_locked (&self->queue, waiter, waiter->bytes))
+        buf_waiter_finish_locked (waiter, BUF_OUTCOME_GRANTED, &self->ready);
+      else if (late)
         buf_waiter_finish_locked (waiter, BUF_OUTCOME_TIMED_OUT, &self->ready);
+      else if (woken)
+        {
+          serve_and_unlock (self);
+          g_mutex_lock (&self->mutex);
+        }
+      else
+        late = !buf_waiter_sleep_locked (waiter, &self->mutex, deadline);
     }
 }
 
@@ -440,6 +450,17 @@ buf_budget_close (BufBudget *self)
   revoke_locked (self);
   buf_waiter_queue_fail_locked (&self->queue, -1, BUF_OUTCOME_CLOSED, &self->ready);
   serve_and_unlock (self);
+}
+
+gboolean
+buf_budget_is_closed (BufBudget *self)
+{
+  gboolean closed;
+
+  g_mutex_lock (&self->mutex);
+  closed = self->closed;
+  g_mutex_unlock (&self->mutex);
+  return closed;
 }
 
 /* Between these two a thread may touch the budget without having anything out. */

@@ -17,6 +17,9 @@ G_BEGIN_DECLS
 /* Where the buffers begin in an inline allocation. */
 #define BUF_ALLOCATION_INLINE_OFFSET 16
 
+/* The most bytes that an allocation can have, whatever the budget allows. */
+#define BUF_ALLOCATION_MAX_SIZE ((guint64) (G_MAXSSIZE - BUF_ALLOCATION_INLINE_OFFSET))
+
 struct _BufPoolAllocation
 {
   BufPool *pool;             /* const; outlives the allocation */

@@ -84,11 +84,13 @@ static BufPoolAllocation *
 new_block (BufPool *pool, gint64 bytes)
 {
   /* With 32 bits a budget can allow more than there are addresses. */
-  if (bytes > (gint64) (G_MAXSSIZE - BUF_ALLOCATION_INLINE_OFFSET))
+  if ((guint64) bytes > BUF_ALLOCATION_MAX_SIZE)
     return NULL;
   if (pool->alignment > BUF_NATURAL_ALIGNMENT)
     return new_detached (bytes, pool->alignment, pool->zero_fill);
-  return calloc (1, BUF_ALLOCATION_INLINE_OFFSET + bytes);
+  if (pool->zero_fill)
+    return calloc (1, BUF_ALLOCATION_INLINE_OFFSET + bytes);
+  return malloc (BUF_ALLOCATION_INLINE_OFFSET + bytes);
 }
 
 /* For memory that plain malloc() does not give: aligned, zeroed, or perhaps too large. */

@@ -16,8 +16,11 @@
  * inside a release, and a releaser never touches a cancellable.
  *
  * A PendingTask is referenced by the wait, and by the source that watches the cancellable. The
- * reference of the wait passes to the source that delivers. A grant that is never delivered, since
- * the context went away, gives its bytes back with the last reference.
+ * reference of the wait passes to the source that delivers.
+ *
+ * A task holds its context, and a source that has not been dispatched holds its task: so a request
+ * whose context is abandoned, and never iterated again, keeps what it was granted. It is the same
+ * with every GTask.
  *
  * GTask drops its source object before a result that nobody has fetched. So an allocation on its
  * way to the caller carries a reference of its own on the pool, and is freed before that is
@@ -37,7 +40,6 @@ struct _PendingTask
   BufPoolRequest request;
   DeliverFunc deliver;
   GSource *cancel_source;
-  gboolean delivered; /* only touched by the source that delivers */
 };
 
 static BufPool *
@@ -59,8 +61,6 @@ pending_task_unref (PendingTask *self)
   if (!g_atomic_int_dec_and_test (&self->ref_count))
     return;
 
-  if (!self->delivered && self->waiter.outcome == BUF_OUTCOME_GRANTED && self->request.bytes > 0)
-    buf_budget_release (&get_pool (self)->budget, self->request.bytes);
   g_clear_pointer (&self->cancel_source, g_source_unref);
   buf_waiter_clear (&self->waiter);
   g_object_unref (self->task);
@@ -76,7 +76,6 @@ on_deliver (gpointer user_data)
   if (self->cancel_source != NULL)
     g_source_destroy (self->cancel_source);
 
-  self->delivered = TRUE;
   self->deliver (self, outcome);
   return G_SOURCE_REMOVE;
 }
@@ -209,6 +208,8 @@ deliver_allocation (PendingTask *self, BufOutcome outcome)
       return;
     }
 
+  if (g_cancellable_is_cancelled (g_task_get_cancellable (self->task)))
+    outcome = BUF_OUTCOME_CANCELLED;
   buf_budget_get_figures (&get_pool (self)->budget, &figures);
   return_refusal (self->task, &self->request, outcome, &figures);
 }

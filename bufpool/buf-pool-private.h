@@ -10,10 +10,12 @@
 
 G_BEGIN_DECLS
 
-/* All but @closed is constant once the pool is constructed; what changes is in the budget. */
+/* All but @has_closed is constant once the pool is constructed; what changes is in the budget. */
 struct _BufPool
 {
   GObject parent_instance;
+
+  gchar padding[BUF_CACHE_LINE]; /* so that the reference count is on another cache line */
 
   /* Read by every request. */
   gint64 unit; /* @buffer_size, or less when it is so large that no stripe has room for it */
@@ -25,8 +27,8 @@ struct _BufPool
   gboolean zero_fill;
   guint64 max_memory; /* as constructed */
   gchar *name;
-  GError *config_error; /* what every request fails with, when the pool was built wrong */
-  _Atomic gboolean closed;
+  GError *config_error;        /* what every request fails with, when the pool was built wrong */
+  _Atomic gboolean has_closed; /* buf_pool_close() was called, and has notified */
 };
 
 /* A request that buf_pool_check_request() has let pass. */

@@ -475,5 +475,8 @@ buf_pool_is_closed (BufPool *self)
 {
   g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
 
-  return atomic_load (&self->closed);
+  /* The budget of a pool that was built wrong has been closed from the start. */
+  if (self->config_error != NULL)
+    return atomic_load (&self->has_closed);
+  return buf_budget_is_closed (&self->budget);
 }

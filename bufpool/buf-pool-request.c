@@ -22,17 +22,14 @@
 /* How long to wait. */
 #define FOR_EVER G_MAXUINT64
 
+/* From here on, a time-out is as good as none: and 32-bit systems cannot count that far. */
+#define A_LIFETIME (G_GUINT64_CONSTANT (30) * 365 * 24 * 3600 * G_USEC_PER_SEC)
+
 /* When to give up, as monotonic time; negative for never. */
 static gint64
 get_deadline (guint64 timeout)
 {
-  gint64 now;
-
-  if (timeout == FOR_EVER)
-    return -1;
-
-  now = g_get_monotonic_time ();
-  return now + (gint64) MIN (timeout, (guint64) (G_MAXINT64 - now));
+  return timeout < A_LIFETIME ? g_get_monotonic_time () + (gint64) timeout : -1;
 }
 
 /* Whether the request is one that the pool could ever grant, as far as its constant properties
@@ -123,18 +120,74 @@ buf_pool_set_request_error (BufPool *self,
     }
 }
 
+/* What a blocked thread shares with the handler of its cancellable. The thread does not wait for a
+ * handler that is running, as g_cancellable_disconnect() would: another handler of the same
+ * cancellable may be dropping the pool, and so be waiting for the thread. */
 typedef struct
 {
-  BufBudget *budget;
-  BufWaiter waiter;
-} BlockedThread;
+  gint ref_count; /* atomic */
+  GMutex mutex;
+  BufBudget *budget; /* LOCK: mutex; NULL when the wait is over */
+  BufWaiter *waiter; /* LOCK: mutex; on the stack of the thread */
+} CancelLink;
+
+static CancelLink *
+cancel_link_new (BufBudget *budget, BufWaiter *waiter)
+{
+  CancelLink *self = g_new0 (CancelLink, 1);
+
+  self->ref_count = 1;
+  g_mutex_init (&self->mutex);
+  self->budget = budget;
+  self->waiter = waiter;
+  return self;
+}
+
+static void
+cancel_link_unref (gpointer data)
+{
+  CancelLink *self = data;
+
+  if (!g_atomic_int_dec_and_test (&self->ref_count))
+    return;
+
+  g_mutex_clear (&self->mutex);
+  g_free (self);
+}
 
 static void
 on_cancelled (GCancellable *cancellable, gpointer user_data)
 {
-  BlockedThread *blocked = user_data;
+  CancelLink *self = user_data;
 
-  buf_budget_withdraw (blocked->budget, &blocked->waiter, BUF_OUTCOME_CANCELLED);
+  g_mutex_lock (&self->mutex);
+  if (self->budget != NULL)
+    buf_budget_withdraw (self->budget, self->waiter, BUF_OUTCOME_CANCELLED);
+  g_mutex_unlock (&self->mutex);
+}
+
+static BufOutcome
+wait_cancellably (BufBudget *budget,
+                  BufWaiter *waiter,
+                  gint64 deadline,
+                  GCancellable *cancellable,
+                  BufBudgetFigures *figures)
+{
+  CancelLink *link = cancel_link_new (budget, waiter);
+  BufOutcome outcome;
+  gulong handler;
+
+  g_atomic_int_inc (&link->ref_count);
+  handler = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), link, cancel_link_unref);
+  outcome = buf_budget_wait (budget, waiter, deadline, figures);
+
+  g_mutex_lock (&link->mutex);
+  link->budget = NULL;
+  g_mutex_unlock (&link->mutex);
+  if (handler != 0)
+    g_signal_handler_disconnect (cancellable, handler);
+  cancel_link_unref (link);
+  return outcome;
 }
 
 /* Waits for @bytes; without any, until nothing is outstanding. The caller is inside. */
@@ -145,21 +198,21 @@ block (BufBudget *budget,
        GCancellable *cancellable,
        BufBudgetFigures *figures)
 {
-  BlockedThread blocked = { .budget = budget };
-  gulong handler = 0;
+  gint64 deadline = get_deadline (timeout);
+  BufWaiter waiter;
   BufOutcome outcome;
 
-  buf_waiter_init (&blocked.waiter, bytes, NULL);
+  buf_waiter_init (&waiter, bytes, NULL);
   if (cancellable != NULL)
-    handler = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), &blocked, NULL);
-  outcome = buf_budget_wait (budget, &blocked.waiter, get_deadline (timeout), figures);
-  g_cancellable_disconnect (cancellable, handler);
-  buf_waiter_clear (&blocked.waiter);
-
+    outcome = wait_cancellably (budget, &waiter, deadline, cancellable, figures);
+  else
+    outcome = buf_budget_wait (budget, &waiter, deadline, figures);
+  buf_waiter_clear (&waiter);
   return outcome;
 }
 
-/* Returns whether the bytes were taken, after a wait if need be. */
+/* Returns whether the bytes were taken, after a wait. The caller is inside, and has left when this
+ * returns. */
 static gboolean
 wait_for_budget (BufPool *self,
                  const BufPoolRequest *request,
@@ -168,20 +221,19 @@ wait_for_budget (BufPool *self,
                  GError **error)
 {
   BufBudgetFigures figures;
-  BufOutcome outcome;
+  BufOutcome outcome = block (&self->budget, request->bytes, timeout, cancellable, &figures);
 
-  buf_budget_enter (&self->budget);
-  outcome = block (&self->budget, request->bytes, timeout, cancellable, &figures);
-  if (outcome == BUF_OUTCOME_GRANTED && g_cancellable_is_cancelled (cancellable))
+  /* It may be late, but a caller who has cancelled does not expect an allocation any more. */
+  if (g_cancellable_is_cancelled (cancellable))
     {
-      /* Late, but a caller who has cancelled does not expect an allocation any more. */
-      buf_budget_release (&self->budget, request->bytes);
+      if (outcome == BUF_OUTCOME_GRANTED)
+        buf_budget_release (&self->budget, request->bytes);
       outcome = BUF_OUTCOME_CANCELLED;
     }
+
   if (outcome != BUF_OUTCOME_GRANTED)
     buf_pool_set_request_error (self, request, outcome, &figures, error);
   buf_budget_leave (&self->budget);
-
   return outcome == BUF_OUTCOME_GRANTED;
 }
 
@@ -239,7 +291,7 @@ allocate_slowly (BufPool *self,
       !buf_pool_check_request (self, n_buffers, &request, error))
     return NULL;
 
-  outcome = buf_budget_acquire (&self->budget, request.bytes, &figures);
+  outcome = buf_budget_acquire_or_enter (&self->budget, request.bytes, &figures);
   if (outcome == BUF_OUTCOME_PENDING)
     {
       if (!wait_for_budget (self, &request, timeout, cancellable, error))

@@ -123,7 +123,8 @@ buf_pool_constructed (GObject *object)
   G_OBJECT_CLASS (buf_pool_parent_class)->constructed (object);
 
   self->unit = MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
-  self->unusual_memory = self->zero_fill || self->alignment > BUF_NATURAL_ALIGNMENT;
+  self->unusual_memory = self->zero_fill || self->alignment > BUF_NATURAL_ALIGNMENT ||
+                         self->buffer_size > BUF_ALLOCATION_MAX_SIZE / BUF_POOL_MAX_BUFFERS;
   buf_budget_init (&self->budget,
                    self->max_memory,
                    valid ? self->buffer_size : 1,
@@ -294,8 +295,7 @@ buf_pool_close (BufPool *self)
 {
   g_return_if_fail (BUF_IS_POOL (self));
 
-  /* First the deed: whoever sees the flag can rely on it. */
   buf_budget_close (&self->budget);
-  if (!atomic_exchange (&self->closed, TRUE))
+  if (!atomic_exchange (&self->has_closed, TRUE))
     g_object_notify (G_OBJECT (self), "closed");
 }

@@ -7,6 +7,9 @@
 
 G_BEGIN_DECLS
 
+/* How many threads are told to try at the same time. The others follow one by one. */
+#define BUF_WAITER_MAX_WOKEN 8
+
 /* How often the waiter at the head may be overtaken before nobody overtakes it any more. */
 #define BUF_WAITER_MAX_OVERTAKEN 128
 
@@ -31,7 +34,7 @@ typedef void (*BufWaiterFunc) (BufWaiter *waiter);
 struct _BufWaiter
 {
   GList link;             /* LOCK: mutex; in @queue, then in a list of those to complete */
-  GQueue *queue;          /* LOCK: mutex; NULL when in none */
+  BufWaiterQueue *queue;  /* LOCK: mutex; NULL when in none */
   gint64 bytes;           /* const; what it waits for; none: until nothing is outstanding */
   BufWaiterFunc complete; /* const */
   BufOutcome outcome;     /* LOCK: mutex */
@@ -43,23 +46,26 @@ struct _BufWaiter
 /* What lies in no stripe, and those who wait for it. */
 struct _BufWaiterQueue
 {
-  GQueue waiters;       /* LOCK: mutex */
+  GQueue waiters;       /* LOCK: mutex; for bytes */
+  GQueue drainers;      /* LOCK: mutex; until nothing is outstanding */
   gint64 free;          /* LOCK: mutex; bytes, negative when the maximum was lowered */
   gint64 n_allocations; /* LOCK: mutex; less what the stripes count */
   gint64 smallest;      /* LOCK: mutex; no waiter asks for less */
+  guint n_woken;        /* LOCK: mutex */
   guint most_overtaken; /* LOCK: mutex */
 };
 
 void buf_waiter_init (BufWaiter *self, gint64 bytes, BufWaiterFunc complete);
 void buf_waiter_clear (BufWaiter *self);
 gboolean buf_waiter_sleep_locked (BufWaiter *self, GMutex *mutex, gint64 deadline);
-void buf_waiter_push_locked (BufWaiter *self, GQueue *queue);
+gboolean buf_waiter_was_woken_locked (BufWaiter *self);
 void buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, GQueue *ready);
 void buf_waiter_complete_all (GQueue *ready);
 
 void buf_waiter_queue_init (BufWaiterQueue *self, gint64 free);
 void buf_waiter_queue_push_locked (BufWaiterQueue *self, BufWaiter *waiter);
 gboolean buf_waiter_queue_take_locked (BufWaiterQueue *self, BufWaiter *waiter, gint64 bytes);
+void buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, GQueue *ready);
 void buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready);
 void buf_waiter_queue_fail_locked (BufWaiterQueue *self,
                                    gint64 above,

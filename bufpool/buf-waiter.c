@@ -20,9 +20,12 @@
  *
  * Invariant, whenever the lock is dropped after serving: each waiter that would fit in the free
  * bytes, less those of the waiters before it that have been woken, has been woken itself; unless
- * the head is owed and does not fit. So no waiter sleeps that the rule would let take: a woken
- * waiter that cannot take any more, or leaves, serves the queue again, and those behind it get
- * their turn.
+ * the head is owed and does not fit, or BUF_WAITER_MAX_WOKEN threads are awake already. So no
+ * waiter sleeps that the rule would let take: a woken waiter that takes, cannot take any more, or
+ * leaves, serves the queue again, and those behind it get their turn.
+ *
+ * The limit on those awake keeps a release short that serves thousands of threads: it wakes a few,
+ * and each of them wakes the next.
  */
 
 void
@@ -52,13 +55,22 @@ buf_waiter_sleep_locked (BufWaiter *self, GMutex *mutex, gint64 deadline)
   return TRUE;
 }
 
-void
-buf_waiter_push_locked (BufWaiter *self, GQueue *queue)
+static GQueue *
+get_list (BufWaiter *self)
 {
-  g_assert (self->queue == NULL);
+  return self->bytes > 0 ? &self->queue->waiters : &self->queue->drainers;
+}
 
-  self->queue = queue;
-  g_queue_push_tail_link (queue, &self->link);
+/* Returns whether the waiter is to try now, once. */
+gboolean
+buf_waiter_was_woken_locked (BufWaiter *self)
+{
+  if (!self->woken)
+    return FALSE;
+
+  self->woken = FALSE;
+  self->queue->n_woken--;
+  return TRUE;
 }
 
 /* Settles the outcome and takes the waiter out of its queue. */
@@ -69,8 +81,10 @@ buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, GQueue *ready)
   g_assert (outcome != BUF_OUTCOME_PENDING);
 
   self->outcome = outcome;
+  buf_waiter_was_woken_locked (self);
   if (self->queue != NULL)
-    g_queue_unlink (g_steal_pointer (&self->queue), &self->link);
+    g_queue_unlink (get_list (self), &self->link);
+  self->queue = NULL;
 
   /* A thread's node is gone as soon as the thread has seen the outcome: so, signal it now. */
   if (self->complete == NULL)
@@ -113,8 +127,12 @@ buf_waiter_queue_init (BufWaiterQueue *self, gint64 free)
 void
 buf_waiter_queue_push_locked (BufWaiterQueue *self, BufWaiter *waiter)
 {
-  buf_waiter_push_locked (waiter, &self->waiters);
-  self->smallest = MIN (self->smallest, waiter->bytes);
+  g_assert (waiter->queue == NULL);
+
+  waiter->queue = self;
+  g_queue_push_tail_link (get_list (waiter), &waiter->link);
+  if (waiter->bytes > 0)
+    self->smallest = MIN (self->smallest, waiter->bytes);
 }
 
 /* The one place where free bytes become somebody's. @waiter is NULL for a newcomer. */
@@ -146,7 +164,17 @@ wake_locked (BufWaiter *waiter)
     return;
 
   waiter->woken = TRUE;
+  waiter->queue->n_woken++;
   g_cond_signal (&waiter->cond);
+}
+
+/* Whether the rule lets the waiter take, if it fits. */
+static gboolean
+has_turn_locked (BufWaiterQueue *self, BufWaiter *waiter)
+{
+  BufWaiter *head = get_head_locked (self);
+
+  return waiter == head || (!is_owed_locked (head) && self->n_woken < BUF_WAITER_MAX_WOKEN);
 }
 
 /* Grants or wakes all that the rule allows, in their order. */
@@ -160,10 +188,9 @@ buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready)
   while (link != NULL && unpromised >= self->smallest)
     {
       BufWaiter *waiter = link->data;
-      BufWaiter *head = get_head_locked (self);
 
       link = link->next;
-      if (waiter != head && is_owed_locked (head))
+      if (!has_turn_locked (self, waiter))
         return;
 
       if (waiter->bytes > unpromised)
@@ -188,6 +215,14 @@ buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready)
 
   if (link == NULL)
     self->smallest = smallest;
+}
+
+/* Nothing is outstanding. */
+void
+buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, GQueue *ready)
+{
+  while (!g_queue_is_empty (&self->drainers))
+    buf_waiter_finish_locked (g_queue_peek_head (&self->drainers), BUF_OUTCOME_GRANTED, ready);
 }
 
 /* Fails each waiter that asks for more than @above bytes. */

@@ -81,7 +81,7 @@ get_n_drainers (BufPool *pool)
   guint n;
 
   g_mutex_lock (&pool->budget.mutex);
-  n = pool->budget.drainers.length;
+  n = pool->budget.queue.drainers.length;
   g_mutex_unlock (&pool->budget.mutex);
   return n;
 }
