@@ -360,6 +360,39 @@ test_leavers_race_dispose (void)
     }
 }
 
+static void
+drop_pool (GCancellable *cancellable, gpointer user_data)
+{
+  g_object_unref (user_data);
+}
+
+static void
+test_dispose_in_cancelled_handler (void)
+{
+  g_test_summary (
+      "A handler of the cancellable drops the last reference, while a thread without one of "
+      "its own waits with the same cancellable: no deadlock, whichever handler is first");
+
+  for (guint round = 0; round < test_scale (200); round++)
+    {
+      g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+      Guest guest = { .pool = test_pool_new (16, 10), .cancellable = cancellable };
+      BufPoolAllocation *all = test_allocate (guest.pool, 10);
+      GThread *thread, *dropper;
+
+      if (round % 2 == 0)
+        g_signal_connect (cancellable, "cancelled", G_CALLBACK (drop_pool), guest.pool);
+      thread = g_thread_new ("guest", request_without_a_reference, &guest);
+      test_wait_for_waiting (guest.pool, 1);
+      if (round % 2 == 1)
+        g_signal_connect (cancellable, "cancelled", G_CALLBACK (drop_pool), guest.pool);
+      dropper = g_thread_new ("drop", drop, all);
+      g_cancellable_cancel (cancellable);
+      g_thread_join (thread);
+      g_thread_join (dropper);
+    }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -375,5 +408,6 @@ main (int argc, char **argv)
   g_test_add_func ("/lifetime/weak-notify", test_weak_notify);
   g_test_add_func ("/lifetime/last-release-races-dispose", test_last_release_races_dispose);
   g_test_add_func ("/lifetime/leavers-race-dispose", test_leavers_race_dispose);
+  g_test_add_func ("/lifetime/dispose-in-cancelled-handler", test_dispose_in_cancelled_handler);
   return g_test_run ();
 }

@@ -3,6 +3,8 @@
 
 /* Waiting: who is served when, and who leaves how. */
 
+#include <string.h>
+
 #include "buf-waiter-private.h"
 #include "testing.h"
 
@@ -309,6 +311,57 @@ test_timeout_is_total (void)
 }
 
 static void
+test_timeout_races_grant (void)
+{
+  g_autoptr (BufPool) pool = test_pool_new (16, 10);
+  guint n_served = 0, n_late = 0;
+
+  g_test_summary ("Released in the moment of the timeout: who times out did lack something");
+
+  for (guint round = 0; round < test_scale (3000); round++)
+    {
+      g_autoptr (GError) error = NULL;
+      g_autoptr (BufPoolAllocation) got = NULL;
+      BufPoolAllocation *all = test_allocate (pool, 10);
+      TestRequester *requester = test_requester_start_full (pool, 10, 300, NULL);
+      gint64 moment = g_get_monotonic_time () + 300 + round % 200;
+
+      while (g_get_monotonic_time () < moment)
+        continue;
+      buf_pool_allocation_unref (all);
+      got = test_requester_end (requester, &error);
+      if (got != NULL)
+        {
+          n_served++;
+          continue;
+        }
+      g_assert_error (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
+      g_assert_null (strstr (error->message, "only 160 of 160"));
+      n_late++;
+    }
+  g_test_message ("%u served, %u too late", n_served, n_late);
+}
+
+static void
+test_cancelled_and_closed (void)
+{
+  g_autoptr (BufPool) pool = test_pool_new (16, 10);
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  g_autoptr (GError) error = NULL;
+  BufPoolAllocation *all = test_allocate (pool, 10);
+  TestRequester *requester = test_requester_start_full (pool, 10, G_MAXUINT64, cancellable);
+
+  g_test_summary ("Cancelled and closed is cancelled");
+
+  test_wait_for_waiting (pool, 1);
+  g_cancellable_cancel (cancellable);
+  buf_pool_close (pool);
+  g_assert_null (test_requester_end (requester, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  buf_pool_allocation_unref (all);
+}
+
+static void
 test_long_timeouts (void)
 {
   g_autoptr (BufPool) pool = test_pool_new (16, 10);
@@ -449,6 +502,8 @@ main (int argc, char **argv)
   g_test_add_func ("/waiting/woken-but-not-granted", test_woken_but_not_granted);
   g_test_add_func ("/waiting/stream-does-not-starve", test_stream_does_not_starve);
   g_test_add_func ("/waiting/timeout-is-total", test_timeout_is_total);
+  g_test_add_func ("/waiting/timeout-races-grant", test_timeout_races_grant);
+  g_test_add_func ("/waiting/cancelled-and-closed", test_cancelled_and_closed);
   g_test_add_func ("/waiting/long-timeouts", test_long_timeouts);
   g_test_add_func ("/waiting/cancel-while-waiting", test_cancel_while_waiting);
   g_test_add_func ("/waiting/cancel-races-grant", test_cancel_races_grant);
