@@ -297,13 +297,13 @@ reader_thread (gpointer data)
 static void
 add_result (DigestPipeline *self, guint file, GChecksum *checksum, GError *error)
 {
-  DigestResult *result = &self->results[file % MAX_RESULTS];
+  DigestResult result = { .error = error };
+
+  if (error == NULL)
+    result.digest = g_strdup (g_checksum_get_string (checksum));
 
   g_mutex_lock (&self->mutex);
-  if (error != NULL)
-    result->error = error;
-  else
-    result->digest = g_strdup (g_checksum_get_string (checksum));
+  self->results[file % MAX_RESULTS] = result;
   if (file == self->n_taken)
     g_cond_signal (&self->result_added);
   g_mutex_unlock (&self->mutex);
@@ -390,6 +390,12 @@ digest_pipeline_free (DigestPipeline *self)
   g_free (self);
 }
 
+static gboolean
+is_done (const DigestResult *result)
+{
+  return result->digest != NULL || result->error != NULL;
+}
+
 /* Takes the result of the next file, in the order of the names. FALSE: it is still not there after
  * so many microseconds. */
 gboolean
@@ -402,8 +408,9 @@ digest_pipeline_next (DigestPipeline *self, gint64 timeout, DigestResult *result
 
   g_mutex_lock (&self->mutex);
   next = &self->results[self->n_taken % MAX_RESULTS];
-  while (!(done = next->digest != NULL || next->error != NULL) && in_time)
+  while (!is_done (next) && in_time)
     in_time = g_cond_wait_until (&self->result_added, &self->mutex, deadline);
+  done = is_done (next);
   if (done)
     {
       *result = *next;

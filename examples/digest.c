@@ -193,10 +193,11 @@ check_output (Command *self, gboolean written)
   if (written)
     return;
 
-  /* Nobody wants the rest. The threads may be waiting for a pipe: so they are not waited for. */
+  /* Nobody wants the rest. A thread may be waiting for a pipe: so none is waited for, and nothing
+   * is cleaned up that they use. */
   clear_progress (self);
   fprintf (stderr, "digest: standard output: %s\n", g_strerror (errno));
-  exit (EXIT_FAILURE);
+  _exit (EXIT_FAILURE);
 }
 
 /* As sha256sum does it, so that each file has one line. */
