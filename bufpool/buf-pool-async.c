@@ -80,17 +80,21 @@ on_deliver (gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
-/* Called by whoever has settled the outcome, in its thread. */
+/* Called by whoever has settled the outcome, in its thread. As soon as the source is attached,
+ * everything may be over, and the context gone: but a source that is dropped looks at its context.
+ */
 static void
 on_settled (BufWaiter *waiter)
 {
   PendingTask *self = (PendingTask *) waiter;
-  g_autoptr (GSource) source = g_idle_source_new ();
+  g_autoptr (GMainContext) context = g_main_context_ref (g_task_get_context (self->task));
+  GSource *source = g_idle_source_new ();
 
   g_source_set_priority (source, g_task_get_priority (self->task));
   g_source_set_callback (source, on_deliver, self, (GDestroyNotify) pending_task_unref);
   g_source_set_static_name (source, "[libbufpool] deliver");
-  g_source_attach (source, g_task_get_context (self->task));
+  g_source_attach (source, context);
+  g_source_unref (source);
 }
 
 static gboolean

@@ -190,13 +190,15 @@ clear_progress (Command *self)
 static void
 check_output (Command *self, gboolean written)
 {
+  const gchar *reason = g_strerror (errno);
+
   if (written)
     return;
 
-  /* Nobody wants the rest. A thread may be waiting for a pipe: so none is waited for, and nothing
-   * is cleaned up that they use. */
+  /* Nobody wants the rest. Threads may be waiting for a pipe: so they are not waited for, and
+   * nothing that they use is cleaned up. */
   clear_progress (self);
-  fprintf (stderr, "digest: standard output: %s\n", g_strerror (errno));
+  fprintf (stderr, "digest: standard output: %s\n", reason);
   _exit (EXIT_FAILURE);
 }
 

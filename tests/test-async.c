@@ -13,11 +13,11 @@ typedef struct
   GError *error;
   GThread *thread;
   gint n_done; /* atomic */
-  guint order;
+  gint order;
   gboolean drained;
 } Request;
 
-static guint last_order;
+static gint last_order; /* atomic */
 
 static void
 on_allocated (GObject *pool, GAsyncResult *result, gpointer user_data)
@@ -27,7 +27,7 @@ on_allocated (GObject *pool, GAsyncResult *result, gpointer user_data)
   g_assert_true (BUF_IS_POOL (pool));
   request->allocation = buf_pool_allocate_finish (BUF_POOL (pool), result, &request->error);
   request->thread = g_thread_self ();
-  request->order = ++last_order;
+  request->order = g_atomic_int_add (&last_order, 1);
   g_atomic_int_inc (&request->n_done);
 }
 
@@ -180,8 +180,8 @@ test_priority (void)
       g_clear_pointer (&all, buf_pool_allocation_unref);
       for (guint i = 0; i < 3; i++)
         iterate_until_done (&requests[i]);
-      g_assert_cmpuint (requests[2].order, <, requests[1].order);
-      g_assert_cmpuint (requests[1].order, <, requests[0].order);
+      g_assert_cmpint (requests[2].order, <, requests[1].order);
+      g_assert_cmpint (requests[1].order, <, requests[0].order);
       for (guint i = 0; i < 3; i++)
         drop_served (&requests[i]);
     }
@@ -624,7 +624,7 @@ test_own_context (void)
 
   g_test_summary ("Callbacks come in the context, and in the thread, of the request");
 
-  for (guint round = 0; round < test_scale (200); round++)
+  for (guint round = 0; round < test_scale (2000); round++)
     {
       BufPoolAllocation *some = test_allocate (pool, 6);
       GThread *threads[2];
