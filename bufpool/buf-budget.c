@@ -333,6 +333,7 @@ enqueue_locked (BufBudget *self, BufWaiter *waiter)
   else
     outcome = drain_locked (self);
 
+  waiter->maximum = self->maximum;
   if (outcome != BUF_OUTCOME_PENDING)
     buf_waiter_finish_locked (waiter, outcome, &self->ready);
   else
@@ -378,6 +379,8 @@ buf_budget_wait (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetF
   outcome = waiter->outcome;
   if (outcome != BUF_OUTCOME_GRANTED)
     get_figures_locked (self, figures);
+  if (outcome == BUF_OUTCOME_TOO_LARGE)
+    figures->maximum = waiter->maximum;
   serve_and_unlock (self);
   return outcome;
 }

@@ -45,6 +45,7 @@ buf_pool_allocation_fill_from_stream (BufPoolAllocation *self,
 
   g_return_val_if_fail (self != NULL, FALSE);
   g_return_val_if_fail (G_IS_INPUT_STREAM (stream), FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
   if (bytes_read != NULL)
@@ -94,6 +95,7 @@ buf_pool_allocation_write_to_stream (BufPoolAllocation *self,
 
   g_return_val_if_fail (self != NULL, FALSE);
   g_return_val_if_fail (G_IS_OUTPUT_STREAM (stream), FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
   if (bytes_written != NULL)
@@ -111,10 +113,14 @@ buf_pool_allocation_write_to_stream (BufPoolAllocation *self,
 }
 
 /* What an asynchronous transfer keeps: the allocation until it is done, so that the callback can
- * give back the budget, and the count, which is set also when there is an error. */
+ * give back the budget; the pool for longer, since dispose would wait for the allocation, and the
+ * transfer for the main loop in which dispose is called; and the count, which is set also when
+ * there is an error. */
 typedef struct
 {
   BufPoolAllocation *allocation;
+  gpointer origin; /* the allocation, only to be compared */
+  BufPool *pool;
   gsize n_bytes;
 } Transfer;
 
@@ -124,6 +130,7 @@ transfer_free (gpointer data)
   Transfer *self = data;
 
   g_clear_pointer (&self->allocation, buf_pool_allocation_unref);
+  g_object_unref (self->pool);
   g_free (self);
 }
 
@@ -139,11 +146,25 @@ new_transfer (BufPoolAllocation *allocation,
   Transfer *transfer = g_new0 (Transfer, 1);
 
   transfer->allocation = buf_pool_allocation_ref (allocation);
+  transfer->origin = allocation;
+  transfer->pool = g_object_ref (allocation->pool);
   (g_task_set_source_tag) (task, source_tag);
   g_task_set_priority (task, io_priority);
   g_task_set_check_cancellable (task, FALSE);
   g_task_set_task_data (task, transfer, transfer_free);
   return task;
+}
+
+static gboolean
+is_result_of (BufPoolAllocation *allocation, GAsyncResult *result, gpointer source_tag)
+{
+  Transfer *transfer;
+
+  if (!g_task_is_valid (result, NULL) || !g_async_result_is_tagged (result, source_tag))
+    return FALSE;
+
+  transfer = g_task_get_task_data (G_TASK (result));
+  return transfer->origin == allocation;
 }
 
 static gboolean
@@ -251,9 +272,7 @@ buf_pool_allocation_fill_from_stream_finish (BufPoolAllocation *self,
                                              gsize *bytes_read,
                                              GError **error)
 {
-  g_return_val_if_fail (g_task_is_valid (result, NULL), FALSE);
-  g_return_val_if_fail (g_async_result_is_tagged (result,
-                                                  buf_pool_allocation_fill_from_stream_async),
+  g_return_val_if_fail (is_result_of (self, result, buf_pool_allocation_fill_from_stream_async),
                         FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
@@ -345,9 +364,7 @@ buf_pool_allocation_write_to_stream_finish (BufPoolAllocation *self,
                                             gsize *bytes_written,
                                             GError **error)
 {
-  g_return_val_if_fail (g_task_is_valid (result, NULL), FALSE);
-  g_return_val_if_fail (g_async_result_is_tagged (result,
-                                                  buf_pool_allocation_write_to_stream_async),
+  g_return_val_if_fail (is_result_of (self, result, buf_pool_allocation_write_to_stream_async),
                         FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 

@@ -16,7 +16,12 @@
  * inside a release, and a releaser never touches a cancellable.
  *
  * A PendingTask is referenced by the wait, and by the source that watches the cancellable. The
- * reference of the wait passes to the source that delivers.
+ * reference of the wait passes to the source that delivers. The sources are dropped with the
+ * PendingTask, before the task, which holds their context: dropping a source looks at its context,
+ * and whoever has attached it does not know whether that is still there.
+ *
+ * The cancellable is not watched by g_cancellable_source_new(), which, in GLib 2.74, can leave
+ * sources behind in the context for ever when many of them share a cancellable.
  *
  * A task holds its context, and a source that has not been dispatched holds its task: so a request
  * whose context is abandoned, and never iterated again, keeps what it was granted. It is the same
@@ -39,7 +44,9 @@ struct _PendingTask
   GTask *task;
   BufPoolRequest request;
   DeliverFunc deliver;
-  GSource *cancel_source;
+  GSource *deliver_source;
+  GSource *cancel_source; /* with a cancellable only */
+  gulong cancel_handler;
 };
 
 static BufPool *
@@ -61,44 +68,75 @@ pending_task_unref (PendingTask *self)
   if (!g_atomic_int_dec_and_test (&self->ref_count))
     return;
 
+  g_clear_pointer (&self->deliver_source, g_source_unref);
   g_clear_pointer (&self->cancel_source, g_source_unref);
   buf_waiter_clear (&self->waiter);
   g_object_unref (self->task);
   g_free (self);
 }
 
+static void
+stop_watching (PendingTask *self)
+{
+  if (self->cancel_source == NULL)
+    return;
+
+  /* It does not wait for a handler that is running, as g_cancellable_disconnect() would. */
+  g_signal_handler_disconnect (g_task_get_cancellable (self->task), self->cancel_handler);
+  g_source_destroy (self->cancel_source);
+}
+
 static gboolean
 on_deliver (gpointer user_data)
 {
   PendingTask *self = user_data;
-  BufOutcome outcome = self->waiter.outcome;
 
-  if (self->cancel_source != NULL)
-    g_source_destroy (self->cancel_source);
-
-  self->deliver (self, outcome);
+  stop_watching (self);
+  self->deliver (self, self->waiter.outcome);
   return G_SOURCE_REMOVE;
 }
 
-/* Called by whoever has settled the outcome, in its thread. As soon as the source is attached,
- * everything may be over, and the context gone: but a source that is dropped looks at its context.
- */
+/* Called by whoever has settled the outcome, in its thread. After the last line all may be over. */
 static void
 on_settled (BufWaiter *waiter)
 {
   PendingTask *self = (PendingTask *) waiter;
-  g_autoptr (GMainContext) context = g_main_context_ref (g_task_get_context (self->task));
   GSource *source = g_idle_source_new ();
 
+  self->deliver_source = source;
   g_source_set_priority (source, g_task_get_priority (self->task));
   g_source_set_callback (source, on_deliver, self, (GDestroyNotify) pending_task_unref);
   g_source_set_static_name (source, "[libbufpool] deliver");
-  g_source_attach (source, context);
-  g_source_unref (source);
+  g_source_attach (source, g_task_get_context (self->task));
+}
+
+/* What a handler of the cancellable needs, which may run, in another thread, to the end of all. */
+typedef struct
+{
+  GSource *source;
+  GMainContext *context;
+} CancelSignal;
+
+static void
+cancel_signal_free (gpointer data, GClosure *closure)
+{
+  CancelSignal *self = data;
+
+  g_source_unref (self->source);
+  g_main_context_unref (self->context);
+  g_free (self);
+}
+
+static void
+on_cancelled_anywhere (GCancellable *cancellable, gpointer user_data)
+{
+  CancelSignal *self = user_data;
+
+  g_source_set_ready_time (self->source, 0);
 }
 
 static gboolean
-on_cancelled (GCancellable *cancellable, gpointer user_data)
+on_cancelled (gpointer user_data)
 {
   PendingTask *self = user_data;
 
@@ -106,21 +144,44 @@ on_cancelled (GCancellable *cancellable, gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
+static gboolean
+dispatch_cancel_source (GSource *source, GSourceFunc callback, gpointer user_data)
+{
+  return callback (user_data);
+}
+
+static GSourceFuncs cancel_source_funcs = { .dispatch = dispatch_cancel_source };
+
 static void
 watch_cancellable (PendingTask *self)
 {
   GCancellable *cancellable = g_task_get_cancellable (self->task);
+  GMainContext *context = g_task_get_context (self->task);
+  CancelSignal *signal;
 
   if (cancellable == NULL)
     return;
 
-  self->cancel_source = g_cancellable_source_new (cancellable);
+  self->cancel_source = g_source_new (&cancel_source_funcs, sizeof (GSource));
   g_source_set_priority (self->cancel_source, g_task_get_priority (self->task));
   g_source_set_callback (self->cancel_source,
-                         G_SOURCE_FUNC (on_cancelled),
+                         on_cancelled,
                          pending_task_ref (self),
                          (GDestroyNotify) pending_task_unref);
-  g_source_attach (self->cancel_source, g_task_get_context (self->task));
+  g_source_set_static_name (self->cancel_source, "[libbufpool] cancelled");
+
+  signal = g_new (CancelSignal, 1);
+  signal->source = g_source_ref (self->cancel_source);
+  signal->context = g_main_context_ref (context);
+  self->cancel_handler = g_signal_connect_data (cancellable,
+                                                "cancelled",
+                                                G_CALLBACK (on_cancelled_anywhere),
+                                                signal,
+                                                cancel_signal_free,
+                                                0);
+  if (g_cancellable_is_cancelled (cancellable))
+    g_source_set_ready_time (self->cancel_source, 0);
+  g_source_attach (self->cancel_source, context);
 }
 
 /* Lets the task wait for the bytes of the request; without any, until nothing is outstanding. */
@@ -215,6 +276,8 @@ deliver_allocation (PendingTask *self, BufOutcome outcome)
   if (g_cancellable_is_cancelled (g_task_get_cancellable (self->task)))
     outcome = BUF_OUTCOME_CANCELLED;
   buf_budget_get_figures (&get_pool (self)->budget, &figures);
+  if (outcome == BUF_OUTCOME_TOO_LARGE)
+    figures.maximum = self->waiter.maximum;
   return_refusal (self->task, &self->request, outcome, &figures);
 }
 
@@ -250,7 +313,8 @@ check_request (GTask *task, BufPool *self, gsize n_buffers, BufPoolRequest *requ
  * before the callback ran, fails with %G_IO_ERROR_CANCELLED, and gives its budget to others.
  *
  * A waiting request holds a reference on the pool. An allocation that is not fetched is freed with
- * the result.
+ * the result. The main context has to be iterated until the callback has run, also after
+ * cancelling: a request in a context that is given up keeps what it was granted.
  *
  * This function can be called from any thread.
  *

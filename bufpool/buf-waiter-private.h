@@ -38,6 +38,7 @@ struct _BufWaiter
   gint64 bytes;           /* const; what it waits for; none: until nothing is outstanding */
   BufWaiterFunc complete; /* const */
   BufOutcome outcome;     /* LOCK: mutex */
+  gint64 maximum;         /* LOCK: mutex; for which it was TOO_LARGE */
   guint overtaken;        /* LOCK: mutex */
   gboolean woken;         /* LOCK: mutex; told to try, and has not tried yet */
   GCond cond;

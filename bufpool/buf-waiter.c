@@ -225,9 +225,12 @@ buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, GQueue *ready)
     buf_waiter_finish_locked (g_queue_peek_head (&self->drainers), BUF_OUTCOME_GRANTED, ready);
 }
 
-/* Fails each waiter that asks for more than @above bytes. */
+/* Fails each waiter that asks for more than @maximum bytes. */
 void
-buf_waiter_queue_fail_locked (BufWaiterQueue *self, gint64 above, BufOutcome outcome, GQueue *ready)
+buf_waiter_queue_fail_locked (BufWaiterQueue *self,
+                              gint64 maximum,
+                              BufOutcome outcome,
+                              GQueue *ready)
 {
   GList *link = self->waiters.head;
 
@@ -236,7 +239,10 @@ buf_waiter_queue_fail_locked (BufWaiterQueue *self, gint64 above, BufOutcome out
       BufWaiter *waiter = link->data;
 
       link = link->next;
-      if (waiter->bytes > above)
-        buf_waiter_finish_locked (waiter, outcome, ready);
+      if (waiter->bytes <= maximum)
+        continue;
+
+      waiter->maximum = maximum;
+      buf_waiter_finish_locked (waiter, outcome, ready);
     }
 }

@@ -3,6 +3,8 @@
 
 /* Asynchronous requests: when and where they complete, and that nothing of them is lost. */
 
+#include <string.h>
+
 #include "testing.h"
 
 /* An asynchronous request, and what has become of it. */
@@ -48,14 +50,14 @@ static void
 iterate_until_done (Request *request)
 {
   while (!is_done (request))
-    g_main_context_iteration (NULL, TRUE);
+    g_main_context_iteration (g_main_context_get_thread_default (), TRUE);
 }
 
 /* Nothing more happens by itself. */
 static void
 iterate_all (void)
 {
-  while (g_main_context_iteration (NULL, FALSE))
+  while (g_main_context_iteration (g_main_context_get_thread_default (), FALSE))
     continue;
 }
 
@@ -531,6 +533,66 @@ test_drop_in_cancelled_handler (void)
     }
 }
 
+static guint
+attach_probe (GMainContext *context)
+{
+  g_autoptr (GSource) source = g_timeout_source_new_seconds (G_MAXINT);
+
+  return g_source_attach (source, context);
+}
+
+/* Sources can only be found by their numbers, which are given in their order. */
+static guint
+count_sources (GMainContext *context, guint probe)
+{
+  guint n = 0;
+
+  for (guint id = probe + 1; id < probe + 10000; id++)
+    n += g_main_context_find_source_by_id (context, id) != NULL;
+  return n;
+}
+
+static void
+cancel_slowly (GCancellable *cancellable, gpointer user_data)
+{
+  test_wait_until (g_atomic_int_get ((gint *) user_data));
+}
+
+static void
+test_nothing_is_left_behind (void)
+{
+  g_autoptr (BufPool) pool = test_pool_new (16, 10);
+  BufPoolAllocation *all = test_allocate (pool, 10);
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  g_autoptr (GMainContext) context = g_main_context_new ();
+  guint probe = attach_probe (context);
+  GThread *thread;
+  Request requests[100];
+  gint go_on = FALSE;
+
+  g_test_summary (
+      "No source is left in the context, although the requests end while the cancellable that "
+      "they share is still telling others");
+
+  g_main_context_push_thread_default (context);
+  for (guint i = 0; i < G_N_ELEMENTS (requests); i++)
+    start (&requests[i], pool, 10, cancellable);
+  g_signal_connect (cancellable, "cancelled", G_CALLBACK (cancel_slowly), &go_on);
+  g_assert_cmpuint (count_sources (context, probe), ==, G_N_ELEMENTS (requests));
+  thread = g_thread_new ("cancel", cancel, cancellable);
+  for (guint i = 0; i < G_N_ELEMENTS (requests); i++)
+    {
+      iterate_until_done (&requests[i]);
+      assert_failed (&requests[i], G_IO_ERROR, G_IO_ERROR_CANCELLED);
+    }
+  g_atomic_int_set (&go_on, TRUE);
+  g_thread_join (thread);
+  iterate_all ();
+  g_assert_cmpuint (count_sources (context, probe), ==, 0);
+  g_main_context_pop_thread_default (context);
+  buf_pool_allocation_unref (all);
+}
+
 static void
 test_maximum (void)
 {
@@ -543,7 +605,9 @@ test_maximum (void)
   start (&large, pool, 10, NULL);
   start (&small, pool, 5, NULL);
   buf_pool_set_max_memory (pool, 16 * 9);
+  buf_pool_set_max_memory (pool, 16 * 10);
   iterate_until_done (&large);
+  g_assert_nonnull (strstr (large.error->message, "than 144 bytes"));
   assert_failed (&large, BUF_POOL_ERROR, BUF_POOL_ERROR_TOO_LARGE);
   g_assert_false (is_done (&small));
   buf_pool_set_max_memory (pool, 16 * 15);
@@ -864,6 +928,7 @@ main (int argc, char **argv)
   g_test_add_func ("/async/user-lock", test_user_lock);
   g_test_add_func ("/async/many-pending", test_many_pending);
   g_test_add_func ("/async/drop-in-cancelled-handler", test_drop_in_cancelled_handler);
+  g_test_add_func ("/async/nothing-is-left-behind", test_nothing_is_left_behind);
   g_test_add_func ("/async/maximum", test_maximum);
   g_test_add_func ("/async/drain", test_drain);
   g_test_add_func ("/async/own-context", test_own_context);

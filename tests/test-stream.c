@@ -271,11 +271,65 @@ test_kept_meanwhile (void)
   g_cancellable_cancel (cancellable);
   iterate_until_ready (&waiting);
   test_assert_figures (pool, 0, 0);
-  g_assert_false (buf_pool_allocation_fill_from_stream_finish (NULL, waiting.result, &n, &error));
+  g_assert_false (
+      buf_pool_allocation_fill_from_stream_finish (allocation, waiting.result, &n, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
   g_assert_cmpuint (n, ==, 3);
   g_object_unref (waiting.result);
   g_assert_true (g_close (sockets[1], NULL));
+}
+
+static gboolean
+send_and_close (gpointer data)
+{
+  int *socket = data;
+
+  g_assert_cmpint (send (*socket, "12345678", 8, 0), ==, 8);
+  g_assert_true (g_close (*socket, NULL));
+  return G_SOURCE_REMOVE;
+}
+
+static void
+test_dropped_meanwhile (void)
+{
+  BufPool *pool = test_pool_new (8, 4);
+  BufPool *weak = pool;
+  BufPoolAllocation *allocation = test_allocate (pool, 1);
+  g_autoptr (GInputStream) in = NULL;
+  g_autoptr (GError) error = NULL;
+  Waiting waiting = { NULL };
+  int sockets[2];
+  gsize n = 0;
+
+  g_test_summary (
+      "The allocation and the pool are dropped while a transfer is under way, in the thread "
+      "whose main loop it needs: dispose does not wait for it");
+
+  g_assert_cmpint (socketpair (AF_UNIX, SOCK_STREAM, 0, sockets), ==, 0);
+  in = g_unix_input_stream_new (sockets[0], TRUE);
+  g_object_add_weak_pointer (G_OBJECT (pool), (gpointer *) &weak);
+  buf_pool_allocation_fill_from_stream_async (allocation,
+                                              in,
+                                              0,
+                                              8,
+                                              G_PRIORITY_DEFAULT,
+                                              NULL,
+                                              on_ready,
+                                              &waiting);
+  buf_pool_allocation_unref (allocation);
+  g_object_unref (pool);
+  g_assert_nonnull (weak);
+
+  g_idle_add (send_and_close, &sockets[1]);
+  iterate_until_ready (&waiting);
+  g_assert_true (
+      buf_pool_allocation_fill_from_stream_finish (allocation, waiting.result, &n, &error));
+  g_assert_no_error (error);
+  g_assert_cmpuint (n, ==, 8);
+  g_object_unref (waiting.result);
+  while (g_main_context_iteration (NULL, FALSE))
+    continue;
+  g_assert_null (weak);
 }
 
 int
@@ -289,5 +343,6 @@ main (int argc, char **argv)
   g_test_add_func ("/stream/errors", test_errors);
   g_test_add_func ("/stream/cancelled", test_cancelled);
   g_test_add_func ("/stream/kept-meanwhile", test_kept_meanwhile);
+  g_test_add_func ("/stream/dropped-meanwhile", test_dropped_meanwhile);
   return g_test_run ();
 }
