@@ -571,8 +571,8 @@ test_nothing_is_left_behind (void)
   gint go_on = FALSE;
 
   g_test_summary (
-      "No source is left in the context, although the requests end while the cancellable that "
-      "they share is still telling others");
+      "The requests end, and none of their sources is left attached, while the cancellable "
+      "that they share is still telling others");
 
   g_main_context_push_thread_default (context);
   for (guint i = 0; i < G_N_ELEMENTS (requests); i++)

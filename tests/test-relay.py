@@ -109,7 +109,8 @@ async def test_many_at_once():
         print(f"# {relay.stop().strip()}")
         print(f"# peak resident memory grew by {grown // 1024} KiB for 500 connections, {grown // 500} bytes each")
         assert f" {501 * MIB} bytes," in relay.report and "501 connections (0 failed)" in relay.report
-        assert grown < BUDGET + 500 * 16 * 1024, grown
+        # A sanitizer keeps memory for itself.
+        assert os.environ.get("SANITIZED") or grown < BUDGET + 500 * 16 * 1024, grown
 
 
 async def test_sizes():

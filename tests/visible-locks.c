@@ -1,16 +1,23 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* GLib's mutexes and conditions are futexes, which ThreadSanitizer does not see: it would report
- * every access that they order. A program that is built with ThreadSanitizer links this file, whose
+/* GLib's mutexes and conditions are futexes, which ThreadSanitizer does not see, and its atomic
+ * counts of references are in a library that is not instrumented: it would report every access that
+ * they order. A program that is built with ThreadSanitizer links this file, whose
  * functions take the place of GLib's in the program and in the library under test. They do the same
  * by way of POSIX threads, which ThreadSanitizer knows. */
 
+#define _GNU_SOURCE
+
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <time.h>
 
-#include <glib.h>
+#include <glib-object.h>
+
+void __tsan_acquire (void *address);
+void __tsan_release (void *address);
 
 static gpointer
 get_or_create (gpointer *place, gpointer (*create) (void), void (*destroy) (gpointer))
@@ -152,10 +159,22 @@ g_cond_broadcast (GCond *cond)
   pthread_cond_broadcast (get_cond (cond));
 }
 
+static void (*real_unref) (gpointer object);
+
+/* To drop a reference is one atomic operation that acquires and releases. */
+void
+g_object_unref (gpointer object)
+{
+  __tsan_acquire (object);
+  __tsan_release (object);
+  real_unref (object);
+}
+
 /* What GLib creates by itself the first time, it creates behind ThreadSanitizer's back: have it
  * done before there are threads. */
 __attribute__ ((constructor)) static void
 warm_up (void)
 {
+  real_unref = dlsym (RTLD_NEXT, "g_object_unref");
   g_error_free (g_error_new_literal (G_FILE_ERROR, G_FILE_ERROR_FAILED, ""));
 }
