@@ -39,6 +39,7 @@ typedef struct
   BufWaiterQueue queue; /* LOCK: mutex */
   GQueue ready;         /* LOCK: mutex; settled tasks, completed when the lock is dropped */
   gint64 maximum;       /* LOCK: mutex */
+  gint64 pinned;        /* LOCK: mutex; bytes in use that the end of the budget does not wait for */
   guint calm;           /* LOCK: mutex; sections since somebody last had to revoke or wait */
   guint n_inside;       /* LOCK: mutex; threads between enter and leave */
   gboolean revoked;     /* LOCK: mutex */
@@ -133,6 +134,8 @@ BufOutcome
 buf_budget_wait (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetFigures *figures);
 void buf_budget_enqueue (BufBudget *self, BufWaiter *waiter);
 void buf_budget_release (BufBudget *self, gint64 bytes);
+void buf_budget_pin (BufBudget *self, gint64 bytes);
+void buf_budget_release_pinned (BufBudget *self, gint64 bytes);
 void buf_budget_withdraw (BufBudget *self, BufWaiter *waiter, BufOutcome outcome);
 
 gboolean buf_budget_set_maximum (BufBudget *self, gint64 maximum);

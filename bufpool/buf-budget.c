@@ -157,10 +157,11 @@ settle_locked (BufBudget *self, BufStripe *stripe)
   self->queue.n_allocations += get_count (word);
 }
 
+/* Whether nothing is outstanding but what is @pinned. */
 static gboolean
-is_drained_locked (BufBudget *self)
+is_drained_locked (BufBudget *self, gint64 pinned)
 {
-  return self->revoked && self->queue.free == self->maximum;
+  return self->revoked && self->queue.free + pinned == self->maximum;
 }
 
 static gboolean
@@ -177,8 +178,8 @@ serve_and_unlock (BufBudget *self)
 {
   GQueue ready;
 
-  if (is_drained_locked (self))
-    buf_waiter_queue_free_drainers_locked (&self->queue, &self->ready);
+  if (is_drained_locked (self, self->pinned))
+    buf_waiter_queue_free_drainers_locked (&self->queue, self->pinned, &self->ready);
   buf_waiter_queue_serve_locked (&self->queue, &self->ready);
 
   if (is_wanted_locked (self))
@@ -280,10 +281,12 @@ take_locked (BufBudget *self, gint64 bytes)
 }
 
 static BufOutcome
-drain_locked (BufBudget *self)
+drain_locked (BufBudget *self, BufWaiter *waiter)
 {
+  gint64 pinned = waiter->spares_pinned ? self->pinned : 0;
+
   revoke_locked (self);
-  return is_drained_locked (self) ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_PENDING;
+  return is_drained_locked (self, pinned) ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_PENDING;
 }
 
 static BufOutcome
@@ -331,7 +334,7 @@ enqueue_locked (BufBudget *self, BufWaiter *waiter)
   if (waiter->bytes > 0)
     outcome = take_locked (self, waiter->bytes);
   else
-    outcome = drain_locked (self);
+    outcome = drain_locked (self, waiter);
 
   waiter->maximum = self->maximum;
   if (outcome != BUF_OUTCOME_PENDING)
@@ -396,6 +399,16 @@ buf_budget_enqueue (BufBudget *self, BufWaiter *waiter)
   serve_and_unlock (self);
 }
 
+static void
+release_and_unlock (BufBudget *self, gint64 bytes)
+{
+  self->queue.free += bytes;
+  self->queue.n_allocations--;
+  if (!self->revoked)
+    settle_locked (self, buf_budget_get_stripe (self));
+  serve_and_unlock (self);
+}
+
 /* The slow half of a release. */
 void
 buf_budget_release (BufBudget *self, gint64 bytes)
@@ -405,11 +418,24 @@ buf_budget_release (BufBudget *self, gint64 bytes)
     return;
 
   g_mutex_lock (&self->mutex);
-  self->queue.free += bytes;
-  self->queue.n_allocations--;
-  if (!self->revoked)
-    settle_locked (self, buf_budget_get_stripe (self));
+  release_and_unlock (self, bytes);
+}
+
+/* Marks bytes that were taken as pinned, until they are released as such. */
+void
+buf_budget_pin (BufBudget *self, gint64 bytes)
+{
+  g_mutex_lock (&self->mutex);
+  self->pinned += bytes;
   serve_and_unlock (self);
+}
+
+void
+buf_budget_release_pinned (BufBudget *self, gint64 bytes)
+{
+  g_mutex_lock (&self->mutex);
+  self->pinned -= bytes;
+  release_and_unlock (self, bytes);
 }
 
 /* Ends a wait from outside, unless its outcome is settled already. It need not have begun. */

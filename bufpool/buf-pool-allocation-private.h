@@ -20,21 +20,36 @@ G_BEGIN_DECLS
 /* The most bytes that an allocation can have, whatever the budget allows. */
 #define BUF_ALLOCATION_MAX_SIZE ((guint64) (G_MAXSSIZE - BUF_ALLOCATION_INLINE_OFFSET))
 
+typedef enum
+{
+  BUF_ALLOCATION_DETACHED = 1 << 0, /* the buffers are a block of their own */
+  BUF_ALLOCATION_PINNED = 1 << 1,   /* detached, and holds its pool */
+  BUF_ALLOCATION_RELEASED = 1 << 2, /* of a plain one; a pinned one has it elsewhere */
+} BufAllocationFlags;
+
 struct _BufPoolAllocation
 {
-  BufPool *pool;             /* const; outlives the allocation */
+  BufPool *pool;             /* const; outlives the allocation, or the data of a pinned one */
   _Atomic guint32 ref_count; /* atomic */
   guint16 n_buffers;         /* const */
-  guint16 detached;          /* const */
+  _Atomic guint16 flags;     /* atomic; all but RELEASED is constant */
 };
-
-gboolean
-buf_pool_allocation_check_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error);
 
 BufPoolAllocation *
 buf_pool_allocation_new_unusual (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error);
 BufPoolAllocation *
+buf_pool_allocation_new_pinned (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error);
+BufPoolAllocation *
 buf_pool_allocation_refuse (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error);
+void buf_pool_allocation_free_detached (BufPoolAllocation *self);
+
+gboolean buf_pool_allocation_take_view (BufPoolAllocation *self);
+void buf_pool_allocation_drop_view (BufPoolAllocation *self);
+guint8 *buf_pool_allocation_peek_data (BufPoolAllocation *self);
+gsize buf_pool_allocation_peek_buffer_size (BufPoolAllocation *self);
+
+gboolean
+buf_pool_allocation_hold_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error);
 
 /* Turns @bytes of the budget, which the caller has taken, into an allocation, or gives them back.
  */
@@ -53,7 +68,7 @@ buf_pool_allocation_new (BufPool *pool, gsize n_buffers, gint64 bytes, GError **
   self->pool = pool;
   atomic_init (&self->ref_count, 1);
   self->n_buffers = n_buffers;
-  self->detached = FALSE;
+  atomic_init (&self->flags, 0);
   return self;
 }
 

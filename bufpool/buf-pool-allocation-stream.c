@@ -41,7 +41,7 @@ buf_pool_allocation_fill_from_stream (BufPoolAllocation *self,
                                       GCancellable *cancellable,
                                       GError **error)
 {
-  g_autoptr (BufPoolAllocation) held = NULL;
+  gboolean done;
 
   g_return_val_if_fail (self != NULL, FALSE);
   g_return_val_if_fail (G_IS_INPUT_STREAM (stream), FALSE);
@@ -50,16 +50,17 @@ buf_pool_allocation_fill_from_stream (BufPoolAllocation *self,
 
   if (bytes_read != NULL)
     *bytes_read = 0;
-  if (!buf_pool_allocation_check_range (self, offset, size, error))
+  if (!buf_pool_allocation_hold_range (self, offset, size, error))
     return FALSE;
 
-  held = buf_pool_allocation_ref (self);
-  return g_input_stream_read_all (stream,
-                                  buf_pool_allocation_get_data (held, NULL) + offset,
+  done = g_input_stream_read_all (stream,
+                                  buf_pool_allocation_peek_data (self) + offset,
                                   size,
                                   bytes_read,
                                   cancellable,
                                   error);
+  buf_pool_allocation_drop_view (self);
+  return done;
 }
 
 /**
@@ -91,7 +92,7 @@ buf_pool_allocation_write_to_stream (BufPoolAllocation *self,
                                      GCancellable *cancellable,
                                      GError **error)
 {
-  g_autoptr (BufPoolAllocation) held = NULL;
+  gboolean done;
 
   g_return_val_if_fail (self != NULL, FALSE);
   g_return_val_if_fail (G_IS_OUTPUT_STREAM (stream), FALSE);
@@ -100,25 +101,26 @@ buf_pool_allocation_write_to_stream (BufPoolAllocation *self,
 
   if (bytes_written != NULL)
     *bytes_written = 0;
-  if (!buf_pool_allocation_check_range (self, offset, size, error))
+  if (!buf_pool_allocation_hold_range (self, offset, size, error))
     return FALSE;
 
-  held = buf_pool_allocation_ref (self);
-  return g_output_stream_write_all (stream,
-                                    buf_pool_allocation_get_data (held, NULL) + offset,
+  done = g_output_stream_write_all (stream,
+                                    buf_pool_allocation_peek_data (self) + offset,
                                     size,
                                     bytes_written,
                                     cancellable,
                                     error);
+  buf_pool_allocation_drop_view (self);
+  return done;
 }
 
-/* What an asynchronous transfer keeps: the allocation until it is done, so that the callback can
+/* What an asynchronous transfer keeps: a view until it is done, so that the callback can
  * give back the budget; the pool for longer, since dispose would wait for the allocation, and the
  * transfer for the main loop in which dispose is called; and the count, which is set also when
  * there is an error. */
 typedef struct
 {
-  BufPoolAllocation *allocation;
+  BufPoolAllocation *view;
   gpointer origin; /* the allocation, only to be compared */
   BufPool *pool;
   gsize n_bytes;
@@ -129,8 +131,8 @@ transfer_free (gpointer data)
 {
   Transfer *self = data;
 
-  g_clear_pointer (&self->allocation, buf_pool_allocation_unref);
-  g_object_unref (self->pool);
+  g_clear_pointer (&self->view, buf_pool_allocation_drop_view);
+  g_clear_object (&self->pool);
   g_free (self);
 }
 
@@ -145,14 +147,26 @@ new_transfer (BufPoolAllocation *allocation,
   GTask *task = g_task_new (NULL, cancellable, callback, user_data);
   Transfer *transfer = g_new0 (Transfer, 1);
 
-  transfer->allocation = buf_pool_allocation_ref (allocation);
   transfer->origin = allocation;
-  transfer->pool = g_object_ref (allocation->pool);
   (g_task_set_source_tag) (task, source_tag);
   g_task_set_priority (task, io_priority);
   g_task_set_check_cancellable (task, FALSE);
   g_task_set_task_data (task, transfer, transfer_free);
   return task;
+}
+
+/* What is held keeps the pool: so, while there is a view. */
+static gboolean
+hold (GTask *task, BufPoolAllocation *allocation, gsize offset, gsize size, GError **error)
+{
+  Transfer *transfer = g_task_get_task_data (task);
+
+  if (!buf_pool_allocation_hold_range (allocation, offset, size, error))
+    return FALSE;
+
+  transfer->view = allocation;
+  transfer->pool = g_object_ref (allocation->pool);
+  return TRUE;
 }
 
 static gboolean
@@ -182,7 +196,7 @@ return_transfer (GTask *task, gboolean done, GError *error)
 {
   Transfer *transfer = g_task_get_task_data (task);
 
-  g_clear_pointer (&transfer->allocation, buf_pool_allocation_unref);
+  g_clear_pointer (&transfer->view, buf_pool_allocation_drop_view);
   if (done)
     g_task_return_boolean (task, TRUE);
   else
@@ -241,11 +255,11 @@ buf_pool_allocation_fill_from_stream_async (BufPoolAllocation *self,
                        callback,
                        user_data,
                        buf_pool_allocation_fill_from_stream_async);
-  if (!buf_pool_allocation_check_range (self, offset, size, &error))
+  if (!hold (task, self, offset, size, &error))
     return_transfer (task, FALSE, error);
   else
     g_input_stream_read_all_async (stream,
-                                   buf_pool_allocation_get_data (self, NULL) + offset,
+                                   buf_pool_allocation_peek_data (self) + offset,
                                    size,
                                    io_priority,
                                    cancellable,
@@ -333,11 +347,11 @@ buf_pool_allocation_write_to_stream_async (BufPoolAllocation *self,
                        callback,
                        user_data,
                        buf_pool_allocation_write_to_stream_async);
-  if (!buf_pool_allocation_check_range (self, offset, size, &error))
+  if (!hold (task, self, offset, size, &error))
     return_transfer (task, FALSE, error);
   else
     g_output_stream_write_all_async (stream,
-                                     buf_pool_allocation_get_data (self, NULL) + offset,
+                                     buf_pool_allocation_peek_data (self) + offset,
                                      size,
                                      io_priority,
                                      cancellable,

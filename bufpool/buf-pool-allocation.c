@@ -25,24 +25,6 @@
  * Since: 1.0
  */
 
-/*
- * Two layouts share one header. Inline: the buffers follow the header in one block of malloc().
- * Detached, when the alignment is more than malloc() gives: the header is a block of its own, and
- * holds a pointer to the buffers.
- *
- * Order of the end: first the memory is freed, then its bytes go back to the budget, since with the
- * last byte the pool may go. After that nothing of the pool is touched.
- */
-typedef struct
-{
-  BufPoolAllocation header;
-  guint8 *data; /* const */
-} BufDetachedAllocation;
-
-G_STATIC_ASSERT (sizeof (BufPoolAllocation) <= BUF_ALLOCATION_INLINE_OFFSET);
-G_STATIC_ASSERT (BUF_ALLOCATION_INLINE_OFFSET % BUF_NATURAL_ALIGNMENT == 0);
-G_STATIC_ASSERT (BUF_POOL_MAX_BUFFERS <= G_MAXUINT16);
-
 G_DEFINE_BOXED_TYPE (BufPoolAllocation,
                      buf_pool_allocation,
                      buf_pool_allocation_ref,
@@ -51,79 +33,7 @@ G_DEFINE_BOXED_TYPE (BufPoolAllocation,
 static gsize
 get_size (BufPoolAllocation *self)
 {
-  return self->n_buffers * (gsize) self->pool->buffer_size;
-}
-
-static guint8 *
-get_data (BufPoolAllocation *self)
-{
-  if (G_UNLIKELY (self->detached))
-    return ((BufDetachedAllocation *) self)->data;
-  return (guint8 *) self + BUF_ALLOCATION_INLINE_OFFSET;
-}
-
-static BufPoolAllocation *
-new_detached (gsize size, gsize alignment, gboolean zero_fill)
-{
-  BufDetachedAllocation *self = malloc (sizeof *self);
-  gpointer data;
-
-  if (self == NULL || posix_memalign (&data, alignment, size) != 0)
-    {
-      free (self);
-      return NULL;
-    }
-
-  if (zero_fill)
-    memset (data, 0, size);
-  self->data = data;
-  return &self->header;
-}
-
-static BufPoolAllocation *
-new_block (BufPool *pool, gint64 bytes)
-{
-  /* With 32 bits a budget can allow more than there are addresses. */
-  if ((guint64) bytes > BUF_ALLOCATION_MAX_SIZE)
-    return NULL;
-  if (pool->alignment > BUF_NATURAL_ALIGNMENT)
-    return new_detached (bytes, pool->alignment, pool->zero_fill);
-  if (pool->zero_fill)
-    return calloc (1, BUF_ALLOCATION_INLINE_OFFSET + bytes);
-  return malloc (BUF_ALLOCATION_INLINE_OFFSET + bytes);
-}
-
-/* For memory that plain malloc() does not give: aligned, zeroed, or perhaps too large. */
-BufPoolAllocation *
-buf_pool_allocation_new_unusual (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error)
-{
-  BufPoolAllocation *self = new_block (pool, bytes);
-
-  if (self == NULL)
-    return buf_pool_allocation_refuse (pool, n_buffers, bytes, error);
-
-  self->pool = pool;
-  atomic_init (&self->ref_count, 1);
-  self->n_buffers = n_buffers;
-  self->detached = pool->alignment > BUF_NATURAL_ALIGNMENT;
-  return self;
-}
-
-/* The allocator has no memory: gives @bytes back to the budget. */
-BufPoolAllocation *
-buf_pool_allocation_refuse (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error)
-{
-  /* As long as the bytes are out, the pool cannot go: so, say it first. */
-  g_set_error (error,
-               BUF_POOL_ERROR,
-               BUF_POOL_ERROR_NO_MEMORY,
-               "The system has no memory for %" G_GSIZE_FORMAT " buffers of %" G_GUINT64_FORMAT
-               " bytes (%" G_GINT64_FORMAT " bytes together), though the budget allows them",
-               n_buffers,
-               pool->buffer_size,
-               bytes);
-  buf_budget_release (&pool->budget, bytes);
-  return NULL;
+  return self->n_buffers * buf_pool_allocation_peek_buffer_size (self);
 }
 
 /**
@@ -149,13 +59,19 @@ static inline void
 allocation_free (BufPoolAllocation *self)
 {
   BufPool *pool = self->pool;
-  gint64 bytes = get_size (self);
-  BufStripe *stripe = buf_budget_get_stripe (&pool->budget);
+  gint64 bytes;
+  BufStripe *stripe;
 
-  if (G_UNLIKELY (self->detached))
-    free (((BufDetachedAllocation *) self)->data);
+  if (G_UNLIKELY (atomic_load_explicit (&self->flags, memory_order_relaxed) &
+                  BUF_ALLOCATION_DETACHED))
+    {
+      buf_pool_allocation_free_detached (self);
+      return;
+    }
+
+  bytes = self->n_buffers * (gint64) pool->buffer_size;
+  stripe = buf_budget_get_stripe (&pool->budget);
   free (self);
-
   if (!buf_budget_give_credit (&pool->budget, stripe, bytes))
     buf_budget_release (&pool->budget, bytes);
 }
@@ -196,7 +112,7 @@ buf_pool_allocation_get_length (BufPoolAllocation *self)
 {
   g_return_val_if_fail (self != NULL, 0);
 
-  return self->n_buffers;
+  return buf_pool_allocation_is_released (self) ? 0 : self->n_buffers;
 }
 
 /**
@@ -214,7 +130,7 @@ buf_pool_allocation_get_buffer_size (BufPoolAllocation *self)
 {
   g_return_val_if_fail (self != NULL, 0);
 
-  return self->pool->buffer_size;
+  return buf_pool_allocation_is_released (self) ? 0 : buf_pool_allocation_peek_buffer_size (self);
 }
 
 /**
@@ -232,7 +148,7 @@ buf_pool_allocation_get_allocated_bytes (BufPoolAllocation *self)
 {
   g_return_val_if_fail (self != NULL, 0);
 
-  return get_size (self);
+  return buf_pool_allocation_is_released (self) ? 0 : get_size (self);
 }
 
 /**
@@ -242,7 +158,8 @@ buf_pool_allocation_get_allocated_bytes (BufPoolAllocation *self)
  * The address of the first buffer. The others follow it without a gap, each
  * [method@PoolAllocation.get_buffer_size] bytes after the one before.
  *
- * Returns: (transfer none): the first buffer, valid as long as the allocation
+ * Returns: (transfer none) (nullable): the first buffer, valid as long as the allocation, or %NULL
+ *   if it was released
  *
  * Since: 1.0
  */
@@ -251,7 +168,7 @@ buf_pool_allocation_get_first (BufPoolAllocation *self)
 {
   g_return_val_if_fail (self != NULL, NULL);
 
-  return get_data (self);
+  return buf_pool_allocation_get_data (self, NULL);
 }
 
 /**
@@ -271,7 +188,9 @@ buf_pool_allocation_get_buffer (BufPoolAllocation *self, gsize index)
   g_return_val_if_fail (self != NULL, NULL);
   g_return_val_if_fail (index < self->n_buffers, NULL);
 
-  return get_data (self) + index * self->pool->buffer_size;
+  if (buf_pool_allocation_is_released (self))
+    return NULL;
+  return buf_pool_allocation_peek_data (self) + index * buf_pool_allocation_peek_buffer_size (self);
 }
 
 /**
@@ -292,17 +211,20 @@ buf_pool_allocation_get_data (BufPoolAllocation *self, gsize *size)
   g_return_val_if_fail (self != NULL, NULL);
 
   if (size != NULL)
-    *size = get_size (self);
-  return get_data (self);
+    *size = buf_pool_allocation_get_allocated_bytes (self);
+  return buf_pool_allocation_is_released (self) ? NULL : buf_pool_allocation_peek_data (self);
 }
 
 static GBytes *
 new_view (BufPoolAllocation *self, gsize offset, gsize size)
 {
-  return g_bytes_new_with_free_func (get_data (self) + offset,
+  if (!buf_pool_allocation_take_view (self))
+    return NULL;
+
+  return g_bytes_new_with_free_func (buf_pool_allocation_peek_data (self) + offset,
                                      size,
-                                     (GDestroyNotify) buf_pool_allocation_unref,
-                                     buf_pool_allocation_ref (self));
+                                     (GDestroyNotify) buf_pool_allocation_drop_view,
+                                     self);
 }
 
 /**
@@ -312,7 +234,7 @@ new_view (BufPoolAllocation *self, gsize offset, gsize size)
  * All buffers as a [struct@GLib.Bytes], without a copy. It keeps the allocation, and so its share
  * of the budget. What a [struct@GLib.Bytes] shows should not change: write first, then make it.
  *
- * Returns: (transfer full): a view of the whole allocation
+ * Returns: (transfer full) (nullable): a view of the whole allocation, or %NULL if it was released
  *
  * Since: 1.0
  */
@@ -344,19 +266,29 @@ buf_pool_allocation_get_buffer_bytes (BufPoolAllocation *self, gsize index)
   g_return_val_if_fail (self != NULL, NULL);
   g_return_val_if_fail (index < self->n_buffers, NULL);
 
-  buffer_size = self->pool->buffer_size;
+  buffer_size = buf_pool_allocation_peek_buffer_size (self);
   return new_view (self, index * buffer_size, buffer_size);
 }
 
-/* Whether a part lies within the allocation. */
+/* Takes a view for a part of the allocation, if there is such a part. */
 gboolean
-buf_pool_allocation_check_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
+buf_pool_allocation_hold_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
 {
   gsize whole = get_size (self);
 
+  if (!buf_pool_allocation_take_view (self))
+    {
+      g_set_error (error,
+                   BUF_POOL_ERROR,
+                   BUF_POOL_ERROR_RELEASED,
+                   "The allocation of %" G_GSIZE_FORMAT " bytes was released",
+                   whole);
+      return FALSE;
+    }
   if (offset <= whole && size <= whole - offset)
     return TRUE;
 
+  buf_pool_allocation_drop_view (self);
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_OUT_OF_RANGE,
@@ -394,11 +326,12 @@ buf_pool_allocation_fill (BufPoolAllocation *self,
   g_return_val_if_fail (data != NULL || size == 0, FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  if (!buf_pool_allocation_check_range (self, offset, size, error))
+  if (!buf_pool_allocation_hold_range (self, offset, size, error))
     return FALSE;
 
   if (size > 0)
-    memmove (get_data (self) + offset, data, size);
+    memmove (buf_pool_allocation_peek_data (self) + offset, data, size);
+  buf_pool_allocation_drop_view (self);
   return TRUE;
 }
 
@@ -410,7 +343,8 @@ buf_pool_allocation_fill (BufPoolAllocation *self,
  * @error: return location for an error
  *
  * Copies a part of the allocation. The copy has nothing to do with the budget. If the part does not
- * lie within the allocation, the error is %BUF_POOL_ERROR_OUT_OF_RANGE.
+ * lie within the allocation, the error is %BUF_POOL_ERROR_OUT_OF_RANGE; if the allocation was
+ * released, it is %BUF_POOL_ERROR_RELEASED.
  *
  * Returns: (transfer full): the copy, or %NULL with an error
  *
@@ -419,13 +353,17 @@ buf_pool_allocation_fill (BufPoolAllocation *self,
 GBytes *
 buf_pool_allocation_extract (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
 {
+  GBytes *copy;
+
   g_return_val_if_fail (self != NULL, NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  if (!buf_pool_allocation_check_range (self, offset, size, error))
+  if (!buf_pool_allocation_hold_range (self, offset, size, error))
     return NULL;
 
-  return g_bytes_new (get_data (self) + offset, size);
+  copy = g_bytes_new (buf_pool_allocation_peek_data (self) + offset, size);
+  buf_pool_allocation_drop_view (self);
+  return copy;
 }
 
 /**
@@ -444,9 +382,9 @@ buf_pool_allocation_iter_init (BufPoolAllocationIter *iter, BufPoolAllocation *s
   g_return_if_fail (self != NULL);
 
   *iter = (BufPoolAllocationIter){
-    .next = get_data (self),
-    .left = self->n_buffers,
-    .step = self->pool->buffer_size,
+    .next = buf_pool_allocation_get_first (self),
+    .left = buf_pool_allocation_get_length (self),
+    .step = buf_pool_allocation_get_buffer_size (self),
   };
 }
 

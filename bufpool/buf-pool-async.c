@@ -237,8 +237,12 @@ return_allocation (GTask *task, const BufPoolRequest *request)
 {
   BufPool *pool = g_task_get_source_object (task);
   GError *error = NULL;
-  BufPoolAllocation *allocation =
-      buf_pool_allocation_new (pool, request->n_buffers, request->bytes, &error);
+  BufPoolAllocation *allocation;
+
+  if (request->pinned)
+    allocation = buf_pool_allocation_new_pinned (pool, request->n_buffers, request->bytes, &error);
+  else
+    allocation = buf_pool_allocation_new (pool, request->n_buffers, request->bytes, &error);
 
   if (allocation == NULL)
     {
@@ -295,6 +299,35 @@ check_request (GTask *task, BufPool *self, gsize n_buffers, BufPoolRequest *requ
   return TRUE;
 }
 
+/* buf_pool_allocate_async(), plain or pinned. */
+void
+buf_pool_allocate_async_as (BufPool *self,
+                            gsize n_buffers,
+                            int io_priority,
+                            GCancellable *cancellable,
+                            GAsyncReadyCallback callback,
+                            gpointer user_data,
+                            gboolean pinned)
+{
+  g_autoptr (GTask) task = NULL;
+  BufPoolRequest request;
+  BufBudgetFigures figures;
+  BufOutcome outcome;
+
+  task = new_task (self, io_priority, cancellable, callback, user_data, buf_pool_allocate_async);
+  if (check_request (task, self, n_buffers, &request))
+    return;
+
+  request.pinned = pinned;
+  outcome = buf_budget_acquire (&self->budget, request.bytes, &figures);
+  if (outcome == BUF_OUTCOME_GRANTED)
+    return_allocation (task, &request);
+  else if (outcome == BUF_OUTCOME_PENDING)
+    wait_in_queue (task, &request, deliver_allocation);
+  else
+    return_refusal (task, &request, outcome, &figures);
+}
+
 /**
  * buf_pool_allocate_async:
  * @self: a pool
@@ -328,25 +361,16 @@ buf_pool_allocate_async (BufPool *self,
                          GAsyncReadyCallback callback,
                          gpointer user_data)
 {
-  g_autoptr (GTask) task = NULL;
-  BufPoolRequest request;
-  BufBudgetFigures figures;
-  BufOutcome outcome;
-
   g_return_if_fail (BUF_IS_POOL (self));
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
-  task = new_task (self, io_priority, cancellable, callback, user_data, buf_pool_allocate_async);
-  if (check_request (task, self, n_buffers, &request))
-    return;
-
-  outcome = buf_budget_acquire (&self->budget, request.bytes, &figures);
-  if (outcome == BUF_OUTCOME_GRANTED)
-    return_allocation (task, &request);
-  else if (outcome == BUF_OUTCOME_PENDING)
-    wait_in_queue (task, &request, deliver_allocation);
-  else
-    return_refusal (task, &request, outcome, &figures);
+  buf_pool_allocate_async_as (self,
+                              n_buffers,
+                              io_priority,
+                              cancellable,
+                              callback,
+                              user_data,
+                              FALSE);
 }
 
 /**

@@ -31,11 +31,15 @@ struct _BufPool
   _Atomic gboolean has_closed; /* buf_pool_close() was called, and has notified */
 };
 
+/* A timeout. */
+#define BUF_POOL_FOR_EVER G_MAXUINT64
+
 /* A request that buf_pool_check_request() has let pass. */
 typedef struct
 {
   gsize n_buffers;
   gint64 bytes;
+  gboolean pinned; /* only for tasks */
 } BufPoolRequest;
 
 extern gpointer buf_pool_class;
@@ -56,6 +60,21 @@ void buf_pool_set_request_error (BufPool *self,
                                  BufOutcome outcome,
                                  const BufBudgetFigures *figures,
                                  GError **error);
+gboolean
+buf_pool_try_take (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error);
+gboolean buf_pool_take (BufPool *self,
+                        gsize n_buffers,
+                        guint64 timeout,
+                        GCancellable *cancellable,
+                        BufPoolRequest *request,
+                        GError **error);
+void buf_pool_allocate_async_as (BufPool *self,
+                                 gsize n_buffers,
+                                 int io_priority,
+                                 GCancellable *cancellable,
+                                 GAsyncReadyCallback callback,
+                                 gpointer user_data,
+                                 gboolean pinned);
 void buf_pool_set_drain_error (BufOutcome outcome, const BufBudgetFigures *figures, GError **error);
 
 G_END_DECLS

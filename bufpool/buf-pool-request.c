@@ -19,9 +19,6 @@
  * closed.
  */
 
-/* How long to wait. */
-#define FOR_EVER G_MAXUINT64
-
 /* From here on, a time-out is as good as none: and 32-bit systems cannot count that far. */
 #define A_LIFETIME (G_GUINT64_CONSTANT (30) * 365 * 24 * 3600 * G_USEC_PER_SEC)
 
@@ -54,6 +51,7 @@ buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request,
     }
 
   request->n_buffers = n_buffers;
+  request->pinned = FALSE;
   if (__builtin_mul_overflow (n_buffers, self->buffer_size, &request->bytes))
     request->bytes = G_MAXINT64;
   return TRUE;
@@ -254,24 +252,61 @@ check_arguments (BufPool *self, GCancellable *cancellable, GError **error, const
   return failed == NULL;
 }
 
+/* Takes the bytes for a request of which nothing is known yet, if they are there. */
+gboolean
+buf_pool_try_take (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error)
+{
+  BufBudgetFigures figures;
+  BufOutcome outcome;
+
+  if (!buf_pool_check_request (self, n_buffers, request, error))
+    return FALSE;
+
+  outcome = buf_budget_acquire (&self->budget, request->bytes, &figures);
+  if (outcome == BUF_OUTCOME_GRANTED)
+    return TRUE;
+
+  buf_pool_set_request_error (self, request, outcome, &figures, error);
+  return FALSE;
+}
+
+/* The same, but waits for them. */
+gboolean
+buf_pool_take (BufPool *self,
+               gsize n_buffers,
+               guint64 timeout,
+               GCancellable *cancellable,
+               BufPoolRequest *request,
+               GError **error)
+{
+  BufBudgetFigures figures;
+  BufOutcome outcome;
+
+  if (g_cancellable_set_error_if_cancelled (cancellable, error) ||
+      !buf_pool_check_request (self, n_buffers, request, error))
+    return FALSE;
+
+  outcome = buf_budget_acquire_or_enter (&self->budget, request->bytes, &figures);
+  if (outcome == BUF_OUTCOME_GRANTED)
+    return TRUE;
+  if (outcome == BUF_OUTCOME_PENDING)
+    return wait_for_budget (self, request, timeout, cancellable, error);
+
+  buf_pool_set_request_error (self, request, outcome, &figures, error);
+  return FALSE;
+}
+
 /* All that take_at_once() could not do, the checks of the arguments included. */
 static G_GNUC_NO_INLINE BufPoolAllocation *
 try_slowly (BufPool *self, gsize n_buffers, GError **error, const gchar *function)
 {
   BufPoolRequest request;
-  BufBudgetFigures figures;
-  BufOutcome outcome;
 
   if (!check_arguments (self, NULL, error, function) ||
-      !buf_pool_check_request (self, n_buffers, &request, error))
+      !buf_pool_try_take (self, n_buffers, &request, error))
     return NULL;
 
-  outcome = buf_budget_acquire (&self->budget, request.bytes, &figures);
-  if (outcome == BUF_OUTCOME_GRANTED)
-    return buf_pool_allocation_new (self, n_buffers, request.bytes, error);
-
-  buf_pool_set_request_error (self, &request, outcome, &figures, error);
-  return NULL;
+  return buf_pool_allocation_new (self, n_buffers, request.bytes, error);
 }
 
 static G_GNUC_NO_INLINE BufPoolAllocation *
@@ -283,25 +318,10 @@ allocate_slowly (BufPool *self,
                  const gchar *function)
 {
   BufPoolRequest request;
-  BufBudgetFigures figures;
-  BufOutcome outcome;
 
   if (!check_arguments (self, cancellable, error, function) ||
-      g_cancellable_set_error_if_cancelled (cancellable, error) ||
-      !buf_pool_check_request (self, n_buffers, &request, error))
+      !buf_pool_take (self, n_buffers, timeout, cancellable, &request, error))
     return NULL;
-
-  outcome = buf_budget_acquire_or_enter (&self->budget, request.bytes, &figures);
-  if (outcome == BUF_OUTCOME_PENDING)
-    {
-      if (!wait_for_budget (self, &request, timeout, cancellable, error))
-        return NULL;
-    }
-  else if (outcome != BUF_OUTCOME_GRANTED)
-    {
-      buf_pool_set_request_error (self, &request, outcome, &figures, error);
-      return NULL;
-    }
 
   return buf_pool_allocation_new (self, n_buffers, request.bytes, error);
 }
@@ -351,7 +371,7 @@ buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GE
 
   if (G_LIKELY (cancellable == NULL && take_at_once (self, n_buffers, &bytes)))
     return buf_pool_allocation_new (self, n_buffers, bytes, error);
-  return allocate_slowly (self, n_buffers, FOR_EVER, cancellable, error, G_STRFUNC);
+  return allocate_slowly (self, n_buffers, BUF_POOL_FOR_EVER, cancellable, error, G_STRFUNC);
 }
 
 /**
@@ -465,7 +485,7 @@ buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error)
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return drain_within (self, FOR_EVER, cancellable, error);
+  return drain_within (self, BUF_POOL_FOR_EVER, cancellable, error);
 }
 
 /**

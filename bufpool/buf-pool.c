@@ -175,12 +175,14 @@ wait_until_drained (BufPool *self, gint64 deadline, BufBudgetFigures *figures)
   BufOutcome outcome;
 
   buf_waiter_init (&waiter, 0, NULL);
+  waiter.spares_pinned = TRUE;
   outcome = buf_budget_wait (&self->budget, &waiter, deadline, figures);
   buf_waiter_clear (&waiter);
   return outcome == BUF_OUTCOME_GRANTED;
 }
 
-/* Returns when nobody has anything of the pool any more, nor is about to touch it. */
+/* Returns when nobody has anything of the pool any more, nor is about to touch it; except for what
+ * is pinned, and holds the pool itself. */
 static void
 wait_for_the_last (BufPool *self)
 {

@@ -62,6 +62,27 @@ BufPoolAllocation *buf_pool_allocate_finish (BufPool *self, GAsyncResult *result
     G_GNUC_WARN_UNUSED_RESULT;
 
 BUF_AVAILABLE_IN_1_0
+BufPoolAllocation *
+buf_pool_allocate_pinned (BufPool *self, gsize n_buffers, GCancellable *cancellable, GError **error)
+    G_GNUC_WARN_UNUSED_RESULT;
+BUF_AVAILABLE_IN_1_0
+BufPoolAllocation *buf_pool_allocate_timeout_pinned (BufPool *self,
+                                                     gsize n_buffers,
+                                                     guint64 timeout,
+                                                     GCancellable *cancellable,
+                                                     GError **error) G_GNUC_WARN_UNUSED_RESULT;
+BUF_AVAILABLE_IN_1_0
+BufPoolAllocation *buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
+    G_GNUC_WARN_UNUSED_RESULT;
+BUF_AVAILABLE_IN_1_0
+void buf_pool_allocate_async_pinned (BufPool *self,
+                                     gsize n_buffers,
+                                     int io_priority,
+                                     GCancellable *cancellable,
+                                     GAsyncReadyCallback callback,
+                                     gpointer user_data);
+
+BUF_AVAILABLE_IN_1_0
 gboolean buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error);
 BUF_AVAILABLE_IN_1_0
 gboolean

@@ -38,6 +38,7 @@ struct _BufWaiter
   gint64 bytes;           /* const; what it waits for; none: until nothing is outstanding */
   BufWaiterFunc complete; /* const */
   BufOutcome outcome;     /* LOCK: mutex */
+  gboolean spares_pinned; /* const; waits only until nothing is outstanding that is not pinned */
   gint64 maximum;         /* LOCK: mutex; for which it was TOO_LARGE */
   guint overtaken;        /* LOCK: mutex */
   gboolean woken;         /* LOCK: mutex; told to try, and has not tried yet */
@@ -66,7 +67,7 @@ void buf_waiter_complete_all (GQueue *ready);
 void buf_waiter_queue_init (BufWaiterQueue *self, gint64 free);
 void buf_waiter_queue_push_locked (BufWaiterQueue *self, BufWaiter *waiter);
 gboolean buf_waiter_queue_take_locked (BufWaiterQueue *self, BufWaiter *waiter, gint64 bytes);
-void buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, GQueue *ready);
+void buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, gint64 pinned, GQueue *ready);
 void buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready);
 void buf_waiter_queue_fail_locked (BufWaiterQueue *self,
                                    gint64 above,

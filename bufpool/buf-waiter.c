@@ -217,12 +217,20 @@ buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready)
     self->smallest = smallest;
 }
 
-/* Nothing is outstanding. */
+/* Nothing is outstanding but what is @pinned. */
 void
-buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, GQueue *ready)
+buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, gint64 pinned, GQueue *ready)
 {
-  while (!g_queue_is_empty (&self->drainers))
-    buf_waiter_finish_locked (g_queue_peek_head (&self->drainers), BUF_OUTCOME_GRANTED, ready);
+  GList *link = self->drainers.head;
+
+  while (link != NULL)
+    {
+      BufWaiter *waiter = link->data;
+
+      link = link->next;
+      if (pinned == 0 || waiter->spares_pinned)
+        buf_waiter_finish_locked (waiter, BUF_OUTCOME_GRANTED, ready);
+    }
 }
 
 /* Fails each waiter that asks for more than @maximum bytes. */
