@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""BufPool from Python. Usage: test-python.py, with the paths to the library and the overrides set."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+import gi
+
+gi.require_version("BufPool", "1.0")
+from gi.repository import BufPool, Gio, GLib, GObject  # noqa: E402
+
+TESTS = []
+ENDINGS = {
+    "pool first": "del pool\ndel a",
+    "allocation first": "del a\ndel pool",
+    "both at the end": "",
+    "in a cycle": "class C: pass\nc = C()\nc.all = (pool, a, c)\ndel pool, a",
+    "in a closure": "f = lambda: (pool, a)\natexit.register(f)",
+    "in a thread": "t = threading.Thread(target=lambda x: time.sleep(0.1), args=(a,))\nt.start()\ndel a, pool",
+    "with a view": "v = a.view()\ndel pool, a",
+    "with a pending request": "pool.allocate_async(8, 0, None, None)\ndel pool",
+    "with a thread that waits": "t = threading.Thread(target=pool.allocate, args=(8,), daemon=True)\nt.start()\n"
+    "time.sleep(0.1)\ndel pool",
+    "released": "a.release()\ndel pool",
+    "exit": "sys.exit(0)",
+}
+PROGRAM = """
+import atexit, gi, sys, threading, time
+gi.require_version("BufPool", "1.0")
+from gi.repository import BufPool
+pool = BufPool.Pool(buffer_size=16, max_memory=128)
+a = pool.allocate(8)
+"""
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+def raises(code, function, *args, domain="buf-pool-error-quark"):
+    try:
+        function(*args)
+    except GLib.Error as error:
+        assert error.domain == domain and error.code == int(code) and error.message, (error, code)
+        return error
+    raise AssertionError(f"{function} raised nothing")
+
+
+def refuses(exceptions, function, *args, **kwargs):
+    try:
+        function(*args, **kwargs)
+    except exceptions:
+        return
+    raise AssertionError(f"{function} took {args} {kwargs}")
+
+
+@test
+def first_example():
+    pool = BufPool.Pool(buffer_size=16, max_memory=1024)
+    a = pool.allocate(48)
+    assert len(a) == 48 and a.get_buffer_size() == 16 and a.get_allocated_bytes() == 768
+    for i, buffer in enumerate(a):
+        assert len(buffer) == 16 and not buffer.readonly
+        buffer[:] = bytes([i]) * 16
+    assert bytes(a) == b"".join(bytes([i]) * 16 for i in range(48))
+    assert pool.props.allocated_memory == 768 and pool.props.active_allocations == 1
+
+
+@test
+def configuration():
+    raises(BufPool.PoolError.INVALID_CONFIG, lambda: BufPool.Pool(buffer_size=64, max_memory=63))
+    raises(BufPool.PoolError.INVALID_CONFIG, lambda: BufPool.Pool(buffer_size=0))
+    raises(BufPool.PoolError.INVALID_CONFIG, BufPool.Pool.new, 0, 1)
+    assert BufPool.Pool().props.max_memory == BufPool.POOL_UNLIMITED == 2**53 - 1
+    for bad in (-1, 2**64, "many", 1.5, None):
+        refuses((OverflowError, TypeError, ValueError), BufPool.Pool, buffer_size=bad)
+
+
+@test
+def errors():
+    pool = BufPool.Pool(buffer_size=16, max_memory=128)
+    for allocate in (pool.allocate, pool.try_allocate, lambda n: pool.allocate_timeout(n, 1000)):
+        raises(BufPool.PoolError.INVALID_COUNT, allocate, 0)
+        raises(BufPool.PoolError.INVALID_COUNT, allocate, 65536)
+        raises(BufPool.PoolError.TOO_LARGE, allocate, 9)
+        for bad in (-1, 2**64, "8", None, 1.5, [], pool):
+            refuses((OverflowError, TypeError, ValueError), allocate, bad)
+    a = pool.allocate(8)
+    raises(Gio.IOErrorEnum.WOULD_BLOCK, pool.try_allocate, 1, domain="g-io-error-quark")
+    raises(Gio.IOErrorEnum.TIMED_OUT, pool.allocate_timeout, 1, 1000, domain="g-io-error-quark")
+    cancelled = Gio.Cancellable()
+    cancelled.cancel()
+    raises(Gio.IOErrorEnum.CANCELLED, pool.allocate, 1, cancelled, domain="g-io-error-quark")
+    raises(BufPool.PoolError.OUT_OF_RANGE, a.fill, 125, b"1234")
+    raises(BufPool.PoolError.OUT_OF_RANGE, a.extract, 0, 129)
+    pool.close()
+    assert raises(BufPool.PoolError.CLOSED, pool.allocate, 1).matches(
+        GLib.quark_from_string("buf-pool-error-quark"), BufPool.PoolError.CLOSED
+    )
+    refuses(TypeError, BufPool.PoolAllocation)
+
+
+@test
+def sequence():
+    a = BufPool.Pool(buffer_size=4, max_memory=64).allocate(5)
+    a.fill(0, b"".join(bytes([i]) * 4 for i in range(5)))
+    assert bytes(a[0]) == b"\0" * 4 and bytes(a[-1]) == bytes(a[4]) == b"\4" * 4
+    assert bytes(a[1:3]) == b"\1\1\1\1\2\2\2\2" and bytes(a[3:1]) == b""
+    assert [b[0] for b in a[::2]] == [0, 2, 4] and [b[0] for b in a[::-1]] == [4, 3, 2, 1, 0]
+    for bad in (5, -6, 2**70):
+        refuses(IndexError, a.__getitem__, bad)
+    refuses((TypeError, AttributeError), a.__getitem__, "0")
+    assert repr(a) == "<BufPool.PoolAllocation of 5 buffers of 4 bytes>"
+    if sys.version_info >= (3, 12):
+        assert bytes(memoryview(a)) == bytes(a)
+
+
+@test
+def no_copies():
+    pool = BufPool.Pool(buffer_size=16, max_memory=16)
+    a = pool.allocate(1)
+    first, second = a.view(), a[0]
+    first[3] = 77
+    assert second[3] == 77 and a.extract(3, 1).get_data() == b"M"
+    del a, second
+    gc.collect()
+    assert first[3] == 77 and pool.props.allocated_memory == 16
+    del first
+    gc.collect()
+    assert pool.props.allocated_memory == 0
+
+
+@test
+def release():
+    pool = BufPool.Pool(buffer_size=16, max_memory=16)
+    with pool.allocate(1) as a:
+        old = a.view()
+        old[0] = 5
+        other = a.copy() if hasattr(a, "copy") else a
+    assert not a and len(a) == 0 and repr(other) == "<BufPool.PoolAllocation, released>"
+    raises(BufPool.PoolError.RELEASED, a.view)
+    raises(BufPool.PoolError.RELEASED, a.fill, 0, b"1")
+    raises(BufPool.PoolError.RELEASED, lambda: a[0])
+    assert list(a) == [] and old[0] == 5 and pool.props.allocated_memory == 16
+    a.release()
+    del old
+    gc.collect()
+    assert pool.props.allocated_memory == 0
+
+
+@test
+def values():
+    pool = BufPool.Pool(buffer_size=16, max_memory=16)
+    value = GObject.Value(BufPool.PoolAllocation.__gtype__, pool.allocate(1))
+    value.get_value().release()
+    assert value.get_value().is_released() and pool.props.allocated_memory == 0
+    value.unset()
+
+
+@test
+def many_by_scope():
+    pool = BufPool.Pool(buffer_size=4096, max_memory=4 * 4096)
+    for _ in range(100000):
+        a = pool.allocate(2)
+    assert len(a) == 2
+
+
+@test
+def garbage_in_cycles():
+    pool = BufPool.Pool(buffer_size=4096, max_memory=4 * 4096)
+    gc.disable()
+    try:
+        for _ in range(1000):
+            cycle = [pool.allocate(2)]
+            cycle.append(cycle)
+    finally:
+        gc.enable()
+
+
+@test
+def threads():
+    pool = BufPool.Pool(buffer_size=16, max_memory=16)
+    a = [pool.allocate(1)]
+    ticks = []
+
+    def drop_later():
+        for i in range(10):
+            time.sleep(0.01)
+            ticks.append(i)
+        a.clear()
+
+    thread = threading.Thread(target=drop_later)
+    thread.start()
+    b = pool.allocate(1)
+    thread.join()
+    assert len(ticks) == 10 and len(b) == 1
+
+
+@test
+def interruption():
+    pool = BufPool.Pool(buffer_size=16, max_memory=16)
+    a = pool.allocate(1)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    refuses(KeyboardInterrupt, pool.allocate, 1)
+    assert pool.props.waiting == 0
+    a.release()
+    pool.allocate(1)
+
+
+@test
+def cancellation():
+    pool = BufPool.Pool(buffer_size=16, max_memory=16)
+    a = pool.allocate(1)
+    cancellable = Gio.Cancellable()
+    threading.Timer(0.1, cancellable.cancel).start()
+    raises(Gio.IOErrorEnum.CANCELLED, pool.allocate, 1, cancellable, domain="g-io-error-quark")
+    assert a and pool.props.waiting == 0
+
+
+@test
+def asynchronous():
+    pool = BufPool.Pool(buffer_size=16, max_memory=16)
+    a = pool.allocate(1)
+    loop = GLib.MainLoop()
+    got = []
+
+    def on_allocated(source, result):
+        got.append(source.allocate_finish(result))
+        loop.quit()
+
+    pool.allocate_async(1, GLib.PRIORITY_DEFAULT, None, on_allocated)
+    GLib.idle_add(a.release)
+    loop.run()
+    got[0].release()
+    assert pool.props.allocated_memory == 0
+
+
+def ending(program):
+    def run():
+        subprocess.run([sys.executable, "-c", PROGRAM + program], timeout=10, check=True)
+
+    return run
+
+
+def main():
+    tests = [(function.__name__.replace("_", " "), function) for function in TESTS]
+    tests += [("ends by itself: " + name, ending(program)) for name, program in ENDINGS.items()]
+    failed = 0
+    print(f"1..{len(tests)}")
+    for number, (name, function) in enumerate(tests, 1):
+        try:
+            function()
+            print("ok", number, name, flush=True)
+        except BaseException:  # pylint: disable=broad-except
+            failed += 1
+            print("# " + traceback.format_exc().replace("\n", "\n# "))
+            print("not ok", number, name, flush=True)
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
