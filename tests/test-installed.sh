@@ -82,7 +82,7 @@ uninstalled() {
 }
 
 installed() {
-    local prefix libdir
+    local prefix libdir folder
     DESTDIR="$work/destdir" meson install -C "$build_dir" --no-rebuild --quiet || return 1
     prefix=$(dirname "$(dirname "$(find "$work/destdir" -type d -path '*/include/bufpool-1.0')")")
     libdir=$(dirname "$(find "$prefix" -name libbufpool-1.0.so)")
@@ -93,7 +93,11 @@ installed() {
     LD_LIBRARY_PATH="$libdir" "$work/installed" || return 1
     if [ -e "$build_dir/bufpool/BufPool-1.0.gir" ]; then
         [ -e "$prefix/share/gir-1.0/BufPool-1.0.gir" ] &&
-            [ -e "$libdir/girepository-1.0/BufPool-1.0.typelib" ]
+            [ -e "$libdir/girepository-1.0/BufPool-1.0.typelib" ] || return 1
+    fi
+    if [ -d "$build_dir/bufpool/overrides/python" ]; then
+        folder=$(dirname "$(dirname "$(dirname "$(find "$work/destdir" -name BufPool.py)")")")
+        /usr/bin/python3 -c "import sys; sys.exit('${folder#"$work/destdir"}' not in sys.path)"
     fi
 }
 
