@@ -1,0 +1,196 @@
+// SPDX-FileCopyrightText: The libbufpool authors
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+// BufPool from JavaScript. Usage: gjs test-gjs.js, with the paths to the library and the overrides set.
+
+const {BufPool, Gio, GLib} = imports.gi;
+const System = imports.system;
+
+const ENDINGS = {
+    'pool first': 'pool = null; System.gc(); a = null;',
+    'allocation first': 'a = null; System.gc(); pool = null;',
+    'both at the end': '',
+    'in a cycle': 'const c = {pool, a}; c.c = c; pool = a = null;',
+    'in a closure': 'globalThis.f = () => [pool, a];',
+    'with a view': 'globalThis.v = a.get_bytes(); pool = a = null; System.gc();',
+    'with a pending request': 'pool.allocate_async(8, 0, null).catch(() => {}); pool = null;',
+    'released': 'a.release(); pool = null; System.gc();',
+    'run_dispose': 'pool.run_dispose();',
+    'exit': 'System.exit(0);',
+};
+const PROGRAM = `
+const {BufPool} = imports.gi;
+const System = imports.system;
+let pool = new BufPool.Pool({buffer_size: 16, max_memory: 128});
+let a = pool.allocate(8);
+`;
+
+function assert(condition, text = '') {
+    if (!condition)
+        throw new Error(`assertion failed: ${text}`);
+}
+
+function raises(domain, code, func) {
+    try {
+        func();
+    } catch (error) {
+        assert(error instanceof GLib.Error && error.matches(domain, code) && error.message, `${error}`);
+        return;
+    }
+    throw new Error('nothing was thrown');
+}
+
+function refuses(func) {
+    try {
+        func();
+    } catch (error) {
+        return;
+    }
+    throw new Error(`not refused: ${func}`);
+}
+
+function newPool(buffers) {
+    return new BufPool.Pool({buffer_size: 16, max_memory: 16 * buffers});
+}
+
+const TESTS = {
+    'first example': () => {
+        const pool = newPool(64);
+        const a = pool.allocate(48);
+        assert(a.get_length() === 48 && a.get_buffer_size() === 16 && a.get_allocated_bytes() === 768);
+        for (let i = 0; i < 48; i++)
+            a.fill(i * 16, new Uint8Array(16).fill(i));
+        let n = 0;
+        for (const buffer of a) {
+            assert(buffer.length === 16 && buffer.every(byte => byte === n), `${n}`);
+            n++;
+        }
+        assert(n === 48 && pool.allocated_memory === 768 && pool.active_allocations === 1);
+        a.release();
+    },
+
+    'configuration': () => {
+        const invalid = BufPool.PoolError.INVALID_CONFIG;
+        raises(BufPool.PoolError, invalid, () => new BufPool.Pool({buffer_size: 64, max_memory: 63}));
+        raises(BufPool.PoolError, invalid, () => new BufPool.Pool({buffer_size: 0}));
+        raises(BufPool.PoolError, invalid, () => BufPool.Pool.new(0, 1));
+        assert(new BufPool.Pool().max_memory === Number.MAX_SAFE_INTEGER);
+        assert(BufPool.POOL_UNLIMITED === Number.MAX_SAFE_INTEGER);
+        for (const bad of [-1, 2 ** 64, 'many', 1.5, null, NaN])
+            refuses(() => new BufPool.Pool({buffer_size: bad}));
+    },
+
+    'errors': () => {
+        const pool = newPool(8);
+        const {INVALID_COUNT, TOO_LARGE, OUT_OF_RANGE, CLOSED} = BufPool.PoolError;
+        const kinds = [n => pool.allocate(n), n => pool.try_allocate(n), n => pool.allocate_timeout(n, 1000)];
+        for (const allocate of kinds) {
+            raises(BufPool.PoolError, INVALID_COUNT, () => allocate(0));
+            raises(BufPool.PoolError, INVALID_COUNT, () => allocate(65536));
+            raises(BufPool.PoolError, TOO_LARGE, () => allocate(9));
+            for (const bad of [-1, 2 ** 64, '8', null, undefined, 1.5, NaN, [], pool])
+                refuses(() => allocate(bad));
+        }
+        const a = pool.allocate(8);
+        raises(Gio.IOErrorEnum, Gio.IOErrorEnum.WOULD_BLOCK, () => pool.try_allocate(1));
+        raises(Gio.IOErrorEnum, Gio.IOErrorEnum.WOULD_BLOCK, () => pool.allocate(1));
+        raises(Gio.IOErrorEnum, Gio.IOErrorEnum.TIMED_OUT, () => pool.allocate_timeout(1, 1000));
+        const cancelled = new Gio.Cancellable();
+        cancelled.cancel();
+        raises(Gio.IOErrorEnum, Gio.IOErrorEnum.CANCELLED, () => pool.allocate(1, cancelled));
+        raises(BufPool.PoolError, OUT_OF_RANGE, () => a.fill(125, new Uint8Array(4)));
+        raises(BufPool.PoolError, OUT_OF_RANGE, () => a.extract(0, 129));
+        pool.close();
+        raises(BufPool.PoolError, CLOSED, () => pool.allocate(1));
+        a.release();
+    },
+
+    'release': () => {
+        const pool = newPool(1);
+        const a = pool.allocate(1);
+        const view = a.get_bytes();
+        a.release();
+        a.release();
+        assert(a.is_released() && a.get_length() === 0 && a.get_bytes() === null);
+        raises(BufPool.PoolError, BufPool.PoolError.RELEASED, () => a.fill(0, new Uint8Array(1)));
+        assert([...a].length === 0 && view.get_size() === 16);
+        assert(a.get_data === undefined);
+    },
+
+    '100,000 with release': () => {
+        const pool = newPool(4);
+        for (let i = 0; i < 100000; i++) {
+            const a = pool.allocate(2);
+            a.release();
+        }
+    },
+
+    '10,000 without release': () => {
+        const pool = newPool(200);
+        for (let i = 0; i < 10000; i++)
+            pool.allocate(2);
+    },
+
+    'promises': async () => {
+        const pool = newPool(1);
+        const a = await pool.allocate_async(1, GLib.PRIORITY_DEFAULT, null);
+        const waiting = pool.allocate_async(1, GLib.PRIORITY_DEFAULT, null);
+        assert(pool.waiting === 1);
+        a.release();
+        const b = await waiting;
+        const drained = pool.drain_async(GLib.PRIORITY_DEFAULT, null);
+        b.release();
+        assert(await drained);
+    },
+
+    'streams': async () => {
+        const pool = newPool(1);
+        const a = pool.allocate(1);
+        const bytes = new GLib.Bytes(new Uint8Array([1, 2, 3, 4, 5]));
+        const input = Gio.MemoryInputStream.new_from_bytes(bytes);
+        const output = Gio.MemoryOutputStream.new_resizable();
+        const read = await a.fill_from_stream_async(input, 0, 16, GLib.PRIORITY_DEFAULT, null);
+        assert(read === 5, `${read}`);
+        assert(await a.write_to_stream_async(output, 1, 4, GLib.PRIORITY_DEFAULT, null) === 4);
+        const refused = await a.fill_from_stream_async(input, -1, 16, GLib.PRIORITY_DEFAULT, null).catch(e => e);
+        assert(refused instanceof TypeError);
+        output.close(null);
+        assert(`${output.steal_as_bytes().toArray()}` === '2,3,4,5');
+        a.release();
+    },
+};
+
+for (const [name, program] of Object.entries(ENDINGS)) {
+    TESTS[`ends by itself: ${name}`] = () => {
+        const process = Gio.Subprocess.new(['timeout', '10', 'gjs', '-c', PROGRAM + program],
+            Gio.SubprocessFlags.NONE);
+        process.wait(null);
+        assert(process.get_successful(), `status ${process.get_status()}`);
+    };
+}
+
+async function main() {
+    let number = 0, failed = 0;
+    print(`1..${Object.keys(TESTS).length}`);
+    for (const [name, func] of Object.entries(TESTS)) {
+        number++;
+        try {
+            await func(); // eslint-disable-line no-await-in-loop
+            print(`ok ${number} ${name}`);
+        } catch (error) {
+            failed++;
+            print(`# ${error} ${error.stack}`.trim().replace(/\n/g, '\n# '));
+            print(`not ok ${number} ${name}`);
+        }
+    }
+    return failed;
+}
+
+const loop = GLib.MainLoop.new(null, false);
+let status = 1;
+main().then(failed => {
+    status = failed > 0 ? 1 : 0;
+    loop.quit();
+});
+loop.run();
+System.exit(status);
