@@ -45,6 +45,11 @@ main (void)
 PROGRAM
 }
 
+# compile PKG_CONFIG_PATH OUTPUT SOURCE: pkg-config quotes for a shell.
+compile() {
+    eval "cc -o '$2' '$3' $(PKG_CONFIG_PATH="$1" pkg-config --cflags --libs bufpool-1.0)"
+}
+
 # Exported is what the list says, no more and no less.
 symbols() {
     nm -D --defined-only "$build_dir/bufpool/libbufpool-1.0.so.0" | awk '{ print $3 }' | sort >"$work/symbols"
@@ -76,8 +81,7 @@ language() {
 
 uninstalled() {
     write_program "$work/uninstalled.c"
-    cc -o "$work/uninstalled" "$work/uninstalled.c" \
-        $(PKG_CONFIG_PATH="$build_dir/meson-uninstalled" pkg-config --cflags --libs bufpool-1.0) || return 1
+    compile "$build_dir/meson-uninstalled" "$work/uninstalled" "$work/uninstalled.c" || return 1
     LD_LIBRARY_PATH="$build_dir/bufpool" "$work/uninstalled"
 }
 
@@ -88,8 +92,7 @@ installed() {
     libdir=$(dirname "$(find "$prefix" -name libbufpool-1.0.so)")
     sed "s|^prefix=.*|prefix=$prefix|" "$libdir/pkgconfig/bufpool-1.0.pc" >"$work/bufpool-1.0.pc"
     write_program "$work/installed.c"
-    cc -o "$work/installed" "$work/installed.c" \
-        $(PKG_CONFIG_PATH="$work" pkg-config --cflags --libs bufpool-1.0) || return 1
+    compile "$work" "$work/installed" "$work/installed.c" || return 1
     LD_LIBRARY_PATH="$libdir" "$work/installed" || return 1
     if [ -e "$build_dir/bufpool/BufPool-1.0.gir" ]; then
         [ -e "$prefix/share/gir-1.0/BufPool-1.0.gir" ] &&

@@ -153,9 +153,9 @@ const TESTS = {
         assert(read === 5, `${read}`);
         assert(await a.write_to_stream_async(output, 1, 4, GLib.PRIORITY_DEFAULT, null) === 4);
         const refused = await a.fill_from_stream_async(input, -1, 16, GLib.PRIORITY_DEFAULT, null).catch(e => e);
-        assert(refused instanceof TypeError);
+        assert(refused instanceof TypeError, `${refused}`);
         output.close(null);
-        assert(`${output.steal_as_bytes().toArray()}` === '2,3,4,5');
+        assert([...output.steal_as_bytes().toArray()].join() === '2,3,4,5');
         a.release();
     },
 };
