@@ -128,8 +128,8 @@ buf_budget_give_credit (BufBudget *self, BufStripe *stripe, gint64 bytes)
 void buf_budget_init (BufBudget *self, gint64 maximum, gint64 unit, guint n_processors);
 void buf_budget_clear (BufBudget *self);
 
-BufOutcome buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures);
-BufOutcome buf_budget_acquire_or_enter (BufBudget *self, gint64 bytes, BufBudgetFigures *figures);
+BufOutcome
+buf_budget_acquire (BufBudget *self, gint64 bytes, gboolean enters, BufBudgetFigures *figures);
 BufOutcome
 buf_budget_wait (BufBudget *self, BufWaiter *waiter, gint64 deadline, BufBudgetFigures *figures);
 void buf_budget_enqueue (BufBudget *self, BufWaiter *waiter);

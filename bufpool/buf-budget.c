@@ -289,8 +289,10 @@ drain_locked (BufBudget *self, BufWaiter *waiter)
   return is_drained_locked (self, pinned) ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_PENDING;
 }
 
-static BufOutcome
-acquire (BufBudget *self, gint64 bytes, gboolean may_enter, BufBudgetFigures *figures)
+/* Takes @bytes if they are there, and else says why not. PENDING: it can be waited for; a thread
+ * that goes on to wait, @enters, has entered then. */
+BufOutcome
+buf_budget_acquire (BufBudget *self, gint64 bytes, gboolean enters, BufBudgetFigures *figures)
 {
   BufOutcome outcome;
 
@@ -300,26 +302,12 @@ acquire (BufBudget *self, gint64 bytes, gboolean may_enter, BufBudgetFigures *fi
 
   g_mutex_lock (&self->mutex);
   outcome = take_locked (self, bytes);
-  if (outcome == BUF_OUTCOME_PENDING && may_enter)
+  if (outcome == BUF_OUTCOME_PENDING && enters)
     self->n_inside++;
   else if (outcome != BUF_OUTCOME_GRANTED)
     get_figures_locked (self, figures);
   serve_and_unlock (self);
   return outcome;
-}
-
-/* Takes @bytes if they are there, and else says why not. PENDING: it can be waited for. */
-BufOutcome
-buf_budget_acquire (BufBudget *self, gint64 bytes, BufBudgetFigures *figures)
-{
-  return acquire (self, bytes, FALSE, figures);
-}
-
-/* The same for a thread that goes on to wait: if the outcome is PENDING it has entered. */
-BufOutcome
-buf_budget_acquire_or_enter (BufBudget *self, gint64 bytes, BufBudgetFigures *figures)
-{
-  return acquire (self, bytes, TRUE, figures);
 }
 
 /* Settles the waiter at once, or puts it into its queue. */

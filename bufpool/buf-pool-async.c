@@ -319,7 +319,7 @@ buf_pool_allocate_async_as (BufPool *self,
     return;
 
   request.pinned = pinned;
-  outcome = buf_budget_acquire (&self->budget, request.bytes, &figures);
+  outcome = buf_budget_acquire (&self->budget, request.bytes, FALSE, &figures);
   if (outcome == BUF_OUTCOME_GRANTED)
     return_allocation (task, &request);
   else if (outcome == BUF_OUTCOME_PENDING)

@@ -14,7 +14,7 @@ acquire (BufBudget *self, gint64 bytes)
   BufBudgetFigures figures;
 
   if (!buf_budget_take_credit (self, bytes))
-    g_assert_cmpint (buf_budget_acquire (self, bytes, &figures), ==, BUF_OUTCOME_GRANTED);
+    g_assert_cmpint (buf_budget_acquire (self, bytes, FALSE, &figures), ==, BUF_OUTCOME_GRANTED);
 }
 
 static void
@@ -30,7 +30,7 @@ assert_refused (BufBudget *self, gint64 bytes)
   BufBudgetFigures figures;
 
   g_assert_false (buf_budget_take_credit (self, bytes));
-  g_assert_cmpint (buf_budget_acquire (self, bytes, &figures), ==, BUF_OUTCOME_PENDING);
+  g_assert_cmpint (buf_budget_acquire (self, bytes, FALSE, &figures), ==, BUF_OUTCOME_PENDING);
   g_assert_cmpint (figures.available, <, bytes);
 }
 
@@ -254,7 +254,7 @@ test_stripes_come_back (void)
       BufBudgetFigures figures;
 
       g_assert_false (buf_budget_take_credit (&budget, 1));
-      g_assert_cmpint (buf_budget_acquire (&budget, 1, &figures), ==, BUF_OUTCOME_CLOSED);
+      g_assert_cmpint (buf_budget_acquire (&budget, 1, FALSE, &figures), ==, BUF_OUTCOME_CLOSED);
     }
   g_assert_true (budget.revoked);
   budget_end (&budget);
