@@ -317,7 +317,7 @@ no_progress_in_a_file() {
 progress_on_a_terminal() {
     local pid
     command -v script >script || { echo "no script(1)"; return $SKIP; }
-    timeout 60 script --quiet --return --command "$program --progress files/4096 first >output" /dev/null </dev/null >errors &
+    timeout 60 script --quiet --return --command "'$program' --progress files/4096 first >output" /dev/null </dev/null >errors &
     pid=$!
     sleep 0.5
     feed files/1 first
