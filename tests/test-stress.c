@@ -252,6 +252,10 @@ test_disturbed (void)
                   stress.n_failed[0],
                   stress.n_failed[1],
                   stress.n_failed[2]);
+
+  /* In a short run it may happen that nobody has to wait. */
+  if (test_scale (N_REQUESTS) < N_REQUESTS)
+    return;
   g_assert_cmpint (stress.n_failed[0], >, 0);
   g_assert_cmpint (stress.n_failed[1], >, 0);
   g_assert_cmpint (stress.n_failed[2], >, 0);
