@@ -146,6 +146,6 @@ void buf_budget_enter (BufBudget *self);
 void buf_budget_leave (BufBudget *self);
 void buf_budget_wait_for_leavers (BufBudget *self);
 
-void buf_budget_get_figures (BufBudget *self, BufBudgetFigures *figures);
+void buf_budget_get_figures (BufBudget *self, BufBudgetFigures *figures, BufHistory *history);
 
 G_END_DECLS

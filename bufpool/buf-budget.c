@@ -128,6 +128,8 @@ revoke_locked (BufBudget *self)
   for (guint i = 0; i <= atomic_load_explicit (&self->mask, memory_order_relaxed); i++)
     collect_locked (self, &self->stripes[i], BUF_STRIPE_REVOKED);
   self->revoked = TRUE;
+  self->queue.history.n_revocations++;
+  BUF_PROBE2 (revoke, self, self->queue.free);
 }
 
 /* Brings the stripe to its working level, half its mark: by refilling it, with no more than its
@@ -155,6 +157,7 @@ settle_locked (BufBudget *self, BufStripe *stripe)
 
   self->queue.free += credit - target;
   self->queue.n_allocations += get_count (word);
+  self->queue.history.n_refills += target > credit;
 }
 
 /* Whether nothing is outstanding but what is @pinned. */
@@ -286,6 +289,7 @@ drain_locked (BufBudget *self, BufWaiter *waiter)
   gint64 pinned = waiter->spares_pinned ? self->pinned : 0;
 
   revoke_locked (self);
+  BUF_PROBE2 (drain, self, self->maximum - self->queue.free);
   return is_drained_locked (self, pinned) ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_PENDING;
 }
 
@@ -464,6 +468,7 @@ buf_budget_close (BufBudget *self)
 {
   g_mutex_lock (&self->mutex);
   self->closed = TRUE;
+  BUF_PROBE1 (close, self);
   revoke_locked (self);
   buf_waiter_queue_fail_locked (&self->queue, -1, BUF_OUTCOME_CLOSED, &self->ready);
   serve_and_unlock (self);
@@ -507,10 +512,13 @@ buf_budget_wait_for_leavers (BufBudget *self)
   g_mutex_unlock (&self->mutex);
 }
 
+/* @history may be NULL. */
 void
-buf_budget_get_figures (BufBudget *self, BufBudgetFigures *figures)
+buf_budget_get_figures (BufBudget *self, BufBudgetFigures *figures, BufHistory *history)
 {
   g_mutex_lock (&self->mutex);
   get_figures_locked (self, figures);
+  if (history != NULL)
+    *history = self->queue.history;
   g_mutex_unlock (&self->mutex);
 }

@@ -13,8 +13,8 @@
  * The memory of an allocation: how it lies, who holds it, and how it goes.
  *
  * Inline: the buffers follow the header in one block of malloc(). Detached: the header is a block
- * of its own, with a pointer to the buffers; when the alignment is more than malloc() gives, and
- * when the allocation is pinned.
+ * of its own, with a pointer to the buffers; when the alignment is more than malloc() gives, when
+ * the allocation is pinned, and when BUFPOOL_DEBUG wants a record of it.
  *
  * A *plain* allocation is held by its references, and so is its data: a view is a reference. The
  * pool waits for it.
@@ -57,6 +57,7 @@ typedef struct
   gsize buffer_size;       /* const */
   _Atomic guint32 holders; /* atomic; pinned: RELEASED, and how many hold the data */
   _Atomic guint32 parts;   /* atomic; pinned: one each for the references and the data */
+  BufDebugRecord *record;  /* const; NULL unless BUFPOOL_DEBUG asks for it */
 } BufDetachedAllocation;
 
 G_STATIC_ASSERT (sizeof (BufPoolAllocation) <= BUF_ALLOCATION_INLINE_OFFSET);
@@ -92,6 +93,35 @@ new_data (gsize size, gsize alignment, gboolean zero_fill)
   return data;
 }
 
+/* As new_data(), with a record in the pool's ledger. */
+static gpointer
+new_recorded_data (BufPool *pool, gsize size, BufDebugRecord **record)
+{
+  gsize tail = buf_debug_ledger_get_tail (pool->ledger);
+  guint8 *data = new_data (size + tail, pool->alignment, pool->zero_fill);
+
+  if (data == NULL)
+    return NULL;
+
+  *record = buf_debug_record_new (pool->ledger, size);
+  if (*record == NULL)
+    {
+      free (data);
+      return NULL;
+    }
+
+  buf_debug_record_begin (*record, pool->ledger, data, !pool->zero_fill);
+  return data;
+}
+
+static void
+free_data (BufDetachedAllocation *self)
+{
+  if (self->record != NULL)
+    buf_debug_record_end (self->record, self->header.pool->ledger);
+  free (self->data);
+}
+
 static BufPoolAllocation *
 new_detached (BufPool *pool, gint64 bytes)
 {
@@ -100,7 +130,11 @@ new_detached (BufPool *pool, gint64 bytes)
   if (self == NULL)
     return NULL;
 
-  self->data = new_data (bytes, pool->alignment, pool->zero_fill);
+  self->record = NULL;
+  if (pool->ledger != NULL)
+    self->data = new_recorded_data (pool, bytes, &self->record);
+  else
+    self->data = new_data (bytes, pool->alignment, pool->zero_fill);
   if (self->data == NULL)
     {
       free (self);
@@ -143,11 +177,11 @@ new_with_flags (BufPool *pool,
   return self;
 }
 
-/* For memory that plain malloc() does not give: aligned, zeroed, or perhaps too large. */
+/* For memory that plain malloc() does not give: aligned, zeroed, recorded, or perhaps too large. */
 BufPoolAllocation *
 buf_pool_allocation_new_unusual (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error)
 {
-  gboolean detached = pool->alignment > BUF_NATURAL_ALIGNMENT;
+  gboolean detached = pool->alignment > BUF_NATURAL_ALIGNMENT || pool->ledger != NULL;
 
   return new_with_flags (pool, n_buffers, bytes, detached ? BUF_ALLOCATION_DETACHED : 0, error);
 }
@@ -166,11 +200,19 @@ buf_pool_allocation_new_pinned (BufPool *pool, gsize n_buffers, gint64 bytes, GE
   return self;
 }
 
+/* What BUFPOOL_DEBUG=leaks tells about the allocation: where it was asked for. */
+void
+buf_pool_allocation_set_origin (BufPoolAllocation *self, const BufDebugStack *origin)
+{
+  buf_debug_record_set_origin (get_detached (self)->record, self->pool->ledger, origin);
+}
+
 /* The allocator has no memory: gives @bytes back to the budget. */
 BufPoolAllocation *
 buf_pool_allocation_refuse (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error)
 {
   /* As long as the bytes are out, the pool cannot go: so, say it first. */
+  buf_pool_count_refusal (pool, BUF_REFUSAL_NO_MEMORY);
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_NO_MEMORY,
@@ -214,8 +256,9 @@ end_data (BufDetachedAllocation *self)
   BufPool *pool = self->header.pool;
   gint64 bytes = (gint64) self->header.n_buffers * self->buffer_size;
 
-  free (self->data);
+  free_data (self);
   end_part (self);
+  buf_pool_trace_memory (pool, -bytes);
   buf_budget_release_pinned (&pool->budget, bytes);
   g_object_unref (pool);
 }
@@ -260,8 +303,9 @@ buf_pool_allocation_free_detached (BufPoolAllocation *self)
       return;
     }
 
-  free (detached->data);
+  free_data (detached);
   free (detached);
+  buf_pool_trace_memory (pool, -bytes);
   buf_budget_release (&pool->budget, bytes);
 }
 

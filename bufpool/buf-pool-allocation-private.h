@@ -42,6 +42,7 @@ buf_pool_allocation_new_pinned (BufPool *pool, gsize n_buffers, gint64 bytes, GE
 BufPoolAllocation *
 buf_pool_allocation_refuse (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error);
 void buf_pool_allocation_free_detached (BufPoolAllocation *self);
+void buf_pool_allocation_set_origin (BufPoolAllocation *self, const BufDebugStack *origin);
 
 gboolean buf_pool_allocation_take_view (BufPoolAllocation *self);
 void buf_pool_allocation_drop_view (BufPoolAllocation *self);

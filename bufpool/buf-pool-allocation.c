@@ -72,8 +72,11 @@ allocation_free (BufPoolAllocation *self)
   bytes = self->n_buffers * (gint64) pool->buffer_size;
   stripe = buf_budget_get_stripe (&pool->budget);
   free (self);
-  if (!buf_budget_give_credit (&pool->budget, stripe, bytes))
-    buf_budget_release (&pool->budget, bytes);
+  if (G_LIKELY (buf_budget_give_credit (&pool->budget, stripe, bytes)))
+    return;
+
+  buf_pool_trace_memory (pool, -bytes);
+  buf_budget_release (&pool->budget, bytes);
 }
 
 /**

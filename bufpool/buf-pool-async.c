@@ -44,6 +44,7 @@ struct _PendingTask
   GTask *task;
   BufPoolRequest request;
   DeliverFunc deliver;
+  BufDebugStack *origin; /* where it began; NULL unless BUFPOOL_DEBUG asks for it */
   GSource *deliver_source;
   GSource *cancel_source; /* with a cancellable only */
   gulong cancel_handler;
@@ -71,6 +72,7 @@ pending_task_unref (PendingTask *self)
   g_clear_pointer (&self->deliver_source, g_source_unref);
   g_clear_pointer (&self->cancel_source, g_source_unref);
   buf_waiter_clear (&self->waiter);
+  g_free (self->origin);
   g_object_unref (self->task);
   g_free (self);
 }
@@ -92,6 +94,7 @@ on_deliver (gpointer user_data)
   PendingTask *self = user_data;
 
   stop_watching (self);
+  buf_pool_report_wait (get_pool (self), &self->waiter);
   self->deliver (self, self->waiter.outcome);
   return G_SOURCE_REMOVE;
 }
@@ -196,6 +199,11 @@ wait_in_queue (GTask *task, const BufPoolRequest *request, DeliverFunc deliver)
   self->task = g_object_ref (task);
   self->request = *request;
   self->deliver = deliver;
+  if (pool->ledger != NULL)
+    {
+      self->origin = g_new0 (BufDebugStack, 1);
+      buf_debug_stack_capture (self->origin);
+    }
 
   /* From the first of these two on, the context may run in another thread, and end it all. */
   pending_task_ref (self);
@@ -231,9 +239,9 @@ drop_unfetched (gpointer data)
   g_object_unref (pool);
 }
 
-/* The bytes were taken. */
+/* The bytes were taken, for a request that began at @origin, or just now. */
 static void
-return_allocation (GTask *task, const BufPoolRequest *request)
+return_allocation (GTask *task, const BufPoolRequest *request, const BufDebugStack *origin)
 {
   BufPool *pool = g_task_get_source_object (task);
   GError *error = NULL;
@@ -250,6 +258,8 @@ return_allocation (GTask *task, const BufPoolRequest *request)
       return;
     }
 
+  if (origin != NULL)
+    buf_pool_allocation_set_origin (allocation, origin);
   g_object_ref (pool);
   g_task_return_pointer (task, allocation, drop_unfetched);
 }
@@ -273,13 +283,13 @@ deliver_allocation (PendingTask *self, BufOutcome outcome)
 
   if (outcome == BUF_OUTCOME_GRANTED)
     {
-      return_allocation (self->task, &self->request);
+      return_allocation (self->task, &self->request, self->origin);
       return;
     }
 
   if (g_cancellable_is_cancelled (g_task_get_cancellable (self->task)))
     outcome = BUF_OUTCOME_CANCELLED;
-  buf_budget_get_figures (&get_pool (self)->budget, &figures);
+  buf_budget_get_figures (&get_pool (self)->budget, &figures, NULL);
   if (outcome == BUF_OUTCOME_TOO_LARGE)
     figures.maximum = self->waiter.maximum;
   return_refusal (self->task, &self->request, outcome, &figures);
@@ -291,7 +301,7 @@ check_request (GTask *task, BufPool *self, gsize n_buffers, BufPoolRequest *requ
 {
   GError *error = NULL;
 
-  if (!g_cancellable_set_error_if_cancelled (g_task_get_cancellable (task), &error) &&
+  if (buf_pool_check_cancelled (self, g_task_get_cancellable (task), &error) &&
       buf_pool_check_request (self, n_buffers, request, &error))
     return FALSE;
 
@@ -320,8 +330,9 @@ buf_pool_allocate_async_as (BufPool *self,
 
   request.pinned = pinned;
   outcome = buf_budget_acquire (&self->budget, request.bytes, FALSE, &figures);
+  buf_pool_trace_memory (self, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
-    return_allocation (task, &request);
+    return_allocation (task, &request, NULL);
   else if (outcome == BUF_OUTCOME_PENDING)
     wait_in_queue (task, &request, deliver_allocation);
   else
@@ -400,7 +411,7 @@ buf_pool_allocate_finish (BufPool *self, GAsyncResult *result, GError **error)
     return NULL;
 
   g_object_unref (allocation->pool);
-  if (g_cancellable_set_error_if_cancelled (g_task_get_cancellable (G_TASK (result)), error))
+  if (!buf_pool_check_cancelled (self, g_task_get_cancellable (G_TASK (result)), error))
     g_clear_pointer (&allocation, buf_pool_allocation_unref);
   return allocation;
 }
@@ -417,7 +428,7 @@ deliver_drained (PendingTask *self, BufOutcome outcome)
       return;
     }
 
-  buf_budget_get_figures (&get_pool (self)->budget, &figures);
+  buf_budget_get_figures (&get_pool (self)->budget, &figures, NULL);
   buf_pool_set_drain_error (outcome, &figures, &error);
   g_task_return_error (self->task, error);
 }

@@ -97,7 +97,7 @@ wait_cancellably (BufBudget *budget,
 
 /* Waits for @bytes; without any, until nothing is outstanding. The caller is inside. */
 static BufOutcome
-block (BufBudget *budget,
+block (BufPool *self,
        gint64 bytes,
        guint64 timeout,
        GCancellable *cancellable,
@@ -109,9 +109,10 @@ block (BufBudget *budget,
 
   buf_waiter_init (&waiter, bytes, NULL);
   if (cancellable != NULL)
-    outcome = wait_cancellably (budget, &waiter, deadline, cancellable, figures);
+    outcome = wait_cancellably (&self->budget, &waiter, deadline, cancellable, figures);
   else
-    outcome = buf_budget_wait (budget, &waiter, deadline, figures);
+    outcome = buf_budget_wait (&self->budget, &waiter, deadline, figures);
+  buf_pool_report_wait (self, &waiter);
   buf_waiter_clear (&waiter);
   return outcome;
 }
@@ -126,7 +127,7 @@ wait_for_budget (BufPool *self,
                  GError **error)
 {
   BufBudgetFigures figures;
-  BufOutcome outcome = block (&self->budget, request->bytes, timeout, cancellable, &figures);
+  BufOutcome outcome = block (self, request->bytes, timeout, cancellable, &figures);
 
   /* It may be late, but a caller who has cancelled does not expect an allocation any more. */
   if (g_cancellable_is_cancelled (cancellable))
@@ -170,6 +171,7 @@ buf_pool_try_take (BufPool *self, gsize n_buffers, BufPoolRequest *request, GErr
     return FALSE;
 
   outcome = buf_budget_acquire (&self->budget, request->bytes, FALSE, &figures);
+  buf_pool_trace_memory (self, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
 
@@ -189,11 +191,12 @@ buf_pool_take (BufPool *self,
   BufBudgetFigures figures;
   BufOutcome outcome;
 
-  if (g_cancellable_set_error_if_cancelled (cancellable, error) ||
+  if (!buf_pool_check_cancelled (self, cancellable, error) ||
       !buf_pool_check_request (self, n_buffers, request, error))
     return FALSE;
 
   outcome = buf_budget_acquire (&self->budget, request->bytes, TRUE, &figures);
+  buf_pool_trace_memory (self, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
   if (outcome == BUF_OUTCOME_PENDING)
@@ -347,7 +350,7 @@ drain_within (BufPool *self, guint64 timeout, GCancellable *cancellable, GError 
     return FALSE;
 
   buf_budget_enter (&self->budget);
-  outcome = block (&self->budget, 0, timeout, cancellable, &figures);
+  outcome = block (self, 0, timeout, cancellable, &figures);
   if (outcome != BUF_OUTCOME_GRANTED)
     buf_pool_set_drain_error (outcome, &figures, error);
   buf_budget_leave (&self->budget);

@@ -6,11 +6,26 @@
 #include <stdatomic.h>
 
 #include "buf-budget-private.h"
+#include "buf-debug-private.h"
 #include "buf-pool.h"
 
 G_BEGIN_DECLS
 
-/* All but @has_closed is constant once the pool is constructed; what changes is in the budget. */
+/* Why a request failed, in the order of precedence. */
+typedef enum
+{
+  BUF_REFUSAL_CANCELLED,
+  BUF_REFUSAL_INVALID,
+  BUF_REFUSAL_TOO_LARGE,
+  BUF_REFUSAL_CLOSED,
+  BUF_REFUSAL_WOULD_BLOCK,
+  BUF_REFUSAL_TIMED_OUT,
+  BUF_REFUSAL_NO_MEMORY,
+  BUF_N_REFUSALS
+} BufRefusal;
+
+/* All but the atomic fields is constant once the pool is constructed; what changes is in the
+ * budget. */
 struct _BufPool
 {
   GObject parent_instance;
@@ -20,7 +35,7 @@ struct _BufPool
   /* Read by every request. */
   gint64 unit; /* @buffer_size, or less when it is so large that no stripe has room for it */
   guint64 buffer_size;
-  gboolean unusual_memory; /* aligned, zeroed, or perhaps too large: not simply malloc() */
+  gboolean unusual_memory; /* aligned, zeroed, recorded, or perhaps too large: not just malloc() */
   BufBudget budget;
 
   guint alignment;
@@ -29,6 +44,12 @@ struct _BufPool
   gchar *name;
   GError *config_error;        /* what every request fails with, when the pool was built wrong */
   _Atomic gboolean has_closed; /* buf_pool_close() was called, and has notified */
+
+  GList link;                                /* in the list of all pools, and under its lock */
+  BufDebugLedger *ledger;                    /* NULL unless BUFPOOL_DEBUG asks for one */
+  _Atomic guint64 n_refused[BUF_N_REFUSALS]; /* atomic */
+  guint trace_counter;                       /* of Sysprof; 0 when it does not record */
+  _Atomic gint64 traced;                     /* atomic; when that was last set, in microseconds */
 };
 
 /* A timeout. */
@@ -51,8 +72,15 @@ buf_pool_is_instance (BufPool *self)
   return self != NULL && self->parent_instance.g_type_instance.g_class == buf_pool_class;
 }
 
+static inline void
+buf_pool_count_refusal (BufPool *self, BufRefusal refusal)
+{
+  atomic_fetch_add_explicit (&self->n_refused[refusal], 1, memory_order_relaxed);
+}
+
 void buf_pool_install_properties (GObjectClass *object_class);
 
+gboolean buf_pool_check_cancelled (BufPool *self, GCancellable *cancellable, GError **error);
 gboolean
 buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error);
 void buf_pool_set_request_error (BufPool *self,
@@ -76,5 +104,20 @@ void buf_pool_allocate_async_as (BufPool *self,
                                  gpointer user_data,
                                  gboolean pinned);
 void buf_pool_set_drain_error (BufOutcome outcome, const BufBudgetFigures *figures, GError **error);
+
+void buf_pool_trace_change (BufPool *self, gint64 change);
+
+/* Shows the memory that is out, and what is about to change, in the graph of Sysprof. */
+static inline void
+buf_pool_trace_memory (BufPool *self, gint64 change)
+{
+  if (G_UNLIKELY (self->trace_counter != 0))
+    buf_pool_trace_change (self, change);
+}
+
+void buf_pool_join_all (BufPool *self);
+void buf_pool_leave_all (BufPool *self);
+void buf_pool_report_wait (BufPool *self, const BufWaiter *waiter);
+void buf_pool_warn_of_drain (BufPool *self, guint64 milliseconds, const BufBudgetFigures *figures);
 
 G_END_DECLS

@@ -56,7 +56,7 @@ buf_pool_get_property (GObject *object, guint prop_id, GValue *value, GParamSpec
       break;
     }
 
-  buf_budget_get_figures (&self->budget, &figures);
+  buf_budget_get_figures (&self->budget, &figures, NULL);
   switch (prop_id)
     {
     case PROP_MAX_MEMORY:
@@ -288,7 +288,7 @@ get_figures (BufPool *self)
 {
   BufBudgetFigures figures;
 
-  buf_budget_get_figures (&self->budget, &figures);
+  buf_budget_get_figures (&self->budget, &figures, NULL);
   return figures;
 }
 

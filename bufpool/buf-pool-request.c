@@ -13,6 +13,17 @@
  * closed.
  */
 
+/* Whether the request may go on, as far as its cancellable tells. */
+gboolean
+buf_pool_check_cancelled (BufPool *self, GCancellable *cancellable, GError **error)
+{
+  if (!g_cancellable_set_error_if_cancelled (cancellable, error))
+    return TRUE;
+
+  buf_pool_count_refusal (self, BUF_REFUSAL_CANCELLED);
+  return FALSE;
+}
+
 /* Whether the request is one that the pool could ever grant, as far as its constant properties
  * tell. Each request that was not granted at once comes here. */
 gboolean
@@ -20,11 +31,13 @@ buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request,
 {
   if (self->config_error != NULL)
     {
+      buf_pool_count_refusal (self, BUF_REFUSAL_INVALID);
       g_propagate_error (error, g_error_copy (self->config_error));
       return FALSE;
     }
   if (n_buffers < 1 || n_buffers > BUF_POOL_MAX_BUFFERS)
     {
+      buf_pool_count_refusal (self, BUF_REFUSAL_INVALID);
       g_set_error (error,
                    BUF_POOL_ERROR,
                    BUF_POOL_ERROR_INVALID_COUNT,
@@ -41,6 +54,27 @@ buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request,
   return TRUE;
 }
 
+static BufRefusal
+get_refusal (BufOutcome outcome)
+{
+  switch (outcome)
+    {
+    case BUF_OUTCOME_PENDING:
+      return BUF_REFUSAL_WOULD_BLOCK;
+    case BUF_OUTCOME_TIMED_OUT:
+      return BUF_REFUSAL_TIMED_OUT;
+    case BUF_OUTCOME_CANCELLED:
+      return BUF_REFUSAL_CANCELLED;
+    case BUF_OUTCOME_TOO_LARGE:
+      return BUF_REFUSAL_TOO_LARGE;
+    case BUF_OUTCOME_CLOSED:
+      return BUF_REFUSAL_CLOSED;
+    case BUF_OUTCOME_GRANTED:
+    default:
+      g_assert_not_reached ();
+    }
+}
+
 /* Says why a request was not granted. PENDING: because it would have had to wait. */
 void
 buf_pool_set_request_error (BufPool *self,
@@ -51,6 +85,7 @@ buf_pool_set_request_error (BufPool *self,
 {
   g_autofree gchar *asked = NULL;
 
+  buf_pool_count_refusal (self, get_refusal (outcome));
   if (error == NULL)
     return;
 

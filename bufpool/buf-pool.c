@@ -3,8 +3,6 @@
 
 #include "config.h"
 
-#include <errno.h>
-
 #include "buf-pool-allocation-private.h"
 #include "buf-pool-error.h"
 #include "buf-pool-private.h"
@@ -123,14 +121,20 @@ buf_pool_constructed (GObject *object)
   G_OBJECT_CLASS (buf_pool_parent_class)->constructed (object);
 
   self->unit = MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
-  self->unusual_memory = self->zero_fill || self->alignment > BUF_NATURAL_ALIGNMENT ||
+  if (buf_debug_get_flags () & BUF_DEBUG_NEEDS_LEDGER)
+    self->ledger = buf_debug_ledger_new ();
+  self->unusual_memory = self->ledger != NULL || self->zero_fill ||
+                         self->alignment > BUF_NATURAL_ALIGNMENT ||
                          self->buffer_size > BUF_ALLOCATION_MAX_SIZE / BUF_POOL_MAX_BUFFERS;
   buf_budget_init (&self->budget,
                    self->max_memory,
                    valid ? self->buffer_size : 1,
                    g_get_num_processors ());
+  self->budget.queue.watched = (buf_debug_get_flags () & BUF_DEBUG_WAITS) != 0;
+  self->trace_counter = buf_trace_add_counter (self->name);
   if (!valid)
     buf_budget_close (&self->budget);
+  buf_pool_join_all (self);
 }
 
 static gboolean
@@ -151,21 +155,6 @@ static void
 buf_pool_initable_iface_init (GInitableIface *iface)
 {
   iface->init = buf_pool_initable_init;
-}
-
-static guint64
-get_drain_warning (void)
-{
-  const gchar *value = g_getenv ("BUFPOOL_DRAIN_WARNING");
-  guint64 milliseconds = DEFAULT_DRAIN_WARNING;
-  g_autoptr (GError) error = NULL;
-
-  if (value != NULL && !g_ascii_string_to_unsigned (value, 10, 0, G_MAXUINT, &milliseconds, &error))
-    {
-      g_warning ("BUFPOOL_DRAIN_WARNING is to be a number of milliseconds: %s", error->message);
-      return DEFAULT_DRAIN_WARNING;
-    }
-  return milliseconds;
 }
 
 static gboolean
@@ -191,19 +180,10 @@ wait_for_the_last (BufPool *self)
 
   if (!wait_until_drained (self, 0, &figures))
     {
-      warning = get_drain_warning ();
+      warning = buf_debug_get_milliseconds ("BUFPOOL_DRAIN_WARNING", DEFAULT_DRAIN_WARNING);
       if (warning > 0 &&
           !wait_until_drained (self, g_get_monotonic_time () + warning * 1000, &figures))
-        g_warning ("The pool %s%s%swas dropped %" G_GUINT64_FORMAT
-                   " ms ago, and still waits for %" G_GINT64_FORMAT
-                   " allocations (%" G_GINT64_FORMAT
-                   " bytes) to be dropped. Does this thread hold one, or has one leaked?",
-                   self->name != NULL ? "\"" : "",
-                   self->name != NULL ? self->name : "",
-                   self->name != NULL ? "\" " : "",
-                   warning,
-                   figures.n_allocations,
-                   figures.allocated);
+        buf_pool_warn_of_drain (self, warning, &figures);
       wait_until_drained (self, -1, &figures);
     }
 
@@ -228,7 +208,9 @@ buf_pool_finalize (GObject *object)
 {
   BufPool *self = BUF_POOL (object);
 
+  buf_pool_leave_all (self);
   buf_budget_clear (&self->budget);
+  buf_debug_ledger_free (self->ledger);
   g_clear_error (&self->config_error);
   g_free (self->name);
 

@@ -10,6 +10,7 @@
 #include <gio/gio.h>
 
 #include <bufpool/buf-pool-allocation.h>
+#include <bufpool/buf-pool-stats.h>
 #include <bufpool/buf-version-macros.h>
 
 G_BEGIN_DECLS
@@ -122,5 +123,10 @@ BUF_AVAILABLE_IN_1_0
 gsize buf_pool_get_active_allocations (BufPool *self);
 BUF_AVAILABLE_IN_1_0
 gsize buf_pool_get_waiting (BufPool *self);
+
+BUF_AVAILABLE_IN_1_0
+BufPoolStats *buf_pool_get_stats (BufPool *self) G_GNUC_WARN_UNUSED_RESULT;
+BUF_AVAILABLE_IN_1_0
+gchar *buf_pool_describe_outstanding (BufPool *self) G_GNUC_WARN_UNUSED_RESULT;
 
 G_END_DECLS

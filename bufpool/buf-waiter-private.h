@@ -3,7 +3,8 @@
 
 #pragma once
 
-#include <glib.h>
+#include "buf-debug-private.h"
+#include "buf-trace-private.h"
 
 G_BEGIN_DECLS
 
@@ -23,6 +24,16 @@ typedef enum
   BUF_OUTCOME_CLOSED,
 } BufOutcome;
 
+/* One who was served, for BUFPOOL_DEBUG=waits. */
+typedef struct
+{
+  gint64 bytes;
+  guint thread_id;
+} BufServed;
+
+/* How many of those who were served last are remembered. */
+#define BUF_WAITER_N_SERVED 4
+
 typedef struct _BufWaiter BufWaiter;
 typedef struct _BufWaiterQueue BufWaiterQueue;
 
@@ -40,10 +51,30 @@ struct _BufWaiter
   BufOutcome outcome;     /* LOCK: mutex */
   gboolean spares_pinned; /* const; waits only until nothing is outstanding that is not pinned */
   gint64 maximum;         /* LOCK: mutex; for which it was TOO_LARGE */
+  gint64 since;           /* LOCK: mutex; when it began to wait (monotonic microseconds) */
+  gint64 waited;          /* LOCK: mutex; for how long, once it is settled; 0 if not at all */
+  guint thread_id;        /* const; who asked */
   guint overtaken;        /* LOCK: mutex */
   gboolean woken;         /* LOCK: mutex; told to try, and has not tried yet */
   GCond cond;
+
+  /* If the queue is watched: which requests were served while this one waited. */
+  guint64 first_served;                /* LOCK: mutex; the number of the first */
+  guint64 end_served;                  /* LOCK: mutex; one more than that of the last */
+  BufServed last[BUF_WAITER_N_SERVED]; /* LOCK: mutex; a ring, by their number */
 };
+
+/* What has happened so far. Nothing that the fast paths do is counted. */
+typedef struct
+{
+  guint64 n_waits;         /* of requests, not of drainers */
+  guint64 total_wait_time; /* microseconds, of waits that are over */
+  guint64 longest_wait;    /* microseconds, of waits that are over */
+  guint64 n_overtakings;
+  guint64 most_overtaken; /* how often one waiter was */
+  guint64 n_revocations;
+  guint64 n_refills;
+} BufHistory;
 
 /* What lies in no stripe, and those who wait for it. */
 struct _BufWaiterQueue
@@ -54,7 +85,11 @@ struct _BufWaiterQueue
   gint64 n_allocations; /* LOCK: mutex; less what the stripes count */
   gint64 smallest;      /* LOCK: mutex; no waiter asks for less */
   guint n_woken;        /* LOCK: mutex */
-  guint most_overtaken; /* LOCK: mutex */
+  BufHistory history;   /* LOCK: mutex */
+
+  gboolean watched;                    /* const; BUFPOOL_DEBUG=waits */
+  guint64 n_served;                    /* LOCK: mutex; if watched */
+  BufServed last[BUF_WAITER_N_SERVED]; /* LOCK: mutex; likewise; a ring, by their number */
 };
 
 void buf_waiter_init (BufWaiter *self, gint64 bytes, BufWaiterFunc complete);

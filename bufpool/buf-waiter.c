@@ -3,6 +3,8 @@
 
 #include "config.h"
 
+#include <string.h>
+
 #include "buf-waiter-private.h"
 
 /*
@@ -31,7 +33,12 @@
 void
 buf_waiter_init (BufWaiter *self, gint64 bytes, BufWaiterFunc complete)
 {
-  *self = (BufWaiter){ .bytes = bytes, .complete = complete, .outcome = BUF_OUTCOME_PENDING };
+  *self = (BufWaiter){
+    .bytes = bytes,
+    .complete = complete,
+    .outcome = BUF_OUTCOME_PENDING,
+    .thread_id = buf_debug_get_thread_id (),
+  };
   self->link.data = self;
   g_cond_init (&self->cond);
 }
@@ -73,6 +80,29 @@ buf_waiter_was_woken_locked (BufWaiter *self)
   return TRUE;
 }
 
+static void
+count_wait_locked (BufWaiter *self)
+{
+  BufHistory *history;
+
+  if (self->queue == NULL)
+    return;
+
+  self->waited = MAX (g_get_monotonic_time () - self->since, 1);
+  BUF_PROBE4 (wait__end, self, self->bytes, self->outcome, self->waited);
+  if (self->bytes == 0)
+    return;
+
+  self->end_served = self->queue->n_served;
+  if (self->queue->watched && self->outcome == BUF_OUTCOME_GRANTED)
+    self->end_served--; /* that was itself */
+  memcpy (self->last, self->queue->last, sizeof self->last);
+
+  history = &self->queue->history;
+  history->total_wait_time += self->waited;
+  history->longest_wait = MAX (history->longest_wait, (guint64) self->waited);
+}
+
 /* Settles the outcome and takes the waiter out of its queue. */
 void
 buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, GQueue *ready)
@@ -82,6 +112,7 @@ buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, GQueue *ready)
 
   self->outcome = outcome;
   buf_waiter_was_woken_locked (self);
+  count_wait_locked (self);
   if (self->queue != NULL)
     g_queue_unlink (get_list (self), &self->link);
   self->queue = NULL;
@@ -130,9 +161,24 @@ buf_waiter_queue_push_locked (BufWaiterQueue *self, BufWaiter *waiter)
   g_assert (waiter->queue == NULL);
 
   waiter->queue = self;
+  waiter->since = g_get_monotonic_time ();
+  waiter->first_served = self->n_served;
   g_queue_push_tail_link (get_list (waiter), &waiter->link);
-  if (waiter->bytes > 0)
-    self->smallest = MIN (self->smallest, waiter->bytes);
+  BUF_PROBE2 (wait__begin, waiter, waiter->bytes);
+  if (waiter->bytes == 0)
+    return;
+
+  self->smallest = MIN (self->smallest, waiter->bytes);
+  self->history.n_waits++;
+}
+
+static void
+note_served_locked (BufWaiterQueue *self, BufWaiter *waiter, gint64 bytes)
+{
+  self->last[self->n_served++ % BUF_WAITER_N_SERVED] = (BufServed){
+    .bytes = bytes,
+    .thread_id = waiter != NULL ? waiter->thread_id : buf_debug_get_thread_id (),
+  };
 }
 
 /* The one place where free bytes become somebody's. @waiter is NULL for a newcomer. */
@@ -149,11 +195,14 @@ buf_waiter_queue_take_locked (BufWaiterQueue *self, BufWaiter *waiter, gint64 by
       if (is_owed_locked (head))
         return FALSE;
       head->overtaken++;
-      self->most_overtaken = MAX (self->most_overtaken, head->overtaken);
+      self->history.n_overtakings++;
+      self->history.most_overtaken = MAX (self->history.most_overtaken, head->overtaken);
     }
 
   self->free -= bytes;
   self->n_allocations++;
+  if (G_UNLIKELY (self->watched))
+    note_served_locked (self, waiter, bytes);
   return TRUE;
 }
 
@@ -203,6 +252,7 @@ buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready)
               gboolean taken = buf_waiter_queue_take_locked (self, waiter, waiter->bytes);
 
               g_assert (taken);
+              BUF_PROBE3 (grant, waiter, waiter->bytes, self->free);
               buf_waiter_finish_locked (waiter, BUF_OUTCOME_GRANTED, ready);
             }
           else

@@ -14,6 +14,7 @@
 #include <bufpool/buf-pool-enum-types.h>
 #include <bufpool/buf-pool-error.h>
 #include <bufpool/buf-pool-allocation.h>
+#include <bufpool/buf-pool-stats.h>
 #include <bufpool/buf-pool.h>
 
 #undef BUF_INSIDE

@@ -39,7 +39,7 @@ assert_figures (BufBudget *self, gint64 allocated, gint64 n_allocations)
 {
   BufBudgetFigures figures;
 
-  buf_budget_get_figures (self, &figures);
+  buf_budget_get_figures (self, &figures, NULL);
   g_assert_cmpint (figures.allocated, ==, allocated);
   g_assert_cmpint (figures.available, ==, MAX (figures.maximum - allocated, 0));
   g_assert_cmpint (figures.n_allocations, ==, n_allocations);

@@ -1,0 +1,31 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+#define BUF_DEBUG_MAX_FRAMES 24
+
+/* Where a thread was. */
+typedef struct
+{
+  guint n_frames;
+  gpointer frames[BUF_DEBUG_MAX_FRAMES]; /* return addresses, innermost first */
+} BufDebugStack;
+
+/* What addresses are called: a table of text, so that each is looked up once. */
+typedef GHashTable BufDebugNames;
+
+void buf_debug_stack_capture (BufDebugStack *self);
+gboolean buf_debug_stack_equal (const BufDebugStack *self, const BufDebugStack *other);
+void buf_debug_stack_add_names (const BufDebugStack *self, BufDebugNames *names);
+void
+buf_debug_stack_append_to (const BufDebugStack *self, BufDebugNames *names, GString *description);
+
+BufDebugNames *buf_debug_names_new (void);
+void buf_debug_names_look_up (BufDebugNames *self);
+
+G_END_DECLS

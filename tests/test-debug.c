@@ -1,0 +1,422 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* BUFPOOL_DEBUG. Each test runs in a process of its own, which has the environment variables that
+ * it sets first. */
+
+#include <string.h>
+
+#include "testing.h"
+
+/* The last block of memory that was freed, of the size that a test is interested in. */
+static guint8 *watched;
+static gsize watched_size;
+static guint8 *seen_when_freed;
+
+void __real_free (void *memory);
+void __wrap_free (void *memory);
+
+void
+__wrap_free (void *memory)
+{
+  if (memory != NULL && memory == watched)
+    {
+      seen_when_freed = g_memdup2 (memory, watched_size);
+      watched = NULL;
+    }
+  __real_free (memory);
+}
+
+/* Whether this is the process that has these settings; the other one has run it when this returns.
+ */
+static gboolean
+run_with (const gchar *keys, const gchar *variable, const gchar *value)
+{
+  if (g_test_subprocess ())
+    {
+      g_log_set_always_fatal (G_LOG_LEVEL_ERROR | G_LOG_FLAG_FATAL);
+      return TRUE;
+    }
+
+  g_setenv ("BUFPOOL_DEBUG", keys, TRUE);
+  if (variable != NULL)
+    g_setenv (variable, value, TRUE);
+  g_unsetenv ("G_DEBUG");
+  g_test_trap_subprocess (NULL, 0, G_TEST_SUBPROCESS_DEFAULT);
+  g_test_trap_assert_passed ();
+  g_unsetenv ("BUFPOOL_DEBUG");
+  if (variable != NULL)
+    g_unsetenv (variable);
+  return FALSE;
+}
+
+/* The culprits: their names are looked for in the reports. */
+static G_GNUC_NO_INLINE BufPoolAllocation *
+forget_to_drop (BufPool *pool)
+{
+  BufPoolAllocation *allocation = buf_pool_allocate (pool, 2, NULL, NULL);
+
+  g_assert_nonnull (allocation);
+  return allocation;
+}
+
+static G_GNUC_NO_INLINE BufPoolAllocation *
+keep_pinned (BufPool *pool)
+{
+  BufPoolAllocation *allocation = buf_pool_try_allocate_pinned (pool, 1, NULL);
+
+  g_assert_nonnull (allocation);
+  return allocation;
+}
+
+static void
+on_allocated (GObject *pool, GAsyncResult *result, gpointer user_data)
+{
+  BufPoolAllocation **allocation = user_data;
+
+  *allocation = buf_pool_allocate_finish (BUF_POOL (pool), result, NULL);
+}
+
+static G_GNUC_NO_INLINE void
+ask_for_later (BufPool *pool, BufPoolAllocation **allocation)
+{
+  buf_pool_allocate_async (pool, 4, G_PRIORITY_DEFAULT, NULL, on_allocated, allocation);
+  g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 1);
+}
+
+static gpointer
+drop_all_later (gpointer data)
+{
+  g_usleep (200000);
+  g_ptr_array_unref (data);
+  return NULL;
+}
+
+static void
+test_help (void)
+{
+  g_test_summary ("help lists the keys");
+
+  if (run_with ("help", NULL, NULL))
+    {
+      g_autoptr (BufPool) pool = test_pool_new (16, 1);
+      return;
+    }
+  g_test_trap_assert_stderr ("*leaks*waits*fill*guard*exit*");
+}
+
+static void
+test_leaks_in_the_warning (void)
+{
+  g_test_summary ("The warning of dispose names the functions, with counts, the most bytes first");
+
+  if (run_with ("leaks", "BUFPOOL_DRAIN_WARNING", "20"))
+    {
+      GPtrArray *all = g_ptr_array_new_with_free_func ((GDestroyNotify) buf_pool_allocation_unref);
+      BufPool *pool = test_pool_new (16, 100);
+      GThread *thread;
+
+      g_ptr_array_add (all, test_allocate (pool, 1));
+      for (guint i = 0; i < 3; i++)
+        g_ptr_array_add (all, forget_to_drop (pool));
+      thread = g_thread_new ("drop", drop_all_later, all);
+      g_object_unref (pool);
+      g_thread_join (thread);
+      return;
+    }
+  g_test_trap_assert_stderr ("*waits for 4 allocations (112 bytes)*"
+                             "  3 allocations (96 bytes) by thread *:\n"
+                             "    forget_to_drop*test_leaks_in_the_warning*"
+                             "  1 allocations (16 bytes) by thread *:\n"
+                             "    test_allocate*");
+}
+
+static void
+test_without_leaks (void)
+{
+  g_test_summary ("Without the key there are figures, and the way to more");
+
+  if (run_with ("fill", NULL, NULL))
+    {
+      g_autoptr (BufPool) pool = test_pool_new (16, 100);
+      g_autoptr (BufPoolAllocation) allocation = forget_to_drop (pool);
+      g_autofree gchar *description = buf_pool_describe_outstanding (pool);
+
+      g_assert_cmpstr (description,
+                       ==,
+                       "The pool has 1 allocations outstanding (32 of 1600 bytes), and 0 requests "
+                       "wait.\n"
+                       "  Run the program with BUFPOOL_DEBUG=leaks to see where they come from.\n");
+    }
+}
+
+static void
+test_describe_later (void)
+{
+  g_test_summary ("A request that had to wait is known by where it began");
+
+  if (run_with ("leaks", NULL, NULL))
+    {
+      g_autoptr (BufPool) pool = test_pool_new (16, 4);
+      g_autoptr (BufPoolAllocation) first = forget_to_drop (pool);
+      g_autoptr (BufPoolAllocation) second = NULL;
+      g_autofree gchar *description = NULL;
+
+      ask_for_later (pool, &second);
+      g_clear_pointer (&first, buf_pool_allocation_unref);
+      test_wait_until (g_main_context_iteration (NULL, FALSE) || second != NULL);
+      while (second == NULL)
+        g_main_context_iteration (NULL, TRUE);
+      description = buf_pool_describe_outstanding (pool);
+      g_assert_nonnull (strstr (description, "  1 allocations (64 bytes)"));
+      g_assert_nonnull (strstr (description, "    ask_for_later"));
+      g_assert_null (strstr (description, "forget_to_drop"));
+    }
+}
+
+static void
+test_describe_pinned (void)
+{
+  g_test_summary ("What was released is not outstanding any more, what is viewed is");
+
+  if (run_with ("leaks", NULL, NULL))
+    {
+      g_autoptr (BufPool) pool = test_pool_new (16, 4);
+      g_autoptr (BufPoolAllocation) allocation = keep_pinned (pool);
+      g_autoptr (GBytes) view = buf_pool_allocation_get_bytes (allocation);
+      g_autofree gchar *before = NULL;
+      g_autofree gchar *after = NULL;
+
+      buf_pool_allocation_release (allocation);
+      before = buf_pool_describe_outstanding (pool);
+      g_assert_nonnull (strstr (before, "    keep_pinned"));
+      g_clear_pointer (&view, g_bytes_unref);
+      after = buf_pool_describe_outstanding (pool);
+      g_assert_null (strstr (after, "keep_pinned"));
+    }
+}
+
+static gpointer
+allocate_and_drop (gpointer data)
+{
+  BufPool *pool = data;
+
+  for (guint i = 0; !buf_pool_is_closed (pool); i++)
+    {
+      BufPoolAllocation *allocation = buf_pool_try_allocate (pool, 1 + i % 3, NULL);
+
+      g_clear_pointer (&allocation, buf_pool_allocation_unref);
+    }
+  return NULL;
+}
+
+static void
+test_describe_under_load (void)
+{
+  g_test_summary ("It can be asked for while others allocate, and never tells of too many");
+
+  if (run_with ("leaks,fill,guard", NULL, NULL))
+    {
+      g_autoptr (BufPool) pool = test_pool_new (16, 8);
+      g_autoptr (BufPoolAllocation) allocation = forget_to_drop (pool);
+      GThread *threads[] = { g_thread_new ("one", allocate_and_drop, pool),
+                             g_thread_new ("two", allocate_and_drop, pool) };
+
+      for (guint i = 0; i < 10; i++)
+        {
+          g_autofree gchar *description = buf_pool_describe_outstanding (pool);
+          guint64 n_bytes = 0;
+
+          g_assert_nonnull (strstr (description, "    forget_to_drop"));
+          for (gchar *line = description; (line = strstr (line, " allocations (")) != NULL; line++)
+            n_bytes += g_ascii_strtoull (line + strlen (" allocations ("), NULL, 10);
+          g_assert_cmpuint (n_bytes, <=, 128);
+        }
+      buf_pool_close (pool);
+      for (guint i = 0; i < G_N_ELEMENTS (threads); i++)
+        g_thread_join (threads[i]);
+    }
+}
+
+static void
+test_exit (void)
+{
+  g_test_summary ("exit tells at the end of the program what is outstanding then");
+
+  if (run_with ("leaks,exit", NULL, NULL))
+    {
+      BufPool *clean = test_pool_new (16, 8);
+      BufPool *pool = g_object_new (BUF_TYPE_POOL, "name", "pictures", NULL);
+
+      forget_to_drop (pool);
+      g_test_queue_unref (clean);
+      return;
+    }
+  g_test_trap_assert_stderr ("*At exit: The pool \"pictures\" has 1 allocations*forget_to_drop*");
+  g_test_trap_assert_stderr_unmatched ("*At exit*At exit*");
+}
+
+static guint n_logged;
+
+static const gchar *
+get_field (const GLogField *fields, gsize n_fields, const gchar *key)
+{
+  for (gsize i = 0; i < n_fields; i++)
+    if (g_str_equal (fields[i].key, key))
+      return fields[i].value;
+  return NULL;
+}
+
+static GLogWriterOutput
+check_wait (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
+{
+  const gchar *message = get_field (fields, n_fields, "MESSAGE");
+  const gchar *waited = get_field (fields, n_fields, "BUFPOOL_WAITED");
+
+  g_assert_cmpstr (get_field (fields, n_fields, "GLIB_DOMAIN"), ==, "BufPool");
+  g_assert_cmpstr (get_field (fields, n_fields, "BUFPOOL_BYTES"), ==, "64");
+  g_assert_cmpuint (g_ascii_strtoull (waited, NULL, 10), >=, 1000);
+  g_assert_true (
+      g_pattern_match_simple ("The pool: a request for 64 bytes by thread * waited *.??? ms and "
+                              "was granted, overtaken 2 times. Meanwhile 2 others were served, "
+                              "the last: 16 bytes to thread *, 32 bytes to thread *",
+                              message));
+  n_logged++;
+  return G_LOG_WRITER_HANDLED;
+}
+
+static void
+test_waits (void)
+{
+  g_test_summary ("A long wait is logged with its size and length, and who was served before");
+
+  if (run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "1"))
+    {
+      g_autoptr (BufPool) pool = test_pool_new (16, 4);
+      g_autoptr (BufPoolAllocation) first = test_allocate (pool, 1);
+      TestRequester *requester;
+
+      g_log_set_writer_func (check_wait, NULL, NULL);
+      requester = test_requester_start (pool, 4);
+      test_wait_for_waiting (pool, 1);
+      for (guint i = 1; i <= 2; i++)
+        buf_pool_allocation_unref (test_allocate (pool, i));
+      g_usleep (2000);
+      g_clear_pointer (&first, buf_pool_allocation_unref);
+      test_requester_end_served (requester);
+      g_assert_cmpuint (n_logged, ==, 1);
+    }
+}
+
+static void
+test_short_waits (void)
+{
+  g_test_summary ("A wait that is shorter than the threshold is not");
+
+  if (run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "100000"))
+    {
+      g_autoptr (BufPool) pool = test_pool_new (16, 4);
+      g_autoptr (BufPoolAllocation) first = test_allocate (pool, 1);
+      TestRequester *requester = test_requester_start (pool, 4);
+
+      test_wait_for_waiting (pool, 1);
+      g_clear_pointer (&first, buf_pool_allocation_unref);
+      test_requester_end_served (requester);
+      return;
+    }
+  g_test_trap_assert_stderr_unmatched ("*waited*");
+}
+
+static void
+assert_filled (const guint8 *data, gsize size, guint8 byte)
+{
+  for (gsize i = 0; i < size; i++)
+    g_assert_cmphex (data[i], ==, byte);
+}
+
+static void
+test_fill (void)
+{
+  g_test_summary ("fill marks fresh memory, and memory that is freed; zeroed memory stays zero");
+
+  if (run_with ("fill", NULL, NULL))
+    {
+      g_autoptr (BufPool) pool = test_pool_new (16, 4);
+      g_autoptr (BufPool) zeroed = g_object_new (BUF_TYPE_POOL, "zero-fill", TRUE, NULL);
+      g_autoptr (BufPoolAllocation) allocation = test_allocate (pool, 3);
+      g_autoptr (BufPoolAllocation) zeros = test_allocate (zeroed, 1);
+
+      assert_filled (buf_pool_allocation_get_first (zeros), 4096, 0);
+      watched = buf_pool_allocation_get_first (allocation);
+      watched_size = 48;
+      assert_filled (watched, 48, 0xCD);
+      memset (watched, 7, 48);
+      g_clear_pointer (&allocation, buf_pool_allocation_unref);
+      g_assert_nonnull (seen_when_freed);
+      assert_filled (seen_when_freed, 48, 0xDD);
+      g_free (seen_when_freed);
+    }
+}
+
+static void
+test_guard (void)
+{
+  g_test_summary ("guard finds who has written behind the end, and where that was allocated");
+
+  if (run_with ("guard", NULL, NULL))
+    {
+      g_autoptr (BufPool) pool = test_pool_new (16, 4);
+      BufPoolAllocation *allocation = forget_to_drop (pool);
+      guint8 *data = buf_pool_allocation_get_first (allocation);
+
+      memset (data, 0, 32 + 3);
+      buf_pool_allocation_unref (allocation);
+      return;
+    }
+  g_test_trap_assert_stderr ("*CRITICAL*up to 3 bytes behind the end*    forget_to_drop*");
+}
+
+static void
+test_guard_is_quiet (void)
+{
+  g_test_summary ("guard says nothing of who writes to the end, aligned or pinned");
+
+  if (run_with ("all", NULL, NULL))
+    {
+      g_autoptr (BufPool) pool =
+          g_object_new (BUF_TYPE_POOL, "buffer-size", (guint64) 512, "alignment", 512, NULL);
+      BufPoolAllocation *allocations[] = { test_allocate (pool, 3), keep_pinned (pool) };
+
+      for (guint i = 0; i < G_N_ELEMENTS (allocations); i++)
+        {
+          gsize size;
+          guint8 *data = buf_pool_allocation_get_data (allocations[i], &size);
+
+          g_assert_cmpuint ((guintptr) data % 512, ==, 0);
+          memset (data, 0, size);
+          buf_pool_allocation_unref (allocations[i]);
+        }
+      return;
+    }
+  g_test_trap_assert_stderr_unmatched ("*CRITICAL*");
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+
+  g_test_add_func ("/debug/help", test_help);
+  g_test_add_func ("/debug/leaks-in-the-warning", test_leaks_in_the_warning);
+  g_test_add_func ("/debug/without-leaks", test_without_leaks);
+  g_test_add_func ("/debug/describe-later", test_describe_later);
+  g_test_add_func ("/debug/describe-pinned", test_describe_pinned);
+  g_test_add_func ("/debug/describe-under-load", test_describe_under_load);
+  g_test_add_func ("/debug/exit", test_exit);
+  g_test_add_func ("/debug/waits", test_waits);
+  g_test_add_func ("/debug/short-waits", test_short_waits);
+  g_test_add_func ("/debug/fill", test_fill);
+  g_test_add_func ("/debug/guard", test_guard);
+  g_test_add_func ("/debug/guard-is-quiet", test_guard_is_quiet);
+  return g_test_run ();
+}
