@@ -39,7 +39,6 @@ typedef struct
   BufWaiterQueue queue; /* LOCK: mutex */
   GQueue ready;         /* LOCK: mutex; settled tasks, completed when the lock is dropped */
   gint64 maximum;       /* LOCK: mutex */
-  gint64 pinned;        /* LOCK: mutex; bytes in use that the end of the budget does not wait for */
   guint calm;           /* LOCK: mutex; sections since somebody last had to revoke or wait */
   guint n_inside;       /* LOCK: mutex; threads between enter and leave */
   gboolean revoked;     /* LOCK: mutex */

@@ -181,8 +181,8 @@ serve_and_unlock (BufBudget *self)
 {
   GQueue ready;
 
-  if (is_drained_locked (self, self->pinned))
-    buf_waiter_queue_free_drainers_locked (&self->queue, self->pinned, &self->ready);
+  if (is_drained_locked (self, self->queue.pinned))
+    buf_waiter_queue_free_drainers_locked (&self->queue, &self->ready);
   buf_waiter_queue_serve_locked (&self->queue, &self->ready);
 
   if (is_wanted_locked (self))
@@ -257,7 +257,7 @@ buf_budget_clear (BufBudget *self)
 
 /* Takes from free or, if need be, from all stripes. */
 static BufOutcome
-take_locked (BufBudget *self, gint64 bytes)
+take_locked (BufBudget *self, BufWaiter *waiter, gint64 bytes)
 {
   BufStripe *stripe = buf_budget_get_stripe (self);
 
@@ -273,7 +273,7 @@ take_locked (BufBudget *self, gint64 bytes)
         revoke_locked (self);
     }
 
-  if (!buf_waiter_queue_take_locked (&self->queue, NULL, bytes))
+  if (!buf_waiter_queue_take_locked (&self->queue, waiter, bytes))
     {
       self->calm = 0;
       return BUF_OUTCOME_PENDING;
@@ -286,7 +286,7 @@ take_locked (BufBudget *self, gint64 bytes)
 static BufOutcome
 drain_locked (BufBudget *self, BufWaiter *waiter)
 {
-  gint64 pinned = waiter->spares_pinned ? self->pinned : 0;
+  gint64 pinned = waiter->spares_pinned ? self->queue.pinned : 0;
 
   revoke_locked (self);
   BUF_PROBE2 (drain, self, self->maximum - self->queue.free);
@@ -305,7 +305,7 @@ buf_budget_acquire (BufBudget *self, gint64 bytes, gboolean enters, BufBudgetFig
     return BUF_OUTCOME_GRANTED;
 
   g_mutex_lock (&self->mutex);
-  outcome = take_locked (self, bytes);
+  outcome = take_locked (self, NULL, bytes);
   if (outcome == BUF_OUTCOME_PENDING && enters)
     self->n_inside++;
   else if (outcome != BUF_OUTCOME_GRANTED)
@@ -324,7 +324,7 @@ enqueue_locked (BufBudget *self, BufWaiter *waiter)
     return; /* withdrawn before it began */
 
   if (waiter->bytes > 0)
-    outcome = take_locked (self, waiter->bytes);
+    outcome = take_locked (self, waiter, waiter->bytes);
   else
     outcome = drain_locked (self, waiter);
 
@@ -418,7 +418,7 @@ void
 buf_budget_pin (BufBudget *self, gint64 bytes)
 {
   g_mutex_lock (&self->mutex);
-  self->pinned += bytes;
+  self->queue.pinned += bytes;
   serve_and_unlock (self);
 }
 
@@ -426,7 +426,7 @@ void
 buf_budget_release_pinned (BufBudget *self, gint64 bytes)
 {
   g_mutex_lock (&self->mutex);
-  self->pinned -= bytes;
+  self->queue.pinned -= bytes;
   release_and_unlock (self, bytes);
 }
 

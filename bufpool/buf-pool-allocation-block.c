@@ -168,7 +168,11 @@ new_with_flags (BufPool *pool,
   BufPoolAllocation *self = new_block (pool, bytes, flags);
 
   if (self == NULL)
-    return buf_pool_allocation_refuse (pool, n_buffers, bytes, error);
+    return buf_pool_allocation_refuse (pool,
+                                       n_buffers,
+                                       bytes,
+                                       flags & BUF_ALLOCATION_PINNED,
+                                       error);
 
   self->pool = pool;
   atomic_init (&self->ref_count, 1);
@@ -186,6 +190,7 @@ buf_pool_allocation_new_unusual (BufPool *pool, gsize n_buffers, gint64 bytes, G
   return new_with_flags (pool, n_buffers, bytes, detached ? BUF_ALLOCATION_DETACHED : 0, error);
 }
 
+/* The caller has also pinned the bytes, and gives a reference on @pool. */
 BufPoolAllocation *
 buf_pool_allocation_new_pinned (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error)
 {
@@ -193,10 +198,7 @@ buf_pool_allocation_new_pinned (BufPool *pool, gsize n_buffers, gint64 bytes, GE
   BufPoolAllocation *self = new_with_flags (pool, n_buffers, bytes, flags, error);
 
   if (self == NULL)
-    return NULL;
-
-  g_object_ref (pool);
-  buf_budget_pin (&pool->budget, bytes);
+    g_object_unref (pool);
   return self;
 }
 
@@ -209,7 +211,11 @@ buf_pool_allocation_set_origin (BufPoolAllocation *self, const BufDebugStack *or
 
 /* The allocator has no memory: gives @bytes back to the budget. */
 BufPoolAllocation *
-buf_pool_allocation_refuse (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error)
+buf_pool_allocation_refuse (BufPool *pool,
+                            gsize n_buffers,
+                            gint64 bytes,
+                            gboolean pinned,
+                            GError **error)
 {
   /* As long as the bytes are out, the pool cannot go: so, say it first. */
   buf_pool_count_refusal (pool, BUF_REFUSAL_NO_MEMORY);
@@ -221,7 +227,10 @@ buf_pool_allocation_refuse (BufPool *pool, gsize n_buffers, gint64 bytes, GError
                n_buffers,
                pool->buffer_size,
                bytes);
-  buf_budget_release (&pool->budget, bytes);
+  if (pinned)
+    buf_budget_release_pinned (&pool->budget, bytes);
+  else
+    buf_budget_release (&pool->budget, bytes);
   return NULL;
 }
 

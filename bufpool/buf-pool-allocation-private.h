@@ -39,8 +39,11 @@ BufPoolAllocation *
 buf_pool_allocation_new_unusual (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error);
 BufPoolAllocation *
 buf_pool_allocation_new_pinned (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error);
-BufPoolAllocation *
-buf_pool_allocation_refuse (BufPool *pool, gsize n_buffers, gint64 bytes, GError **error);
+BufPoolAllocation *buf_pool_allocation_refuse (BufPool *pool,
+                                               gsize n_buffers,
+                                               gint64 bytes,
+                                               gboolean pinned,
+                                               GError **error);
 void buf_pool_allocation_free_detached (BufPoolAllocation *self);
 void buf_pool_allocation_set_origin (BufPoolAllocation *self, const BufDebugStack *origin);
 
@@ -64,7 +67,7 @@ buf_pool_allocation_new (BufPool *pool, gsize n_buffers, gint64 bytes, GError **
 
   self = malloc (BUF_ALLOCATION_INLINE_OFFSET + bytes);
   if (G_UNLIKELY (self == NULL))
-    return buf_pool_allocation_refuse (pool, n_buffers, bytes, error);
+    return buf_pool_allocation_refuse (pool, n_buffers, bytes, FALSE, error);
 
   self->pool = pool;
   atomic_init (&self->ref_count, 1);

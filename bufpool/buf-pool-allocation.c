@@ -203,19 +203,23 @@ buf_pool_allocation_get_buffer (BufPoolAllocation *self, gsize index)
  *
  * The memory of all buffers, which may be written to.
  *
- * Returns: (transfer none) (array length=size) (element-type guint8): the first byte, valid as long
- *   as the allocation
+ * Returns: (transfer none) (nullable) (array length=size) (element-type guint8): the first byte,
+ *   valid as long as the allocation, or %NULL if it was released
  *
  * Since: 1.0
  */
 guint8 *
 buf_pool_allocation_get_data (BufPoolAllocation *self, gsize *size)
 {
+  gboolean released;
+
   g_return_val_if_fail (self != NULL, NULL);
 
+  /* Looked at once: another thread may be releasing it. */
+  released = buf_pool_allocation_is_released (self);
   if (size != NULL)
-    *size = buf_pool_allocation_get_allocated_bytes (self);
-  return buf_pool_allocation_is_released (self) ? NULL : buf_pool_allocation_peek_data (self);
+    *size = released ? 0 : get_size (self);
+  return released ? NULL : buf_pool_allocation_peek_data (self);
 }
 
 static GBytes *
@@ -384,11 +388,12 @@ buf_pool_allocation_iter_init (BufPoolAllocationIter *iter, BufPoolAllocation *s
   g_return_if_fail (iter != NULL);
   g_return_if_fail (self != NULL);
 
-  *iter = (BufPoolAllocationIter){
-    .next = buf_pool_allocation_get_first (self),
-    .left = buf_pool_allocation_get_length (self),
-    .step = buf_pool_allocation_get_buffer_size (self),
-  };
+  *iter = (BufPoolAllocationIter){ .next = buf_pool_allocation_get_first (self) };
+  if (iter->next == NULL)
+    return;
+
+  iter->left = self->n_buffers;
+  iter->step = buf_pool_allocation_peek_buffer_size (self);
 }
 
 /**

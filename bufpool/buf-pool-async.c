@@ -195,6 +195,7 @@ wait_in_queue (GTask *task, const BufPoolRequest *request, DeliverFunc deliver)
   BufPool *pool = g_task_get_source_object (task);
 
   buf_waiter_init (&self->waiter, request->bytes, on_settled);
+  self->waiter.pins = request->pinned;
   self->ref_count = 1;
   self->task = g_object_ref (task);
   self->request = *request;
@@ -239,7 +240,8 @@ drop_unfetched (gpointer data)
   g_object_unref (pool);
 }
 
-/* The bytes were taken, for a request that began at @origin, or just now. */
+/* The bytes were taken, and if the request says so they were pinned, and the pool referenced; for a
+ * request that began at @origin, or just now. */
 static void
 return_allocation (GTask *task, const BufPoolRequest *request, const BufDebugStack *origin)
 {
@@ -283,6 +285,8 @@ deliver_allocation (PendingTask *self, BufOutcome outcome)
 
   if (outcome == BUF_OUTCOME_GRANTED)
     {
+      if (self->request.pinned)
+        g_object_ref (get_pool (self));
       return_allocation (self->task, &self->request, self->origin);
       return;
     }
@@ -332,7 +336,11 @@ buf_pool_allocate_async_as (BufPool *self,
   outcome = buf_budget_acquire (&self->budget, request.bytes, FALSE, &figures);
   buf_pool_trace_memory (self, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
-    return_allocation (task, &request, NULL);
+    {
+      if (pinned)
+        buf_pool_pin (self, request.bytes);
+      return_allocation (task, &request, NULL);
+    }
   else if (outcome == BUF_OUTCOME_PENDING)
     wait_in_queue (task, &request, deliver_allocation);
   else

@@ -72,6 +72,8 @@ buf_pool_allocate_timeout_pinned (BufPool *self,
 
   if (!buf_pool_take (self, n_buffers, timeout, cancellable, &request, error))
     return NULL;
+
+  buf_pool_pin (self, request.bytes);
   return buf_pool_allocation_new_pinned (self, n_buffers, request.bytes, error);
 }
 
@@ -100,6 +102,8 @@ buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
 
   if (!buf_pool_try_take (self, n_buffers, &request, error))
     return NULL;
+
+  buf_pool_pin (self, request.bytes);
   return buf_pool_allocation_new_pinned (self, n_buffers, request.bytes, error);
 }
 

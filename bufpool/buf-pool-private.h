@@ -105,6 +105,14 @@ void buf_pool_allocate_async_as (BufPool *self,
                                  gboolean pinned);
 void buf_pool_set_drain_error (BufOutcome outcome, const BufBudgetFigures *figures, GError **error);
 
+/* For bytes that the caller has taken. The pool is held first: what is pinned does not hold it. */
+static inline void
+buf_pool_pin (BufPool *self, gint64 bytes)
+{
+  g_object_ref (self);
+  buf_budget_pin (&self->budget, bytes);
+}
+
 void buf_pool_trace_change (BufPool *self, gint64 change);
 
 /* Shows the memory that is out, and what is about to change, in the graph of Sysprof. */

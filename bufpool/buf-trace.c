@@ -10,8 +10,8 @@
 /*
  * What Sysprof shows: each wait as a span, and for each pool a graph of the memory that is out.
  *
- * Sysprof tells a program by its environment that it is recorded, so it is asked once for each pool.
- * To ask is not cheap: the first time, each thread allocates memory for it.
+ * Sysprof tells a program by its environment that it is recorded, so it is asked once for each
+ * pool. To ask is not cheap: the first time, each thread allocates memory for it.
  */
 
 #define GROUP "BufPool"

@@ -49,6 +49,7 @@ struct _BufWaiter
   gint64 bytes;           /* const; what it waits for; none: until nothing is outstanding */
   BufWaiterFunc complete; /* const */
   BufOutcome outcome;     /* LOCK: mutex */
+  gboolean pins;          /* const; what it takes is pinned from that moment on */
   gboolean spares_pinned; /* const; waits only until nothing is outstanding that is not pinned */
   gint64 maximum;         /* LOCK: mutex; for which it was TOO_LARGE */
   gint64 since;           /* LOCK: mutex; when it began to wait (monotonic microseconds) */
@@ -82,6 +83,7 @@ struct _BufWaiterQueue
   GQueue waiters;       /* LOCK: mutex; for bytes */
   GQueue drainers;      /* LOCK: mutex; until nothing is outstanding */
   gint64 free;          /* LOCK: mutex; bytes, negative when the maximum was lowered */
+  gint64 pinned;        /* LOCK: mutex; bytes in use that the end of the budget does not wait for */
   gint64 n_allocations; /* LOCK: mutex; less what the stripes count */
   gint64 smallest;      /* LOCK: mutex; no waiter asks for less */
   guint n_woken;        /* LOCK: mutex */
@@ -102,7 +104,7 @@ void buf_waiter_complete_all (GQueue *ready);
 void buf_waiter_queue_init (BufWaiterQueue *self, gint64 free);
 void buf_waiter_queue_push_locked (BufWaiterQueue *self, BufWaiter *waiter);
 gboolean buf_waiter_queue_take_locked (BufWaiterQueue *self, BufWaiter *waiter, gint64 bytes);
-void buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, gint64 pinned, GQueue *ready);
+void buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, GQueue *ready);
 void buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready);
 void buf_waiter_queue_fail_locked (BufWaiterQueue *self,
                                    gint64 above,

@@ -181,7 +181,7 @@ note_served_locked (BufWaiterQueue *self, BufWaiter *waiter, gint64 bytes)
   };
 }
 
-/* The one place where free bytes become somebody's. @waiter is NULL for a newcomer. */
+/* The one place where free bytes become somebody's. @waiter may be NULL for a newcomer. */
 gboolean
 buf_waiter_queue_take_locked (BufWaiterQueue *self, BufWaiter *waiter, gint64 bytes)
 {
@@ -201,6 +201,8 @@ buf_waiter_queue_take_locked (BufWaiterQueue *self, BufWaiter *waiter, gint64 by
 
   self->free -= bytes;
   self->n_allocations++;
+  if (waiter != NULL && waiter->pins)
+    self->pinned += bytes;
   if (G_UNLIKELY (self->watched))
     note_served_locked (self, waiter, bytes);
   return TRUE;
@@ -267,9 +269,9 @@ buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready)
     self->smallest = smallest;
 }
 
-/* Nothing is outstanding but what is @pinned. */
+/* Nothing is outstanding but what is pinned. */
 void
-buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, gint64 pinned, GQueue *ready)
+buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, GQueue *ready)
 {
   GList *link = self->drainers.head;
 
@@ -278,7 +280,7 @@ buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, gint64 pinned, GQue
       BufWaiter *waiter = link->data;
 
       link = link->next;
-      if (pinned == 0 || waiter->spares_pinned)
+      if (self->pinned == 0 || waiter->spares_pinned)
         buf_waiter_finish_locked (waiter, BUF_OUTCOME_GRANTED, ready);
     }
 }

@@ -254,6 +254,26 @@ release_later (gpointer data)
 }
 
 static void
+test_run_dispose_before_delivery (void)
+{
+  g_autoptr (BufPool) pool = test_pool_new (16, 1);
+  BufPoolAllocation *first = buf_pool_allocate_pinned (pool, 1, NULL, NULL);
+  BufPoolAllocation *second = NULL;
+
+  g_test_summary (
+      "Disposing does not wait for a pinned request that only its main loop can deliver");
+
+  buf_pool_allocate_async_pinned (pool, 1, G_PRIORITY_DEFAULT, NULL, on_allocated, &second);
+  buf_pool_allocation_unref (first);
+  g_object_run_dispose (G_OBJECT (pool));
+  while (second == NULL)
+    g_main_context_iteration (NULL, TRUE);
+  test_assert_figures (pool, 1, 1);
+  buf_pool_allocation_unref (second);
+  test_assert_figures (pool, 0, 0);
+}
+
+static void
 test_run_dispose_waits_for_plain (void)
 {
   BufPool *pool = test_pool_new (16, 10);
@@ -383,6 +403,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pinned/copies", test_copies);
   g_test_add_func ("/pinned/requests", test_requests);
   g_test_add_func ("/pinned/run-dispose", test_run_dispose);
+  g_test_add_func ("/pinned/run-dispose-before-delivery", test_run_dispose_before_delivery);
   g_test_add_func ("/pinned/run-dispose-waits-for-plain", test_run_dispose_waits_for_plain);
   g_test_add_func ("/pinned/memory", test_memory);
   g_test_add_func ("/pinned/streams", test_streams);
