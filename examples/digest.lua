@@ -49,13 +49,6 @@ local function open_stream(name)
    return Gio.File.new_for_path(name):async_read()
 end
 
--- The number of bytes, or false and what went wrong. Waits in the coroutine, not in the thread.
-local function fill(allocation, stream, size)
-   allocation:fill_from_stream_async(stream, 0, size, Gio.Async.io_priority, nil, coroutine.running())
-   local _, result = coroutine.yield()
-   return allocation:fill_from_stream_finish(result)
-end
-
 -- The SHA-256 of one file, in hexadecimal; or nil and what went wrong.
 local function digest(pool, count, name)
    local checksum = GLib.Checksum.new('SHA256')
@@ -67,7 +60,7 @@ local function digest(pool, count, name)
       allocation, problem = pool:async_allocate(count) -- waits for the budget
       if not allocation then return nil, problem end
       capacity = allocation:get_allocated_bytes()
-      size, problem = fill(allocation, stream, capacity)
+      size, problem = allocation:async_fill_from_stream(stream, 0, capacity)
       if size then checksum:update(allocation:get_data():sub(1, math.tointeger(size))) end
       allocation:release()
       if not size then return nil, problem end

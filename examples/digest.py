@@ -63,17 +63,20 @@ def digest(pool, n_buffers, name):
             return checksum.hexdigest()
 
 
+def escape(name):
+    """As sha256sum does it, so that each file has one line."""
+    return os.fsencode(name).replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+
+
 def print_digest(name, hexadecimal):
-    """As sha256sum does it: one line for each file, whatever its name is."""
-    name = os.fsencode(name)
-    escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-    mark = b"\\" if escaped != name else b""
+    escaped = escape(name)
+    mark = b"\\" if escaped != os.fsencode(name) else b""
     sys.stdout.buffer.write(b"%s%s  %s\n" % (mark, hexadecimal.encode(), escaped))
 
 
 def print_error(name, message):
     sys.stdout.flush()
-    print(f"digest: {os.fsencode(name).decode(errors='backslashreplace')}: {message}", file=sys.stderr)
+    sys.stderr.buffer.write(b"digest: %s: %s\n" % (escape(name), message.encode()))
 
 
 def main():
