@@ -12,7 +12,7 @@
 // same reason what goes to the checksum is a copy, by extract(): GJS has no way to pass it the memory
 // itself, and a view by get_bytes() would keep the budget until the collector runs.
 //
-// Uninstalled: meson devenv -C build gjs ../examples/digest.js FILE...
+// Uninstalled: meson devenv -C build -w . gjs examples/digest.js FILE...
 
 imports.gi.versions.BufPool = '1.0';
 const {BufPool, Gio, GLib} = imports.gi;

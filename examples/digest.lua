@@ -11,7 +11,7 @@
 -- release() gives the memory back when it was hashed: the collector does not see the budget. What goes
 -- to the checksum is a copy, since lgi passes only strings as bytes. The collector does see strings.
 --
--- Uninstalled: meson devenv -C build lua5.3 ../examples/digest.lua FILE...
+-- Uninstalled: meson devenv -C build -w . lua5.3 examples/digest.lua FILE...
 
 local lgi = require 'lgi'
 local BufPool = lgi.require('BufPool', '1.0')

@@ -9,7 +9,7 @@ it lies: fill_from_stream() writes to the memory of the pool, and hashlib reads 
 is copied, and both let the other threads run meanwhile. A thread holds no allocation while it waits for the
 next, so any number of threads gets by with a budget of one allocation.
 
-Uninstalled: meson devenv -C build python3 ../examples/digest.py FILE..."""
+Uninstalled: meson devenv -C build -w . python3 examples/digest.py FILE..."""
 
 import argparse
 import hashlib

@@ -12,7 +12,7 @@
 # reason what is hashed is a copy, by extract(): a view by bytes() would keep the budget until the collector
 # runs.
 #
-# Uninstalled: meson devenv -C build ruby ../examples/digest.rb FILE...
+# Uninstalled: meson devenv -C build -w . ruby examples/digest.rb FILE...
 
 require "bufpool"
 require "digest"

@@ -8,9 +8,12 @@
 set -u
 export LC_ALL=C.UTF-8
 
-build_dir=$1
+if [ -z "${IN_DEVENV:-}" ]; then
+    IN_DEVENV=yes exec meson devenv -C "$1" --workdir "$PWD" "$(realpath "$0")" "${@:2}"
+fi
+
 command=()
-for word in "${@:2}"; do
+for word in "$@"; do
     [ -e "$word" ] && word=$(realpath -s "$word")
     command+=("$word")
 done
@@ -36,7 +39,7 @@ check() {
 
 # One that hangs ends with status 124.
 digest() {
-    timeout 60 meson devenv -C "$build_dir" --workdir "$PWD" "${command[@]}" "$@"
+    timeout 60 "${command[@]}" "$@"
 }
 
 expect_status() {
@@ -127,7 +130,7 @@ most_memory() {
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=open("output", "wb"))
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' \
-        meson devenv -C "$build_dir" --workdir "$PWD" "${command[@]}" --max-memory 256K --workers 4 "$@"
+        "${command[@]}" --max-memory 256K --workers 4 "$@"
 }
 
 bounded_memory() {
