@@ -15,11 +15,14 @@
 # Uninstalled: meson devenv -C build -w . ruby examples/digest.rb FILE...
 
 require "bufpool"
-require "digest"
+require "digest/sha2" # not "digest", which loads the rest when a thread first needs it, and not safely
 require "optparse"
 
 # What was extracted is garbage, of a size that the collector does not know. So it is told.
 COLLECT_EVERY = 4 << 20
+
+# Nobody waits for the result of a thread that has failed otherwise than by its file.
+Thread.abort_on_exception = true
 
 def parse_options
   options = { max_memory: 16 << 20, buffer_size: 16_384, buffers: 4, workers: 4 }
