@@ -39,7 +39,6 @@ module BufPool
     # and an interruption cancels the request, which meanwhile keeps its place in the queue.
     def wait(cancellable)
       cancellable ||= Gio::Cancellable.new
-      @waiting[cancellable] = true
       thread = Thread.new do
         yield cancellable
       rescue StandardError => e
@@ -48,7 +47,6 @@ module BufPool
       result = thread.value
       result.is_a?(StandardError) ? raise(result) : result
     ensure
-      @waiting.delete(cancellable)
       unless result
         cancellable.cancel
         late = thread.value
@@ -56,8 +54,6 @@ module BufPool
       end
     end
   end
-  @waiting = {}.compare_by_identity
-  at_exit { @waiting.keys.each(&:cancel) }
 
   # In front of the methods that come from C.
   module PoolMethods
