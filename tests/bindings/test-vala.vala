@@ -56,6 +56,191 @@ void test_errors () {
     }
 }
 
+void test_foreach () {
+    try {
+        var pool = new BufPool.Pool (16, 1024);
+        var allocation = pool.allocate (5);
+        uint8 number = 0;
+
+        foreach (var buffer in allocation) {
+            assert (buffer.length == 16);
+            assert ((void*) buffer == allocation.get_buffer (number));
+            buffer[15] = number++;
+        }
+        assert (number == 5);
+        for (uint i = 0; i < 5; i++)
+            assert (allocation.get_data ()[i * 16 + 15] == i && allocation[i][15] == i);
+        allocation[4][0] = 77;
+        assert (allocation.get_data ()[64] == 77);
+
+        foreach (var buffer in pool.allocate (2))
+            Memory.set (buffer, 1, buffer.length);
+
+        unowned uint8[] last = allocation[4];
+        assert (last.length == 16);
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+}
+
+void test_foreach_released () {
+    try {
+        var pool = new BufPool.Pool (16, 1024);
+        var allocation = pool.allocate (5);
+
+        allocation.release ();
+        foreach (var buffer in allocation)
+            assert (buffer == null);
+        assert (allocation[0] == null && allocation[0].length == 0);
+        try {
+            allocation.extract (0, 1);
+            assert_not_reached ();
+        } catch (BufPool.PoolError.RELEASED e) {
+        }
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+}
+
+size_t take_over (owned BufPool.PoolAllocation allocation) {
+    return allocation.get_length ();
+}
+
+void test_owned () {
+    try {
+        var pool = new BufPool.Pool (16, 128);
+        var allocation = pool.allocate (8);
+
+        assert (take_over ((owned) allocation) == 8);
+        assert (allocation == null && pool.allocated_memory == 0);
+
+        allocation = pool.allocate (8);
+        var copy = allocation;
+        assert (take_over ((owned) allocation) == 8);
+        assert (pool.allocated_memory == 128 && copy.get_length () == 8);
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+}
+
+class Courier {
+    public BufPool.PoolAllocation? allocation;
+
+    public Courier (owned BufPool.PoolAllocation allocation) {
+        this.allocation = (owned) allocation;
+    }
+
+    public uint8 deliver () {
+        uint8 sum = 0;
+
+        foreach (var buffer in allocation)
+            sum += buffer[0];
+        allocation = null;
+        return sum;
+    }
+}
+
+void test_thread () {
+    try {
+        var pool = new BufPool.Pool (16, 128);
+        var allocation = pool.allocate (8);
+
+        foreach (var buffer in allocation)
+            buffer[0] = 3;
+        var courier = new Courier ((owned) allocation);
+        assert (allocation == null);
+        var thread = new Thread<uint8> ("courier", courier.deliver);
+
+        // Only the thread can give the budget back.
+        var next = pool.allocate (8);
+        assert (thread.join () == 24 && next.get_length () == 8);
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+}
+
+void test_closure () {
+    try {
+        var pool = new BufPool.Pool (16, 128);
+        {
+            var allocation = pool.allocate (8);
+            SourceFunc holder = () => allocation.get_length () == 8;
+
+            assert (holder () && pool.allocated_memory == 128);
+        }
+        assert (pool.allocated_memory == 0);
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+}
+
+void test_domain () {
+    try {
+        var pool = new BufPool.Pool (16, 128);
+        var allocation = pool.allocate (8);
+        var caught = 0;
+
+        try {
+            pool.allocate_timeout (8, 1000);
+        } catch (IOError.TIMED_OUT e) {
+            caught++;
+        }
+        try {
+            allocation.fill (120, new uint8[9]);
+        } catch (Error e) {
+            assert (e.domain == BufPool.PoolError.quark () && e.code == BufPool.PoolError.OUT_OF_RANGE);
+            assert (e is BufPool.PoolError && "128" in e.message);
+            caught++;
+        }
+        pool.close ();
+        try {
+            pool.allocate (1);
+        } catch (BufPool.PoolError e) {
+            assert (e is BufPool.PoolError.CLOSED);
+            caught++;
+        }
+        assert (caught == 3);
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+}
+
+async void wait_to_be_cancelled (BufPool.Pool pool, MainLoop loop) {
+    try {
+        var all = yield pool.allocate_async (8, Priority.DEFAULT, null);
+        var cancellable = new Cancellable ();
+
+        Idle.add (() => { cancellable.cancel (); return Source.REMOVE; });
+        try {
+            yield pool.allocate_async (1, Priority.DEFAULT, cancellable);
+            assert_not_reached ();
+        } catch (IOError.CANCELLED e) {
+            assert (pool.waiting == 0 && all.get_length () == 8);
+        }
+
+        size_t n_read;
+        var stream = new MemoryInputStream.from_data ("Hello".data);
+        yield all.fill_from_stream_async (stream, 2, 100, Priority.DEFAULT, null, out n_read);
+        assert (n_read == 5 && all[0][2] == 'H');
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+    loop.quit ();
+}
+
+void test_cancelled_async () {
+    try {
+        var pool = new BufPool.Pool (16, 128);
+        var loop = new MainLoop ();
+
+        wait_to_be_cancelled.begin (pool, loop);
+        loop.run ();
+        assert (pool.allocated_memory == 0);
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+}
+
 async void wait_in_turn (BufPool.Pool pool, MainLoop loop) {
     try {
         var first = yield pool.allocate_async (8, Priority.DEFAULT, null);
@@ -88,6 +273,13 @@ int main (string[] args) {
     Test.init (ref args);
     Test.add_func ("/vala/first-example", test_first_example);
     Test.add_func ("/vala/errors", test_errors);
+    Test.add_func ("/vala/foreach", test_foreach);
+    Test.add_func ("/vala/foreach-released", test_foreach_released);
+    Test.add_func ("/vala/owned", test_owned);
+    Test.add_func ("/vala/thread", test_thread);
+    Test.add_func ("/vala/closure", test_closure);
+    Test.add_func ("/vala/domain", test_domain);
     Test.add_func ("/vala/async", test_async);
+    Test.add_func ("/vala/cancelled-async", test_cancelled_async);
     return Test.run ();
 }

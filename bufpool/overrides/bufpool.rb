@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+# BufPool for Ruby, by way of ruby-gobject-introspection: require "bufpool". Numbers are checked, what
+# waits lets other threads run and can be interrupted, and a block gives its allocation back.
+
+require "gobject-introspection"
+begin
+  require "gio2"
+rescue LoadError
+  # Without that gem its namespace is still needed, for the errors and the cancellables.
+  module Gio
+    GObjectIntrospection::Loader.new(self).load("Gio")
+  end
+end
+
+module BufPool
+  # Runs without the lock of the interpreter what may wait.
+  class Loader < GObjectIntrospection::Loader
+    WAITING = %w[allocate allocate_timeout drain drain_timeout fill_from_stream write_to_stream].freeze
+
+    private
+
+    def should_unlock_gvl?(function_info, _klass)
+      WAITING.include?(function_info.name)
+    end
+  end
+  Loader.new(self).load("BufPool")
+
+  class << self
+    def whole_number(value, name)
+      raise TypeError, "#{name} is to be a whole number, not #{value.inspect}" unless value.is_a?(Integer)
+      raise RangeError, "#{name} cannot be #{value}" unless value.between?(0, 2**64 - 1)
+
+      value
+    end
+
+    # Ruby cannot interrupt a thread that waits in C, not even at its own end. So another one waits there,
+    # and an interruption cancels the request, which meanwhile keeps its place in the queue.
+    def wait(cancellable)
+      cancellable ||= Gio::Cancellable.new
+      thread = Thread.new do
+        yield cancellable
+      rescue StandardError => e
+        e
+      end
+      result = thread.value
+      result.is_a?(StandardError) ? raise(result) : result
+    ensure
+      unless result
+        cancellable.cancel
+        late = thread.value
+        late.release if late.is_a?(PoolAllocation)
+      end
+    end
+  end
+
+  # In front of the methods that come from C.
+  module PoolMethods
+    def initialize(size = BufferSize::S4096.to_i, maximum = POOL_UNLIMITED, buffer_size: size, max_memory: maximum)
+      super(BufPool.whole_number(buffer_size, "the buffer size"), BufPool.whole_number(max_memory, "the maximum"))
+    end
+
+    # With a block, the allocation is given to it, and released at its end.
+    def allocate(count, cancellable = nil)
+      allocation = take(count, cancellable) { |stop| super(count, stop) }
+      return allocation unless block_given?
+
+      begin
+        yield allocation
+      ensure
+        allocation.release
+      end
+    end
+
+    def allocate_timeout(count, timeout, cancellable = nil)
+      BufPool.whole_number(count, "the number of buffers")
+      BufPool.whole_number(timeout, "the timeout")
+      BufPool.wait(cancellable) { |stop| super(count, timeout, stop) }
+    end
+
+    def try_allocate(count)
+      super(BufPool.whole_number(count, "the number of buffers"))
+    end
+
+    def allocate_async(count, *others, &block)
+      super(BufPool.whole_number(count, "the number of buffers"), *others, &block)
+    end
+
+    def drain(cancellable = nil)
+      BufPool.wait(cancellable) { |stop| super(stop) }
+    end
+
+    %i[max_memory= set_max_memory].each do |name|
+      define_method(name) { |maximum| super(BufPool.whole_number(maximum, "the maximum")) }
+    end
+
+    private
+
+    # What is garbage may hold the budget. So before the block waits, it is collected.
+    def take(count, cancellable)
+      raise ArgumentError, "not a cancellable" unless cancellable.nil? || cancellable.is_a?(Gio::Cancellable)
+
+      [-> {}, -> { GC.start }].each do |prepare|
+        prepare.call
+        return try_allocate(count) unless cancellable&.cancelled?
+      rescue Gio::IOErrorEnum::WouldBlock
+        next
+      end
+      BufPool.wait(cancellable) { |stop| yield stop }
+    end
+  end
+
+  module AllocationMethods
+    include Enumerable
+
+    # Each buffer as a string: a copy, since a view would keep the budget until the collector runs.
+    def each
+      return to_enum { length } unless block_given?
+
+      size = buffer_size
+      length.times { |i| yield extract(i * size, size).to_s }
+    end
+
+    def fill(offset, data)
+      super(BufPool.whole_number(offset, "the offset"), data)
+    end
+
+    def extract(offset, size)
+      super(BufPool.whole_number(offset, "the offset"), BufPool.whole_number(size, "the size"))
+    end
+
+    %i[fill_from_stream write_to_stream fill_from_stream_async write_to_stream_async].each do |name|
+      define_method(name) do |stream, offset, size, *others, &block|
+        super(stream, BufPool.whole_number(offset, "the offset"), BufPool.whole_number(size, "the size"),
+              *others, &block)
+      end
+    end
+  end
+
+  Pool.prepend(PoolMethods)
+  PoolAllocation.prepend(AllocationMethods)
+end

@@ -1,0 +1,133 @@
+#!/usr/bin/env lua5.3
+-- SPDX-FileCopyrightText: The libbufpool authors
+-- SPDX-License-Identifier: LGPL-2.1-or-later
+
+-- Prints the SHA-256 of files, as sha256sum does, several at once, within a budget of memory.
+--
+-- Shows the pool with lgi and coroutines: nothing blocks the main loop. Each worker waits for an
+-- allocation, lets the stream fill it, and hashes what is in it. A worker holds no allocation while
+-- it waits for the next, so any number of workers gets by with a budget of one allocation.
+--
+-- release() gives the memory back when it was hashed: the collector does not see the budget. What goes
+-- to the checksum is a copy, since lgi passes only strings as bytes. The collector does see strings.
+--
+-- Uninstalled: meson devenv -C build -w . lua5.3 examples/digest.lua FILE...
+
+local lgi = require 'lgi'
+local BufPool = lgi.require('BufPool', '1.0')
+local GLib, Gio = lgi.GLib, lgi.Gio
+
+local UNITS = { [''] = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30 }
+
+local function parse_options(arguments)
+   local options = { ['max-memory'] = 16 << 20, ['buffer-size'] = 16384, buffers = 4, workers = 4 }
+   local names, i = {}, 1
+
+   while arguments[i] and arguments[i]:sub(1, 2) == '--' do
+      if arguments[i] == '--' then i = i + 1 break end
+      local option, value = arguments[i]:match('^%-%-([%a-]+)=?(.*)$')
+      if value == '' then
+         i = i + 1
+         value = arguments[i] or ''
+      end
+      local digits, unit = value:match('^(%d+)([KMG]?)$')
+      if not options[option] or not digits then
+         error(('--%s %s is not an option with a number'):format(option, value), 0)
+      end
+      options[option] = math.tointeger(digits) * UNITS[unit]
+      i = i + 1
+   end
+   table.move(arguments, i, #arguments, 1, names)
+   if #names == 0 or options.workers < 1 then
+      error('usage: digest.lua [--max-memory BYTES] [--workers N] FILE...', 0)
+   end
+   return options, names
+end
+
+local function open_stream(name)
+   if name == '-' then return Gio.UnixInputStream.new(0, false) end
+   return Gio.File.new_for_path(name):async_read()
+end
+
+-- The SHA-256 of one file, in hexadecimal; or nil and what went wrong.
+local function digest(pool, count, name)
+   local checksum = GLib.Checksum.new('SHA256')
+   local stream, problem = open_stream(name)
+   if not stream then return nil, problem end
+
+   repeat
+      local allocation, capacity, size
+      allocation, problem = pool:async_allocate(count) -- waits for the budget
+      if not allocation then return nil, problem end
+      capacity = allocation:get_allocated_bytes()
+      size, problem = allocation:async_fill_from_stream(stream, 0, capacity)
+      if size then checksum:update(allocation:get_data():sub(1, math.tointeger(size))) end
+      allocation:release()
+      if not size then return nil, problem end
+   until size < capacity
+   return checksum:get_string()
+end
+
+-- As sha256sum does it: one line for each file, whatever its name is.
+local function escape(name)
+   return (name:gsub('[\\\n\r]', { ['\\'] = '\\\\', ['\n'] = '\\n', ['\r'] = '\\r' }))
+end
+
+local function print_result(name, hexadecimal, problem)
+   local escaped = escape(name)
+   if hexadecimal then
+      io.stdout:write(escaped == name and '' or '\\', hexadecimal, '  ', escaped, '\n')
+   else
+      io.stdout:flush()
+      io.stderr:write('digest: ', escaped, ': ', tostring(problem), '\n')
+   end
+   return hexadecimal ~= nil
+end
+
+local function run(pool, options, names)
+   local loop = GLib.MainLoop()
+   local results, started, printed, status = {}, 0, 0, 0
+
+   local function work()
+      while started < #names do
+         local number = started + 1
+         started = number
+         results[number] = table.pack(digest(pool, options.buffers, names[number]))
+         while results[printed + 1] do
+            printed = printed + 1
+            if not print_result(names[printed], table.unpack(results[printed], 1, 2)) then status = 1 end
+            results[printed] = false
+         end
+      end
+      if printed == #names then loop:quit() end
+   end
+
+   -- An error in a coroutine stays in it, unless it is looked for.
+   local function work_or_fail()
+      local worked, problem = xpcall(work, debug.traceback)
+      if not worked then
+         io.stderr:write('digest: ', problem, '\n')
+         os.exit(1)
+      end
+   end
+
+   GLib.idle_add(GLib.PRIORITY_DEFAULT, function()
+      for _ = 1, options.workers do Gio.Async.start(work_or_fail)() end
+      return false
+   end)
+   loop:run()
+   return status
+end
+
+local parsed, options, names = pcall(parse_options, arg)
+local pool, trial, problem
+if parsed then
+   pool, problem = BufPool.Pool.new(options['buffer-size'], options['max-memory'])
+   if pool then trial, problem = pool:try_allocate(options.buffers) end
+end
+if not trial then
+   io.stderr:write('digest: ', tostring(parsed and problem or options), '\n')
+   os.exit(2)
+end
+trial:release() -- it says at once what could never be granted
+os.exit(run(pool, options, names))

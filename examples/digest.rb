@@ -1,0 +1,128 @@
+#!/usr/bin/env ruby
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+# Prints the SHA-256 of files, as sha256sum does, several at once, within a budget of memory.
+#
+# Shows the pool with threads. Each thread waits for an allocation, lets the stream fill it, and hashes what
+# is in it; both let the other threads run meanwhile. A thread holds no allocation while it waits for the
+# next, so any number of threads gets by with a budget of one allocation.
+#
+# The block gives the memory back when it was hashed: the collector does not see the budget. For the same
+# reason what is hashed is a copy, by extract(): a view by bytes() would keep the budget until the collector
+# runs.
+#
+# Uninstalled: meson devenv -C build -w . ruby examples/digest.rb FILE...
+
+require "bufpool"
+require "digest/sha2" # not "digest", which loads the rest when a thread first needs it, and not safely
+require "optparse"
+
+# What was extracted is garbage, of a size that the collector does not know. So it is told.
+COLLECT_EVERY = 4 << 20
+
+# Nobody waits for the result of a thread that has failed otherwise than by its file.
+Thread.abort_on_exception = true
+
+def parse_options
+  options = { max_memory: 16 << 20, buffer_size: 16_384, buffers: 4, workers: 4 }
+  parser = OptionParser.new("Usage: digest.rb [OPTION...] FILE...")
+  parser.accept(:size, /\A(\d+)([KMG]?)\z/) { |_, digits, unit| digits.to_i << (10 * " KMG".index(unit.empty? ? " " : unit)) }
+  parser.on("--max-memory BYTES", :size, "Memory for file data")
+  parser.on("--buffer-size BYTES", :size, "Size of a buffer")
+  parser.on("--buffers N", :size, "Buffers in each allocation")
+  parser.on("--workers N", :size, "Files hashed at once")
+  given = {}
+  names = parser.parse(ARGV, into: given)
+  options.update(given.transform_keys { |key| key.to_s.tr("-", "_").to_sym })
+  raise ArgumentError, "no files were named, or no workers; try --help" if names.empty? || options[:workers].zero?
+
+  [options, names]
+end
+
+# Not by way of Gio::File, whose names are text.
+def open_file(name)
+  return yield($stdin) if name == "-"
+
+  File.open(name) { |file| yield(file) }
+end
+
+@extracted = 0
+
+def extract(allocation, size)
+  @extracted += size
+  if @extracted >= COLLECT_EVERY
+    @extracted = 0
+    GC.start
+  end
+  allocation.extract(0, size).to_s
+end
+
+# The SHA-256 of one file, in hexadecimal.
+def digest(pool, count, name)
+  checksum = Digest::SHA256.new
+  open_file(name) do |file|
+    stream = Gio::UnixInputStream.new(file.fileno, false)
+    full = true
+    while full
+      pool.allocate(count) do |allocation| # waits for the budget
+        _, size = allocation.fill_from_stream(stream, 0, allocation.allocated_bytes)
+        checksum.update(extract(allocation, size))
+        full = size == allocation.allocated_bytes
+      end
+    end
+  end
+  checksum.hexdigest
+end
+
+# As sha256sum does it: one line for each file, whatever its name is.
+def escape(name)
+  name.b.gsub(/[\\\n\r]/, "\\" => "\\\\", "\n" => "\\n", "\r" => "\\r")
+end
+
+def print_result(name, hexadecimal, error)
+  escaped = escape(name)
+  if hexadecimal
+    $stdout.write(escaped == name.b ? "" : "\\", hexadecimal, "  ", escaped, "\n")
+  else
+    $stdout.flush
+    $stderr.write("digest: ", escaped, ": ", error.message, "\n")
+  end
+end
+
+# Calls the block with each result, in the order of the names.
+def digest_all(pool, options, names)
+  files = Queue.new
+  results = names.map { Queue.new }
+  names.zip(results) { |file| files << file }
+  files.close
+  threads = Array.new(options[:workers]) do
+    Thread.new do
+      while (name, result = files.pop)
+        begin
+          result << [digest(pool, options[:buffers], name), nil]
+        rescue SystemCallError, GLib::ErrorInfo => e
+          result << [nil, e]
+        end
+      end
+    end
+  end
+  names.zip(results) { |name, result| yield name, *result.pop }
+  threads.each(&:join)
+end
+
+begin
+  options, names = parse_options
+  pool = BufPool::Pool.new(buffer_size: options[:buffer_size], max_memory: options[:max_memory])
+  pool.try_allocate(options[:buffers]).release # says at once what could never be granted
+rescue ArgumentError, RangeError, OptionParser::ParseError, BufPool::PoolError => e
+  warn "digest: #{e.message}"
+  exit 2
+end
+
+failed = false
+digest_all(pool, options, names) do |name, hexadecimal, error|
+  print_result(name, hexadecimal, error)
+  failed = true if error
+end
+exit(failed ? 1 : 0)

@@ -1,0 +1,238 @@
+-- SPDX-FileCopyrightText: The libbufpool authors
+-- SPDX-License-Identifier: LGPL-2.1-or-later
+
+-- BufPool from Lua. Usage: lua5.3 test-lua.lua, with the paths to the library and the overrides set.
+
+local lgi = require 'lgi'
+local BufPool = lgi.require('BufPool', '1.0')
+local GLib, Gio = lgi.GLib, lgi.Gio
+
+local ENDINGS = {
+   { 'pool first', 'pool = nil; collectgarbage(); a = nil; collectgarbage()' },
+   { 'allocation first', 'a = nil; collectgarbage(); pool = nil; collectgarbage()' },
+   { 'both at the end', '' },
+   { 'global', 'P, A = pool, a' },
+   { 'in a cycle', 'local c = { pool, a }; c.c = c; pool, a = nil' },
+   { 'in a closure', 'f = function() return pool, a end' },
+   { 'closed state', 'P, A = pool, a; os.exit(0, true)' },
+   { 'with a view', 'v = a:get_bytes(); pool, a = nil; collectgarbage()' },
+   { 'with a pending request', 'pool:allocate_async(8, 0, nil, function() end); pool = nil; collectgarbage()' },
+   { 'with a waiting coroutine',
+     'lgi.Gio.Async.start(function() pool:async_allocate(8) end)(); pool = nil; collectgarbage()' },
+   { 'released', 'a:release(); pool = nil; collectgarbage()' },
+   { 'exit', 'os.exit(0)' },
+}
+local PROGRAM = [[
+local lgi = require 'lgi'
+local BufPool = lgi.require('BufPool', '1.0')
+local pool = BufPool.Pool.new(16, 128)
+local a = pool:allocate(8)
+]]
+local BAD_NUMBERS = { -1, 2 ^ 64, 1.5, 0 / 0, 1 / 0, '8', {}, false, print }
+
+-- What has failed in the manner of lgi: nil or false, and an error with its domain and code.
+local function fails(domain, code, result, problem)
+   assert(not result, 'it did not fail')
+   assert(problem:matches(domain, code), tostring(problem))
+   assert(problem.domain == domain and problem.code == code and #problem.message > 0)
+   return problem
+end
+
+local function refuses(func, ...)
+   assert(not pcall(func, ...), 'not refused')
+end
+
+local function new_pool(count)
+   return assert(BufPool.Pool.new(16, 16 * count))
+end
+
+local function bytes_stream(text)
+   return Gio.MemoryInputStream.new_from_bytes(GLib.Bytes.new(text))
+end
+
+local TESTS = {}
+local function test(name, func)
+   TESTS[#TESTS + 1] = { name, func }
+end
+
+test('first example', function()
+   local pool = new_pool(64)
+   local a = assert(pool:allocate(48))
+   assert(#a == 48 and a:get_buffer_size() == 16 and a:get_allocated_bytes() == 768)
+   for i = 0, 47 do assert(a:fill(i * 16, string.char(i):rep(16))) end
+   local n = 0
+   for buffer in a:buffers() do
+      assert(buffer == string.char(n):rep(16))
+      n = n + 1
+   end
+   assert(n == 48 and pool.allocated_memory == 768 and pool.active_allocations == 1)
+end)
+
+test('configuration', function()
+   fails(BufPool.PoolError, 'INVALID_CONFIG', BufPool.Pool.new(64, 63))
+   fails(BufPool.PoolError, 'INVALID_CONFIG', BufPool.Pool { buffer_size = 0 })
+   assert(BufPool.Pool {}.max_memory == 2 ^ 53 - 1 and BufPool.POOL_UNLIMITED == 2 ^ 53 - 1)
+   local pool = BufPool.Pool { buffer_size = 16, max_memory = 32 }
+   assert(pool.buffer_size == 16 and pool.max_memory == 32)
+   for _, bad in pairs(BAD_NUMBERS) do
+      refuses(BufPool.Pool.new, bad, 1024)
+      refuses(BufPool.Pool.new, 16, bad)
+      refuses(BufPool.Pool, { buffer_size = bad })
+      refuses(function() pool.max_memory = bad end)
+      refuses(pool.set_max_memory, pool, bad)
+   end
+   refuses(BufPool.Pool.new, 16, nil)
+   assert(pool.max_memory == 32)
+   pool.max_memory = 64
+   assert(pool.max_memory == 64)
+end)
+
+test('errors', function()
+   local pool = new_pool(8)
+   local kinds = {
+      pool.allocate, pool.try_allocate, function(self, n) return self:allocate_timeout(n, 1000) end,
+   }
+   for _, allocate in pairs(kinds) do
+      fails(BufPool.PoolError, 'INVALID_COUNT', allocate(pool, 0))
+      assert(tostring(fails(BufPool.PoolError, 'INVALID_COUNT', allocate(pool, 65536))):find('65536'))
+      fails(BufPool.PoolError, 'TOO_LARGE', allocate(pool, 9))
+      for _, bad in pairs(BAD_NUMBERS) do refuses(allocate, pool, bad) end
+      refuses(allocate, pool, nil)
+   end
+   local a = assert(pool:allocate(8))
+   fails(Gio.IOErrorEnum, 'WOULD_BLOCK', pool:try_allocate(1))
+   fails(Gio.IOErrorEnum, 'WOULD_BLOCK', pool:allocate(1))
+   fails(Gio.IOErrorEnum, 'TIMED_OUT', pool:allocate_timeout(1, 1000))
+   local cancelled = Gio.Cancellable.new()
+   cancelled:cancel()
+   fails(Gio.IOErrorEnum, 'CANCELLED', pool:allocate(1, cancelled))
+   fails(BufPool.PoolError, 'OUT_OF_RANGE', a:fill(125, '1234'))
+   fails(BufPool.PoolError, 'OUT_OF_RANGE', a:extract(0, 129))
+   for _, bad in pairs(BAD_NUMBERS) do
+      refuses(a.fill, a, bad, 'x')
+      refuses(a.extract, a, 0, bad)
+      refuses(a.fill_from_stream, a, bytes_stream 'x', bad, 1)
+   end
+   pool:close()
+   fails(BufPool.PoolError, 'CLOSED', pool:allocate(1))
+   refuses(BufPool.PoolAllocation)
+end)
+
+test('release', function()
+   local pool = new_pool(1)
+   local a = assert(pool:allocate(1))
+   a:fill(0, ('x'):rep(16))
+   local view = a:get_bytes()
+   a:release()
+   a:release()
+   assert(a:is_released() and #a == 0 and a:get_bytes() == nil and a:buffers()() == nil)
+   fails(BufPool.PoolError, 'RELEASED', a:fill(0, 'x'))
+   fails(BufPool.PoolError, 'RELEASED', a:extract(0, 1))
+   assert(view.data == ('x'):rep(16) and pool.allocated_memory == 16)
+   view = nil
+   collectgarbage()
+   collectgarbage()
+   assert(pool.allocated_memory == 0)
+end)
+
+test('100,000 with release', function()
+   local pool = new_pool(4)
+   for _ = 1, 100000 do assert(pool:allocate(2)):release() end
+   assert(pool.allocated_memory == 0)
+end)
+
+test('10,000 without release', function()
+   local pool = new_pool(200)
+   for _ = 1, 10000 do assert(pool:allocate(2)) end
+end)
+
+test('copies are freed once', function()
+   local pool = new_pool(100)
+   for _ = 1, 1000 do
+      local a = assert(pool:allocate(1))
+      local value = lgi.GObject.Value(BufPool.PoolAllocation, a)
+      local copies = { value.value, value.value }
+      local views = { a:get_bytes(), copies[1]:get_bytes() }
+      a:release()
+      assert(copies[1]:is_released() and copies[2]:is_released() and #views[2] == 16)
+   end
+   collectgarbage()
+   collectgarbage()
+   assert(pool.allocated_memory == 0, pool.allocated_memory)
+end)
+
+-- Runs in a coroutine, and fails as it does.
+local function in_main_loop(func)
+   local results
+   Gio.Async.call(function() results = table.pack(xpcall(func, debug.traceback)) end)()
+   assert(table.unpack(results, 1, 2))
+end
+
+test('coroutines', function()
+   local pool = new_pool(1)
+   in_main_loop(function()
+      local a = assert(pool:async_allocate(1))
+      GLib.idle_add(GLib.PRIORITY_DEFAULT, function()
+         assert(pool.waiting == 1)
+         a:release()
+         return false
+      end)
+      local b = assert(pool:async_allocate(1))
+      assert(a:is_released() and #b == 1)
+      fails(BufPool.PoolError, 'TOO_LARGE', pool:async_allocate(2))
+      refuses(pool.async_allocate, pool, -1)
+      GLib.idle_add(GLib.PRIORITY_DEFAULT, function() b:release() return false end)
+      assert(pool:async_drain())
+   end)
+end)
+
+test('a cancelled coroutine', function()
+   local pool = new_pool(1)
+   local a = assert(pool:allocate(1))
+   in_main_loop(function()
+      Gio.Async.cancellable = Gio.Cancellable.new()
+      local cancellable = Gio.Async.cancellable
+      GLib.idle_add(GLib.PRIORITY_DEFAULT, function() cancellable:cancel() return false end)
+      fails(Gio.IOErrorEnum, 'CANCELLED', pool:async_allocate(1))
+   end)
+   assert(pool.waiting == 0 and #a == 1)
+end)
+
+test('streams', function()
+   local a = assert(new_pool(1):allocate(1))
+   assert(a:fill_from_stream(bytes_stream 'Hello', 2, 14) == 5)
+   in_main_loop(function()
+      local output = Gio.MemoryOutputStream.new_resizable()
+      assert(a:async_fill_from_stream(bytes_stream 'Yellow', 2, 5) == 5)
+      fails(BufPool.PoolError, 'OUT_OF_RANGE', a:async_fill_from_stream(bytes_stream 'x', 16, 1))
+      refuses(a.async_fill_from_stream, a, bytes_stream 'x', -1, 1)
+      assert(a:async_write_to_stream(output, 3, 4) == 4)
+      output:close()
+      assert(output:steal_as_bytes().data == 'ello')
+   end)
+end)
+
+for _, ending in ipairs(ENDINGS) do
+   test('ends by itself: ' .. ending[1], function()
+      local path = os.tmpname()
+      local file = assert(io.open(path, 'w'))
+      file:write(PROGRAM, ending[2], '\n')
+      file:close()
+      local ended, _, status = os.execute(("timeout 10 '%s' %s"):format(arg[-1], path))
+      os.remove(path)
+      assert(ended, status)
+   end)
+end
+
+local failed = 0
+io.stdout:setvbuf('line')
+print('1..' .. #TESTS)
+for number, case in ipairs(TESTS) do
+   local passed, problem = xpcall(case[2], debug.traceback)
+   if not passed then
+      failed = failed + 1
+      print('# ' .. tostring(problem):gsub('\n', '\n# '))
+   end
+   print((passed and 'ok ' or 'not ok ') .. number .. ' ' .. case[1])
+end
+os.exit(failed == 0 and 0 or 1)

@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+# BufPool from Ruby. Usage: ruby test-ruby.rb, with the paths to the library and bufpool.rb set.
+
+require "bufpool"
+require "open3"
+require "rbconfig"
+
+ENDINGS = {
+  "pool first" => "pool = nil; GC.start; a = nil; GC.start",
+  "allocation first" => "a = nil; GC.start; pool = nil; GC.start",
+  "both at the end" => "",
+  "global" => "$pool = pool; $a = a",
+  "in a cycle" => "c = [pool, a]; c << c; pool = a = c = nil; GC.start",
+  "in a closure" => "f = -> { [pool, a] }; at_exit { f.call }",
+  "in a thread" => "Thread.new { sleep 0.1; a }; pool = nil",
+  "with a view" => "v = a.bytes; pool = a = nil; GC.start",
+  "with a pending request" => "pool.allocate_async(8, 0, nil) {}; pool = nil; GC.start",
+  "with a thread that waits" => "Thread.new { pool.allocate(8) }; Thread.pass until pool.waiting == 1",
+  "released" => "a.release; pool = nil; GC.start",
+  "exit" => "exit!(0)",
+}.freeze
+PROGRAM = <<~RUBY.freeze
+  require "bufpool"
+  pool = BufPool::Pool.new(16, 128)
+  a = pool.allocate(8)
+RUBY
+TESTS = {} # rubocop:disable Style/MutableConstant
+
+def test(name, &block)
+  TESTS[name] = block
+end
+
+def assert(condition, text = "")
+  raise "assertion failed: #{text}" unless condition
+end
+
+def raises(kind, code, domain = "buf-pool-error-quark")
+  yield
+rescue kind => e
+  assert(e.code == code && e.domain == domain, "#{e.code} in #{e.domain}") if domain
+  assert(!e.message.empty?)
+  e
+else
+  raise "nothing was raised"
+end
+
+def refuses(text = "")
+  yield
+rescue TypeError, RangeError, ArgumentError
+  nil
+else
+  raise "not refused: #{text}"
+end
+
+def new_pool(count)
+  BufPool::Pool.new(buffer_size: 16, max_memory: 16 * count)
+end
+
+test("first example") do
+  pool = new_pool(64)
+  a = pool.allocate(48)
+  assert(a.length == 48 && a.buffer_size == 16 && a.allocated_bytes == 768)
+  48.times { |i| a.fill(i * 16, i.chr * 16) }
+  a.each_with_index { |buffer, i| assert(buffer == i.chr * 16, buffer.inspect) }
+  assert(a.count == 48 && pool.allocated_memory == 768 && pool.active_allocations == 1)
+end
+
+test("configuration") do
+  raises(BufPool::PoolError::InvalidConfig, 0) { BufPool::Pool.new(64, 63) }
+  raises(BufPool::PoolError::InvalidConfig, 0) { BufPool::Pool.new(buffer_size: 0) }
+  assert(BufPool::Pool.new.max_memory == 2**53 - 1 && BufPool::POOL_UNLIMITED == 2**53 - 1)
+  [-1, 2**64, "many", 1.5, nil, [], new_pool(1)].each do |bad|
+    refuses(bad) { BufPool::Pool.new(buffer_size: bad) }
+    refuses(bad) { BufPool::Pool.new(16, bad) }
+    pool = new_pool(1)
+    refuses(bad) { pool.max_memory = bad }
+    refuses(bad) { pool.set_max_memory(bad) }
+    assert(pool.max_memory == 16)
+  end
+end
+
+test("errors") do
+  pool = new_pool(8)
+  kinds = [->(n) { pool.allocate(n) }, ->(n) { pool.try_allocate(n) }, ->(n) { pool.allocate_timeout(n, 1000) }]
+  kinds.each do |allocate|
+    raises(BufPool::PoolError::InvalidCount, 1) { allocate.call(0) }
+    error = raises(BufPool::PoolError::InvalidCount, 1) { allocate.call(65_536) }
+    assert(error.message.include?("65536"))
+    raises(BufPool::PoolError::TooLarge, 2) { allocate.call(9) }
+    [-1, 2**64, "8", 1.5, nil, [], pool].each { |bad| refuses(bad) { allocate.call(bad) } }
+  end
+  a = pool.allocate(8)
+  raises(Gio::IOErrorEnum::WouldBlock, 27, "g-io-error-quark") { pool.try_allocate(1) }
+  raises(Gio::IOErrorEnum::TimedOut, 24, "g-io-error-quark") { pool.allocate_timeout(1, 1000) }
+  cancelled = Gio::Cancellable.new
+  cancelled.cancel
+  raises(Gio::IOErrorEnum::Cancelled, 19, "g-io-error-quark") { pool.allocate(1, cancelled) }
+  refuses { pool.allocate(1, "now") }
+  raises(BufPool::PoolError::OutOfRange, 5) { a.fill(125, "1234") }
+  raises(BufPool::PoolError::OutOfRange, 5) { a.extract(0, 129) }
+  [-1, 2**64, "0", 1.5, nil].each do |bad|
+    refuses(bad) { a.fill(bad, "x") }
+    refuses(bad) { a.extract(0, bad) }
+    refuses(bad) { a.fill_from_stream(Gio::UnixInputStream.new(0, false), bad, 1) }
+  end
+  pool.close
+  raises(BufPool::PoolError::Closed, 4) { pool.allocate(1) }
+  refuses { BufPool::PoolAllocation.new }
+end
+
+test("release") do
+  pool = new_pool(1)
+  a = pool.allocate(1)
+  a.fill(0, "x" * 16)
+  other = a.dup
+  text = a.bytes.to_s
+  a.release
+  a.release
+  assert(a.released? && other.released? && a.length.zero? && a.bytes.nil? && a.to_a == [] && text == "x" * 16)
+  raises(BufPool::PoolError::Released, 6) { a.fill(0, "x") }
+  raises(BufPool::PoolError::Released, 6) { other.extract(0, 1) }
+end
+
+test("a block") do
+  pool = new_pool(1)
+  assert(pool.allocate(1, &:length) == 1 && pool.allocated_memory.zero?)
+  begin
+    pool.allocate(1) { raise IOError }
+  rescue IOError
+    assert(pool.allocated_memory.zero?)
+  end
+end
+
+test("100,000 with release") do
+  pool = new_pool(4)
+  100_000.times { pool.try_allocate(2).release }
+  assert(pool.allocated_memory.zero?)
+end
+
+test("10,000 without release") do
+  pool = new_pool(200)
+  10_000.times { pool.allocate(2) }
+end
+
+test("copies are freed once") do
+  pool = new_pool(100)
+  1000.times do
+    a = pool.allocate(1)
+    copies = Array.new(5) { a.dup }
+    views = [a.bytes, copies[2].bytes]
+    a.release
+    assert(copies.all?(&:released?) && views.all? { |view| view.to_s.bytesize == 16 })
+  end
+  # The last may be seen on the stack.
+  GC.start
+  assert(pool.allocated_memory <= 32, pool.allocated_memory)
+end
+
+test("a thread that gives back") do
+  pool = new_pool(1)
+  a = pool.allocate(1)
+  thread = Thread.new do
+    Thread.pass until pool.waiting == 1
+    a.release
+  end
+  assert(pool.allocate(1).length == 1)
+  thread.join
+end
+
+test("interruption") do
+  pool = new_pool(1)
+  a = pool.allocate(1)
+  main = Thread.current
+  thread = Thread.new do
+    Thread.pass until pool.waiting == 1
+    main.raise(Interrupt)
+  end
+  raises(Interrupt, 0, nil) { pool.allocate(1) }
+  thread.join
+  assert(pool.waiting.zero? && a.length == 1)
+end
+
+test("streams") do
+  a = new_pool(1).allocate(1)
+  IO.pipe do |input, output|
+    output.write("Hello")
+    output.close
+    assert(a.fill_from_stream(Gio::UnixInputStream.new(input.fileno, false), 2, 14) == [true, 5])
+  end
+  IO.pipe do |input, output|
+    assert(a.write_to_stream(Gio::UnixOutputStream.new(output.fileno, false), 2, 5) == [true, 5])
+    output.close
+    assert(input.read == "Hello")
+  end
+end
+
+ENDINGS.each do |name, program|
+  test("ends by itself: #{name}") do
+    output, status = Open3.capture2e("timeout", "10", RbConfig.ruby, "-e", PROGRAM + program)
+    assert(status.success?, "#{status} #{output}")
+  end
+end
+
+failed = 0
+puts "1..#{TESTS.size}"
+TESTS.each_with_index do |(name, block), i|
+  block.call
+  puts "ok #{i + 1} #{name}"
+rescue Exception => e # rubocop:disable Lint/RescueException
+  failed += 1
+  puts "# #{e.full_message(highlight: false)}".gsub("\n", "\n# "), "not ok #{i + 1} #{name}"
+ensure
+  $stdout.flush
+end
+exit(failed.zero?)

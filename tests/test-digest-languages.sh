@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+# The example `digest` in another language, held against sha256sum, with the uninstalled library.
+# Usage: test-digest-languages.sh BUILD_DIR COMMAND...
+
+set -u
+export LC_ALL=C.UTF-8
+
+if [ -z "${IN_DEVENV:-}" ]; then
+    IN_DEVENV=yes exec meson devenv -C "$1" --workdir "$PWD" "$(realpath "$0")" "${@:2}"
+fi
+
+command=()
+for word in "$@"; do
+    [ -e "$word" ] && word=$(realpath -s "$word")
+    command+=("$word")
+done
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+mkdir files
+
+n=0
+failed=0
+
+check() {
+    local name=$1
+    n=$((n + 1))
+    if ("$2") >log 2>&1; then
+        echo "ok $n - $name"
+    else
+        echo "not ok $n - $name"
+        tail -n 40 log | sed 's/^/# /'
+        failed=1
+    fi
+}
+
+# One that hangs ends with status 124.
+digest() {
+    timeout 60 "${command[@]}" "$@"
+}
+
+expect_status() {
+    [ "$1" -eq "$2" ] || { echo "exit status $1, not $2"; cat errors; return 1; }
+}
+
+# agree OPTION... -- FILE...: the same as sha256sum says, in the same order.
+agree() {
+    local options=()
+    while [ "$1" != -- ]; do
+        options+=("$1")
+        shift
+    done
+    digest "${options[@]}" "$@" >output 2>errors
+    expect_status $? 0 || return 1
+    sha256sum "$@" | diff - output
+}
+
+sizes=(0 1 299 300 301 600 4096 65535 65536 65537 131072 1000001 5242880)
+for size in "${sizes[@]}"; do
+    head -c "$size" /dev/urandom >"files/$size"
+done
+by_size=("${sizes[@]/#/files/}")
+mapfile -t headers < <(find /usr/include -maxdepth 2 -type f -name '*.h' | sort | head -n 300)
+
+# One allocation is the whole budget, and four workers want it.
+one_allocation() {
+    agree --max-memory 64K --buffer-size 16K --buffers 4 --workers 4 -- "${by_size[@]}"
+}
+
+odd_allocations() {
+    agree --max-memory 700 --buffer-size 100 --buffers 3 --workers 5 -- "${by_size[@]:0:10}"
+}
+
+many_workers() {
+    agree --max-memory 100K --workers 64 -- "${by_size[@]}" "${by_size[@]}"
+}
+
+default_options() {
+    agree -- "${by_size[@]}"
+}
+
+many_files() {
+    [ ${#headers[@]} -ge 100 ] || { echo "only ${#headers[@]} headers"; return 1; }
+    agree --max-memory 128K --workers 8 -- "${headers[@]}"
+}
+
+odd_names() {
+    local names=(' ' 'a b' $'new\nline' $'return\rreturn' 'back\slash' $'all\\\r\nthree\n' 'ä' '"quoted"' '%s%n' '*' '-dash')
+    local name
+    mkdir odd && cd odd || return 1
+    for name in "${names[@]}"; do
+        echo "in $name" >"./$name"
+    done
+    agree -- "${names[@]}" && sha256sum --check --quiet --strict -- output
+}
+
+standard_input() {
+    digest - <files/1000001 >output 2>errors
+    expect_status $? 0 && sha256sum <files/1000001 | diff - output
+}
+
+bad_files() {
+    digest files/1 missing $'no\nsuch' files files/600 >output 2>errors
+    expect_status $? 1 || return 1
+    grep -q '^digest: missing: .*No such file' errors && grep -q '^digest: no\\nsuch: ' errors &&
+        grep -qi '^digest: files: .*is a directory' errors || { cat errors; return 1; }
+    sha256sum files/1 files/600 | diff - output
+}
+
+# refuse WORDS OPTION...: status 2, nothing printed, and the words in the message.
+refuse() {
+    local words=$1
+    shift
+    digest "$@" files/1 >output 2>errors
+    expect_status $? 2 && [ ! -s output ] && grep -q -- "$words" errors || { cat errors; return 1; }
+}
+
+bad_options() {
+    refuse 1000 --max-memory 1000 && refuse 81920 --max-memory 65536 --buffers 5 &&
+        refuse 65536 --buffers 65536 --buffer-size 1 && refuse '' --max-memory many && refuse '' --colour &&
+        refuse '' --workers 0
+}
+
+# most_memory FILE...: KiB that were resident at once.
+most_memory() {
+    timeout 100 python3 -c '
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=open("output", "wb"))
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' \
+        "${command[@]}" --max-memory 256K --workers 4 "$@"
+}
+
+bounded_memory() {
+    local little much
+    truncate --size 64M large
+    little=$(most_memory files/1) && much=$(most_memory large large large large) || return 1
+    sha256sum large large large large | diff - output || return 1
+    echo "$little KiB for 1 byte, $much KiB for 256 MiB"
+    [ $((much - little)) -lt $((32 * 1024)) ]
+}
+
+echo 1..10
+check "gets by with one allocation" one_allocation
+check "agrees when files end anywhere in an allocation" odd_allocations
+check "agrees with more workers than allocations" many_workers
+check "agrees by default" default_options
+check "takes hundreds of files" many_files
+check "agrees about odd names" odd_names
+check "reads standard input" standard_input
+check "names bad files and does the others" bad_files
+check "refuses what cannot work" bad_options
+check "needs no more memory for more data" bounded_memory
+exit $failed
