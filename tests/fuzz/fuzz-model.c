@@ -442,22 +442,60 @@ fuzz_model_release (FuzzModel *self, gint64 bytes)
   run_section (self, release_section, &bytes);
 }
 
-static gboolean
-cancel_section (FuzzModel *self, State *state, gpointer data)
+/* The request has its outcome, but has not told it yet. What comes with no allocation may be told
+ * as it is, or as cancelled; a thread that was granted may have looked at its cancellable already.
+ */
+static void
+add_late_cancels (FuzzModel *self, const State *from, guint slots, GArray *states)
 {
-  guint slots = *(guint *) data;
+  GArray *reached = new_states ();
 
-  for (guint i = 0; i < state->n_waiters; i++)
-    state->waiters[i].cancelled |= slots >> state->waiters[i].slot & 1;
-  for (guint i = 0; i < state->n_drainers; i++)
-    state->drainers[i].cancelled |= slots >> state->drainers[i].slot & 1;
-  return TRUE;
+  add_state (reached, from);
+  for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
+    {
+      guint8 outcome = from->outcomes[slot];
+      gboolean granted = outcome == FUZZ_GRANTED;
+      guint n = reached->len;
+
+      if (!(slots >> slot & 1) || outcome <= FUZZ_PENDING || outcome == FUZZ_GIVES_BACK ||
+          self->kinds[slot].bytes == 0)
+        continue;
+      for (guint i = 0; i < n; i++)
+        {
+          State state = g_array_index (reached, State, i);
+
+          state.outcomes[slot] = granted ? FUZZ_GIVES_BACK : FUZZ_CANCELLED;
+          if (granted && self->kinds[slot].is_task)
+            g_array_index (reached, State, i) = state;
+          else
+            g_array_append_val (reached, state);
+        }
+    }
+
+  for (guint i = 0; i < reached->len; i++)
+    add_state (states, &g_array_index (reached, State, i));
+  g_array_unref (reached);
 }
 
 void
 fuzz_model_cancel (FuzzModel *self, guint slots)
 {
-  run_section (self, cancel_section, &slots);
+  GArray *before;
+
+  let_happen (self, FALSE);
+  before = self->states;
+  self->states = new_states ();
+  for (guint n = 0; n < before->len; n++)
+    {
+      State state = g_array_index (before, State, n);
+
+      for (guint i = 0; i < state.n_waiters; i++)
+        state.waiters[i].cancelled |= slots >> state.waiters[i].slot & 1;
+      for (guint i = 0; i < state.n_drainers; i++)
+        state.drainers[i].cancelled |= slots >> state.drainers[i].slot & 1;
+      add_late_cancels (self, &state, slots, self->states);
+    }
+  g_array_unref (before);
 }
 
 static void

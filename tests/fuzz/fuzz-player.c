@@ -93,6 +93,7 @@ collect (FuzzPlayer *self, guint slot)
 
   self->statistics->n_outcomes[request->outcome]++;
   request->active = FALSE;
+  g_clear_object (&request->token);
   fuzz_model_forget (self->model, slot);
   if (request->allocation != NULL)
     fuzz_holding_add (self, request->allocation, request->n_buffers, request->pinned);
@@ -155,7 +156,7 @@ prepare_request (FuzzPlayer *self, guint slot, const FuzzStep *step)
     .priority = step->flags & FUZZ_FLAG_UNUSUAL ? (gint) (step->amount >> 8) - 128 : 0,
     .pinned = (step->flags & FUZZ_FLAG_PINNED) != 0,
     .cancellable = cancellable ? which : FUZZ_N_CANCELLABLES,
-    .token = cancellable ? self->cancellables[which] : NULL,
+    .token = cancellable ? g_object_ref (self->cancellables[which]) : NULL,
     .thread_number = 1 + step->thread,
   };
 }
@@ -311,7 +312,6 @@ cancel (FuzzPlayer *self, const FuzzStep *step)
   guint which = step->target % FUZZ_N_CANCELLABLES;
   guint slots = 0;
 
-  settle (self);
   if (g_cancellable_is_cancelled (self->cancellables[which]))
     {
       g_object_unref (self->cancellables[which]);

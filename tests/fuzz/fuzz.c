@@ -74,7 +74,7 @@ play_in_process (FuzzSequence *sequence, gboolean quiet)
     {
       FuzzStatistics statistics = { 0 };
 
-      alarm (quiet ? 3 : 30);
+      alarm (quiet ? 2 : 30);
       if (quiet)
         be_quiet ();
       fuzz_play (sequence, &statistics);
@@ -233,6 +233,7 @@ prepare (void)
 {
   const struct rlimit no_core = { 0, 0 };
 
+  g_log_set_always_fatal (G_LOG_LEVEL_WARNING | G_LOG_LEVEL_CRITICAL | G_LOG_FATAL_MASK);
   setrlimit (RLIMIT_CORE, &no_core);
   g_setenv ("BUFPOOL_DRAIN_WARNING", "2000", TRUE);
   shared = mmap (NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
