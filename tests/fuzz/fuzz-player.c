@@ -1,10 +1,6 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "fuzz-player.h"
 
 /*
@@ -16,109 +12,8 @@
  * not: then what the threads do mixes with the steps.
  */
 
-void
-fuzz_fail (FuzzPlayer *self, const gchar *format, ...)
-{
-  g_autofree gchar *message = NULL;
-  va_list arguments;
-
-  va_start (arguments, format);
-  message = g_strdup_vprintf (format, arguments);
-  va_end (arguments);
-  g_printerr ("step %u (%s): %s\n", self->step, self->step_name, message);
-  abort ();
-}
-
-static void
-fail_with_states (FuzzPlayer *self, const gchar *what)
-{
-  g_autofree gchar *states = fuzz_model_describe (self->model);
-
-  fuzz_fail (self, "no rule allows that %s%s", what, states);
-}
-
-static void
-get_figures (FuzzPlayer *self, FuzzFigures *figures, guint *unknown)
-{
-  *figures = (FuzzFigures){
-    .maximum = buf_pool_get_max_memory (self->pool),
-    .allocated = buf_pool_get_allocated_memory (self->pool),
-    .available = buf_pool_get_available_memory (self->pool),
-    .n_allocations = buf_pool_get_active_allocations (self->pool),
-    .n_waiting = buf_pool_get_waiting (self->pool),
-    .closed = buf_pool_is_closed (self->pool),
-  };
-  *unknown = 0;
-  for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
-    {
-      FuzzRequest *request = &self->requests[slot];
-
-      if (!request->active)
-        continue;
-      figures->outcomes[slot] = request->done ? request->outcome : FUZZ_PENDING;
-      if (request->done && request->dropped)
-        *unknown |= 1u << slot;
-    }
-}
-
-static gchar *
-describe_figures (const FuzzFigures *figures)
-{
-  GString *text = g_string_new (NULL);
-
-  g_string_printf (text,
-                   "maximum %" G_GINT64_FORMAT ", allocated %" G_GINT64_FORMAT
-                   ", available %" G_GINT64_FORMAT ", %" G_GINT64_FORMAT
-                   " allocations, %" G_GINT64_FORMAT " waiting%s;",
-                   figures->maximum,
-                   figures->allocated,
-                   figures->available,
-                   figures->n_allocations,
-                   figures->n_waiting,
-                   figures->closed ? ", closed" : "");
-  for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
-    if (figures->outcomes[slot] != FUZZ_NONE)
-      g_string_append_printf (text,
-                              " %u:%s",
-                              slot,
-                              fuzz_outcome_get_name (figures->outcomes[slot]));
-  return g_string_free (text, FALSE);
-}
-
-/* The request is over: what it was granted is now held. */
-static void
-collect (FuzzPlayer *self, guint slot)
-{
-  FuzzRequest *request = &self->requests[slot];
-
-  self->statistics->n_outcomes[request->outcome]++;
-  request->active = FALSE;
-  g_clear_object (&request->token);
-  fuzz_model_forget (self->model, slot);
-  if (request->allocation != NULL)
-    fuzz_holding_add (self, request->allocation, request->n_buffers, request->pinned);
-  request->allocation = NULL;
-}
-
-/* Waits until nothing is going on, and compares all there is to see. */
-static void
-settle (FuzzPlayer *self)
-{
-  FuzzFigures figures;
-  guint unknown;
-
-  fuzz_wait (self, FALSE);
-  get_figures (self, &figures, &unknown);
-  if (!fuzz_model_settle (self->model, &figures, unknown))
-    {
-      g_autofree gchar *text = describe_figures (&figures);
-
-      fail_with_states (self, text);
-    }
-  for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
-    if (self->requests[slot].active && self->requests[slot].done)
-      collect (self, slot);
-}
+/* A burst ends when so much is possible that it takes long to think of it all. */
+#define MANY_STATES 100
 
 static gsize
 choose_n_buffers (FuzzPlayer *self, const FuzzStep *step)
@@ -161,7 +56,7 @@ prepare_request (FuzzPlayer *self, guint slot, const FuzzStep *step)
   };
 }
 
-/* Tells the model. Returns whether the request goes to the budget at all. */
+/* Tells the model what is asked for. */
 static void
 announce_request (FuzzPlayer *self, guint slot, gboolean is_task)
 {
@@ -185,7 +80,7 @@ request_in_thread (FuzzPlayer *self, const FuzzStep *step, gboolean drains)
 {
   gint slot = find_slot (self, 0, FUZZ_N_THREADS, step->thread);
 
-  settle (self);
+  fuzz_settle (self);
   if (slot < 0)
     return;
 
@@ -252,7 +147,7 @@ try_and_compare (FuzzPlayer *self, gsize n_buffers, gboolean pinned, BufPoolAllo
                                                 n_buffers * self->buffer_size,
                                                 fuzz_outcome_get_name (outcome));
 
-      fail_with_states (self, text);
+      fuzz_fail_with_states (self, text);
     }
   return outcome;
 }
@@ -284,6 +179,8 @@ churn (FuzzPlayer *self, const FuzzStep *step)
       self->statistics->n_operations++;
       buf_pool_allocation_unref (allocation);
       fuzz_model_release (self->model, n_buffers * self->buffer_size);
+      if (fuzz_model_get_n_states (self->model) > MANY_STATES)
+        fuzz_settle (self);
     }
 }
 
@@ -363,7 +260,7 @@ look_at_figure (FuzzPlayer *self, const FuzzStep *step)
       g_autofree gchar *text =
           g_strdup_printf ("%s is %" G_GINT64_FORMAT, figures[which].name, value);
 
-      fail_with_states (self, text);
+      fuzz_fail_with_states (self, text);
     }
 }
 
@@ -410,7 +307,7 @@ play_pool_step (FuzzPlayer *self, const FuzzStep *step)
       request_absurdly (self, step);
       break;
     default:
-      settle (self);
+      fuzz_settle (self);
     }
 }
 
@@ -440,8 +337,8 @@ play_step (FuzzPlayer *self, const FuzzStep *step)
 
   self->statistics->most_states =
       MAX (self->statistics->most_states, fuzz_model_get_n_states (self->model));
-  if (!(step->flags & FUZZ_FLAG_BURST) || fuzz_model_get_n_states (self->model) > 100)
-    settle (self);
+  if (!(step->flags & FUZZ_FLAG_BURST) || fuzz_model_get_n_states (self->model) > MANY_STATES)
+    fuzz_settle (self);
 }
 
 static void
@@ -466,11 +363,11 @@ static void
 play_end (FuzzPlayer *self)
 {
   self->step_name = "end";
-  settle (self);
+  fuzz_settle (self);
   for (guint round = 0; round <= FUZZ_N_REQUESTS; round++)
     {
       drop_all (self);
-      settle (self);
+      fuzz_settle (self);
     }
   fuzz_check (self, !is_request_left (self));
   fuzz_check (self, buf_pool_get_allocated_memory (self->pool) == 0);

@@ -88,6 +88,10 @@ void fuzz_fail (FuzzPlayer *self, const gchar *format, ...) G_GNUC_PRINTF (2, 3)
   }                                                                                                \
   G_STMT_END
 
+/* fuzz-compare.c */
+void fuzz_fail_with_states (FuzzPlayer *self, const gchar *what) G_GNUC_NORETURN;
+void fuzz_settle (FuzzPlayer *self);
+
 /* fuzz-request.c */
 FuzzOutcome fuzz_outcome_from_error (FuzzPlayer *self, const GError *error);
 void fuzz_request_begin (FuzzPlayer *self, guint slot);

@@ -19,7 +19,7 @@
 /* A process plays this many sequences. */
 #define BATCH 200
 
-#define N_OPERATIONS 200000
+#define N_OPERATIONS 1000000
 
 static gint64 n_operations = -1;
 static gint64 first_seed = 1;
