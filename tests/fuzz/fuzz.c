@@ -19,7 +19,7 @@
 /* A process plays this many sequences. */
 #define BATCH 200
 
-#define N_OPERATIONS 1000000
+#define N_OPERATIONS 400000
 
 static gint64 n_operations = -1;
 static gint64 first_seed = 1;
@@ -240,16 +240,23 @@ prepare (void)
   g_assert_true (shared != MAP_FAILED);
 }
 
-int
-main (int argc, char **argv)
+static void
+parse_options (int *argc, char ***argv)
 {
   g_autoptr (GOptionContext) context = g_option_context_new (NULL);
   g_autoptr (GError) error = NULL;
-  gboolean passed;
 
   g_option_context_add_main_entries (context, entries, NULL);
-  if (!g_option_context_parse (context, &argc, &argv, &error))
+  if (!g_option_context_parse (context, argc, argv, &error))
     g_error ("%s", error->message);
+}
+
+int
+main (int argc, char **argv)
+{
+  gboolean passed;
+
+  parse_options (&argc, &argv);
 
   prepare ();
   g_print ("1..1\n");
