@@ -1,0 +1,238 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "fuzz-player.h"
+
+/*
+ * Requests on the way: in threads that live as long as the program, and in the main loop of the
+ * player. Nothing here sleeps in order to let something happen: the queue of the library, looked at
+ * under its lock, tells who has arrived there, and who is still on the way.
+ */
+
+#define PATIENCE (20 * G_USEC_PER_SEC)
+
+typedef struct
+{
+  GMutex mutex;
+  GCond cond;
+  FuzzRequest *request; /* LOCK: mutex */
+  FuzzPlayer *player;   /* LOCK: mutex */
+} Worker;
+
+static Worker workers[FUZZ_N_THREADS];
+
+FuzzOutcome
+fuzz_outcome_from_error (FuzzPlayer *self, const GError *error)
+{
+  if (error == NULL)
+    return FUZZ_GRANTED;
+  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT))
+    return FUZZ_TIMED_OUT;
+  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_CANCELLED))
+    return FUZZ_CANCELLED;
+  if (g_error_matches (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK))
+    return FUZZ_WOULD_BLOCK;
+  if (g_error_matches (error, BUF_POOL_ERROR, BUF_POOL_ERROR_TOO_LARGE))
+    return FUZZ_TOO_LARGE;
+  if (g_error_matches (error, BUF_POOL_ERROR, BUF_POOL_ERROR_CLOSED))
+    return FUZZ_CLOSED;
+  if (g_error_matches (error, BUF_POOL_ERROR, BUF_POOL_ERROR_INVALID_COUNT))
+    return FUZZ_INVALID_COUNT;
+  fuzz_fail (self, "an error that cannot be: %s", error->message);
+}
+
+static void
+run (FuzzPlayer *player, FuzzRequest *request)
+{
+  g_autoptr (GError) error = NULL;
+  gboolean drained = FALSE;
+
+  buf_budget_thread_number = request->thread_number;
+  if (request->n_buffers == 0)
+    drained = buf_pool_drain_timeout (request->pool, request->timeout, request->token, &error);
+  else if (request->pinned)
+    request->allocation = buf_pool_allocate_timeout_pinned (request->pool,
+                                                            request->n_buffers,
+                                                            request->timeout,
+                                                            request->token,
+                                                            &error);
+  else
+    request->allocation = buf_pool_allocate_timeout (request->pool,
+                                                     request->n_buffers,
+                                                     request->timeout,
+                                                     request->token,
+                                                     &error);
+
+  fuzz_check (player, (request->allocation != NULL || drained) == (error == NULL));
+  request->outcome = fuzz_outcome_from_error (player, error);
+  g_atomic_int_set (&request->done, TRUE);
+}
+
+static gpointer
+work (gpointer data)
+{
+  Worker *self = data;
+
+  g_mutex_lock (&self->mutex);
+  while (TRUE)
+    {
+      FuzzRequest *request = self->request;
+      FuzzPlayer *player = self->player;
+
+      self->request = NULL;
+      g_mutex_unlock (&self->mutex);
+      if (request != NULL)
+        run (player, request);
+      g_mutex_lock (&self->mutex);
+      while (self->request == NULL)
+        g_cond_wait (&self->cond, &self->mutex);
+    }
+  return NULL;
+}
+
+static void
+start_in_worker (FuzzPlayer *self, guint slot)
+{
+  static gboolean started[FUZZ_N_THREADS];
+  Worker *worker = &workers[slot];
+
+  g_mutex_lock (&worker->mutex);
+  worker->request = &self->requests[slot];
+  worker->player = self;
+  g_cond_signal (&worker->cond);
+  g_mutex_unlock (&worker->mutex);
+  if (!started[slot])
+    g_thread_unref (g_thread_new ("fuzz", work, worker));
+  started[slot] = TRUE;
+}
+
+static void
+on_allocated (GObject *pool, GAsyncResult *result, gpointer user_data)
+{
+  FuzzRequest *request = user_data;
+  g_autoptr (GError) error = NULL;
+
+  if (!request->dropped)
+    {
+      request->allocation = buf_pool_allocate_finish (BUF_POOL (pool), result, &error);
+      request->outcome = fuzz_outcome_from_error (request->player, error);
+      fuzz_check (request->player, (request->allocation != NULL) == (error == NULL));
+    }
+  g_atomic_int_set (&request->done, TRUE);
+}
+
+static void
+on_drained (GObject *pool, GAsyncResult *result, gpointer user_data)
+{
+  FuzzRequest *request = user_data;
+  g_autoptr (GError) error = NULL;
+  gboolean drained = buf_pool_drain_finish (BUF_POOL (pool), result, &error);
+
+  request->outcome = fuzz_outcome_from_error (request->player, error);
+  fuzz_check (request->player, drained == (error == NULL));
+  g_atomic_int_set (&request->done, TRUE);
+}
+
+static void
+start_task (FuzzRequest *request)
+{
+  if (request->n_buffers == 0)
+    buf_pool_drain_async (request->pool, request->priority, request->token, on_drained, request);
+  else if (request->pinned)
+    buf_pool_allocate_async_pinned (request->pool,
+                                    request->n_buffers,
+                                    request->priority,
+                                    request->token,
+                                    on_allocated,
+                                    request);
+  else
+    buf_pool_allocate_async (request->pool,
+                             request->n_buffers,
+                             request->priority,
+                             request->token,
+                             on_allocated,
+                             request);
+}
+
+/* Leaves the request to a thread, or to the main loop. */
+void
+fuzz_request_begin (FuzzPlayer *self, guint slot)
+{
+  if (slot >= FUZZ_N_THREADS)
+    start_task (&self->requests[slot]);
+  else
+    start_in_worker (self, slot);
+}
+
+void
+fuzz_request_run_here (FuzzPlayer *self, guint slot)
+{
+  run (self, &self->requests[slot]);
+}
+
+static void
+count_waiters (GQueue *waiters, guint *n_threads, guint *n_tasks)
+{
+  for (GList *link = waiters->head; link != NULL; link = link->next)
+    {
+      BufWaiter *waiter = link->data;
+
+      if (waiter->complete == NULL)
+        (*n_threads)++;
+      else
+        (*n_tasks)++;
+    }
+}
+
+/* Whether each request that is not over is in the queue; and, unless it is enough to have arrived
+ * there, whether none of them has anything left to do. */
+static gboolean
+is_settled (FuzzPlayer *self, gboolean arrived_only)
+{
+  BufBudget *budget = &self->pool->budget;
+  guint n_threads = 0, n_tasks = 0, n_woken;
+  guint n_threads_queued = 0, n_tasks_queued = 0;
+
+  /* First those in the queue: who leaves it meanwhile is not over yet. */
+  g_mutex_lock (&budget->mutex);
+  count_waiters (&budget->queue.waiters, &n_threads_queued, &n_tasks_queued);
+  count_waiters (&budget->queue.drainers, &n_threads_queued, &n_tasks_queued);
+  n_woken = budget->queue.n_woken;
+  g_mutex_unlock (&budget->mutex);
+
+  for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
+    {
+      FuzzRequest *request = &self->requests[slot];
+
+      if (!request->active || g_atomic_int_get (&request->done))
+        continue;
+      if (slot < FUZZ_N_THREADS)
+        n_threads++;
+      else
+        n_tasks++;
+      if (!arrived_only && slot < FUZZ_N_THREADS && request->timeout != G_MAXUINT64)
+        return FALSE;
+    }
+  return n_threads == n_threads_queued &&
+         (arrived_only || (n_tasks == n_tasks_queued && n_woken == 0));
+}
+
+void
+fuzz_wait (FuzzPlayer *self, gboolean arrived_only)
+{
+  gint64 deadline = g_get_monotonic_time () + PATIENCE;
+  guint n = 0;
+
+  do
+    {
+      while (!arrived_only && g_main_context_iteration (self->context, FALSE))
+        ;
+      if (n > 0)
+        g_thread_yield ();
+      if (++n % 64 == 0)
+        g_usleep (50);
+      if (g_get_monotonic_time () > deadline)
+        fuzz_fail (self, "it hangs: a request is neither over nor in the queue");
+    }
+  while (!is_settled (self, arrived_only));
+}

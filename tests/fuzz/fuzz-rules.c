@@ -1,0 +1,254 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <string.h>
+
+#include "fuzz-rules.h"
+
+/*
+ * The rules of a pool, as docs/architecture.md tells them, without stripes, locks or memory: one
+ * number for what is free, and one list of those who wait.
+ */
+
+static gboolean
+is_owed (const FuzzState *state)
+{
+  return state->n_waiters > 0 && state->waiters[0].overtaken >= FUZZ_MAX_OVERTAKEN;
+}
+
+static void
+remove_waiter (FuzzWaiter *waiters, guint8 *n_waiters, guint i)
+{
+  memmove (&waiters[i], &waiters[i + 1], (*n_waiters - i - 1) * sizeof *waiters);
+  waiters[--*n_waiters] = (FuzzWaiter){ 0 };
+}
+
+/* The waiter is told its outcome. Who has cancelled is told so, whatever else there is to tell. */
+static void
+finish_waiter (FuzzModel *self, FuzzState *state, guint i, FuzzOutcome outcome)
+{
+  FuzzWaiter waiter = state->waiters[i];
+  const FuzzRequestKind *kind = &self->kinds[waiter.slot];
+
+  if (outcome == FUZZ_GRANTED && (waiter.cancelled || kind->is_dropped))
+    outcome = FUZZ_GIVES_BACK;
+  else if (outcome != FUZZ_GRANTED && waiter.cancelled)
+    outcome = FUZZ_CANCELLED;
+  state->outcomes[waiter.slot] = outcome;
+  remove_waiter (state->waiters, &state->n_waiters, i);
+}
+
+static void
+finish_drainer (FuzzState *state, guint i, FuzzOutcome outcome)
+{
+  state->outcomes[state->drainers[i].slot] = outcome;
+  remove_waiter (state->drainers, &state->n_drainers, i);
+}
+
+/* @waiter is negative for who does not wait. */
+static gboolean
+take (FuzzState *state, gint waiter, gint64 bytes)
+{
+  if (bytes > state->free)
+    return FALSE;
+  if (waiter != 0 && state->n_waiters > 0)
+    {
+      if (is_owed (state))
+        return FALSE;
+      state->waiters[0].overtaken++;
+    }
+  state->free -= bytes;
+  state->n_allocations++;
+  return TRUE;
+}
+
+/* Whoever fits, in their order, is granted, or woken. Nobody passes one who is owed. */
+void
+fuzz_rules_serve (FuzzModel *self, FuzzState *state)
+{
+  gint64 unpromised = state->free;
+  guint i = 0;
+
+  if (state->free == state->maximum)
+    while (state->n_drainers > 0)
+      finish_drainer (state, 0, FUZZ_GRANTED);
+
+  while (i < state->n_waiters && (i == 0 || !is_owed (state)))
+    {
+      const FuzzRequestKind *kind = &self->kinds[state->waiters[i].slot];
+
+      if (kind->bytes > unpromised)
+        {
+          i++;
+          continue;
+        }
+      unpromised -= kind->bytes;
+      if (kind->is_task || (i == 0 && is_owed (state)))
+        {
+          gboolean taken = take (state, i, kind->bytes);
+
+          g_assert_true (taken);
+          finish_waiter (self, state, i, FUZZ_GRANTED);
+        }
+      else
+        state->waiters[i++].woken = TRUE;
+    }
+}
+
+FuzzOutcome
+fuzz_rules_begin (FuzzState *state, gint64 bytes)
+{
+  if (bytes > state->maximum)
+    return FUZZ_TOO_LARGE;
+  if (state->closed)
+    return FUZZ_CLOSED;
+  return take (state, -1, bytes) ? FUZZ_GRANTED : FUZZ_PENDING;
+}
+
+void
+fuzz_rules_give_back (FuzzModel *self, FuzzState *state, gint64 bytes)
+{
+  state->free += bytes;
+  state->n_allocations--;
+  fuzz_rules_serve (self, state);
+}
+
+GArray *
+fuzz_states_new (void)
+{
+  return g_array_sized_new (FALSE, FALSE, sizeof (FuzzState), 16);
+}
+
+static guint32
+get_hash (const FuzzState *state)
+{
+  const guint8 *bytes = (const guint8 *) state;
+  guint32 hash = 2166136261u;
+
+  for (guint i = 0; i < sizeof *state; i++)
+    hash = (hash ^ bytes[i]) * 16777619u;
+  return hash;
+}
+
+void
+fuzz_states_add (GArray *states, const FuzzState *added)
+{
+  FuzzState state = *added;
+
+  state.hash = 0;
+  state.hash = get_hash (&state);
+  for (guint i = 0; i < states->len; i++)
+    {
+      const FuzzState *other = &g_array_index (states, FuzzState, i);
+
+      if (other->hash == state.hash && memcmp (other, &state, sizeof state) == 0)
+        return;
+    }
+  g_array_append_val (states, state);
+}
+
+/* A woken thread runs: it takes, or sleeps again. */
+static void
+run_waiter (FuzzModel *self, FuzzState *state, guint i)
+{
+  state->waiters[i].woken = FALSE;
+  if (take (state, i, self->kinds[state->waiters[i].slot].bytes))
+    finish_waiter (self, state, i, FUZZ_GRANTED);
+  fuzz_rules_serve (self, state);
+}
+
+/* Adds what may happen next. Returns whether something may. A task needs its main loop for that. */
+static gboolean
+add_moves_of_waiters (FuzzModel *self, const FuzzState *from, gboolean loop_runs, GArray *states)
+{
+  gboolean moves = FALSE;
+
+  for (guint i = 0; i < from->n_waiters; i++)
+    {
+      const FuzzWaiter *waiter = &from->waiters[i];
+      const FuzzRequestKind *kind = &self->kinds[waiter->slot];
+      gboolean expires = kind->expires && !waiter->woken;
+      gboolean cancelled = waiter->cancelled && (loop_runs || !kind->is_task);
+      FuzzState state = *from;
+
+      if (waiter->woken)
+        {
+          run_waiter (self, &state, i);
+          fuzz_states_add (states, &state);
+        }
+      if (expires || cancelled)
+        {
+          state = *from;
+          finish_waiter (self, &state, i, expires ? FUZZ_TIMED_OUT : FUZZ_CANCELLED);
+          fuzz_rules_serve (self, &state);
+          fuzz_states_add (states, &state);
+        }
+      moves |= waiter->woken || expires || cancelled;
+    }
+  return moves;
+}
+
+static gboolean
+add_moves (FuzzModel *self, const FuzzState *from, gboolean loop_runs, GArray *states)
+{
+  gboolean moves = add_moves_of_waiters (self, from, loop_runs, states);
+
+  for (guint i = 0; i < from->n_drainers; i++)
+    {
+      const FuzzWaiter *drainer = &from->drainers[i];
+      const FuzzRequestKind *kind = &self->kinds[drainer->slot];
+      FuzzState state = *from;
+
+      if (!kind->expires && !(drainer->cancelled && (loop_runs || !kind->is_task)))
+        continue;
+      finish_drainer (&state, i, drainer->cancelled ? FUZZ_CANCELLED : FUZZ_TIMED_OUT);
+      fuzz_states_add (states, &state);
+      moves = TRUE;
+    }
+
+  for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
+    {
+      FuzzState state = *from;
+
+      if (from->outcomes[slot] != FUZZ_GIVES_BACK || (self->kinds[slot].is_task && !loop_runs))
+        continue;
+      state.outcomes[slot] = self->kinds[slot].is_dropped ? FUZZ_GONE : FUZZ_CANCELLED;
+      fuzz_rules_give_back (self, &state, self->kinds[slot].bytes);
+      fuzz_states_add (states, &state);
+      moves = TRUE;
+    }
+  return moves;
+}
+
+/* All that may have happened meanwhile; with @settled, and the main loop, only where nothing more
+ * may happen. */
+void
+fuzz_rules_let_happen (FuzzModel *self, gboolean settled)
+{
+  GArray *all = self->states;
+  GArray *last = fuzz_states_new ();
+
+  for (guint i = 0; i < all->len; i++)
+    {
+      FuzzState state = g_array_index (all, FuzzState, i);
+
+      if (!add_moves (self, &state, settled, all))
+        g_array_append_val (last, state);
+    }
+
+  if (settled)
+    self->states = last;
+  g_array_unref (settled ? all : last);
+}
+
+void
+fuzz_rules_fail_above (FuzzModel *self, FuzzState *state, gint64 maximum, FuzzOutcome outcome)
+{
+  guint i = 0;
+
+  while (i < state->n_waiters)
+    if (self->kinds[state->waiters[i].slot].bytes > maximum)
+      finish_waiter (self, state, i, outcome);
+    else
+      i++;
+}
