@@ -122,12 +122,12 @@ buf_pool_constructed (GObject *object)
 
   G_OBJECT_CLASS (buf_pool_parent_class)->constructed (object);
 
-  self->unit = MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
+  self->unit = (gint64) MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
   self->unusual_memory = self->zero_fill || self->alignment > BUF_NATURAL_ALIGNMENT ||
                          self->buffer_size > BUF_ALLOCATION_MAX_SIZE / BUF_POOL_MAX_BUFFERS;
   buf_budget_init (&self->budget,
-                   self->max_memory,
-                   valid ? self->buffer_size : 1,
+                   (gint64) self->max_memory,
+                   valid ? (gint64) self->buffer_size : 1,
                    g_get_num_processors ());
   if (!valid)
     buf_budget_close (&self->budget);
@@ -193,7 +193,7 @@ wait_for_the_last (BufPool *self)
     {
       warning = get_drain_warning ();
       if (warning > 0 &&
-          !wait_until_drained (self, g_get_monotonic_time () + warning * 1000, &figures))
+          !wait_until_drained (self, g_get_monotonic_time () + (gint64) warning * 1000, &figures))
         g_warning ("The pool %s%s%swas dropped %" G_GUINT64_FORMAT
                    " ms ago, and still waits for %" G_GINT64_FORMAT
                    " allocations (%" G_GINT64_FORMAT

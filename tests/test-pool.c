@@ -249,6 +249,7 @@ test_too_large (void)
   assert_refused (pool, 65, BUF_POOL_ERROR, BUF_POOL_ERROR_TOO_LARGE, "1024");
   assert_refused (pool, 65535, BUF_POOL_ERROR, BUF_POOL_ERROR_TOO_LARGE, "65535");
   all = test_allocate (pool, 64);
+  g_assert_cmpuint (buf_pool_allocation_get_length (all), ==, 64);
   assert_refused (pool, 65, BUF_POOL_ERROR, BUF_POOL_ERROR_TOO_LARGE, "1040");
   test_assert_figures (pool, 64, 1);
 
