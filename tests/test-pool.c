@@ -415,6 +415,9 @@ test_programming_errors (void)
 {
   g_autoptr (GObject) object = g_object_new (G_TYPE_OBJECT, NULL);
   g_autoptr (GError) error = NULL;
+  g_autoptr (GError) earlier = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_FAILED, "earlier");
+  g_autoptr (BufPool) pool = test_pool_new (16, 1);
+  g_autoptr (BufPoolAllocation) all = test_allocate (pool, 1);
 
   g_test_summary ("What is no pool is caught, under the name of the function that was called");
 
@@ -428,6 +431,15 @@ test_programming_errors (void)
   g_assert_null (buf_pool_try_allocate (NULL, 1, &error));
   g_test_expect_message ("BufPool", G_LOG_LEVEL_CRITICAL, "buf_pool_close: assertion*BUF_IS_POOL*");
   buf_pool_close (NULL);
+  g_test_expect_message ("BufPool",
+                         G_LOG_LEVEL_CRITICAL,
+                         "buf_pool_allocate: assertion*G_IS_CANCELLABLE*");
+  g_assert_null (buf_pool_allocate (pool, 1, (GCancellable *) object, &error));
+  g_test_expect_message ("BufPool",
+                         G_LOG_LEVEL_CRITICAL,
+                         "buf_pool_allocate_timeout: assertion*error == NULL*");
+  g_assert_null (buf_pool_allocate_timeout (pool, 1, 0, NULL, &earlier));
+  test_assert_figures (pool, 1, 1);
   g_test_assert_expected_messages ();
   g_assert_no_error (error);
 }
