@@ -263,7 +263,7 @@ static void
 end_data (BufDetachedAllocation *self)
 {
   BufPool *pool = self->header.pool;
-  gint64 bytes = (gint64) self->header.n_buffers * self->buffer_size;
+  gint64 bytes = (gint64) self->header.n_buffers * (gint64) self->buffer_size;
 
   free_data (self);
   end_part (self);
@@ -303,7 +303,7 @@ buf_pool_allocation_free_detached (BufPoolAllocation *self)
 {
   BufDetachedAllocation *detached = get_detached (self);
   BufPool *pool = self->pool;
-  gint64 bytes = (gint64) self->n_buffers * detached->buffer_size;
+  gint64 bytes = (gint64) self->n_buffers * (gint64) detached->buffer_size;
 
   if (has_flag (self, BUF_ALLOCATION_PINNED))
     {

@@ -84,7 +84,7 @@ set_max_memory (BufPool *self, guint64 max_memory)
 {
   if (self->budget.stripes == NULL)
     self->max_memory = max_memory;
-  else if (buf_budget_set_maximum (&self->budget, max_memory))
+  else if (buf_budget_set_maximum (&self->budget, (gint64) max_memory))
     g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_MAX_MEMORY]);
 }
 

@@ -120,15 +120,15 @@ buf_pool_constructed (GObject *object)
 
   G_OBJECT_CLASS (buf_pool_parent_class)->constructed (object);
 
-  self->unit = MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
+  self->unit = (gint64) MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
   if (buf_debug_get_flags () & BUF_DEBUG_NEEDS_LEDGER)
     self->ledger = buf_debug_ledger_new ();
   self->unusual_memory = self->ledger != NULL || self->zero_fill ||
                          self->alignment > BUF_NATURAL_ALIGNMENT ||
                          self->buffer_size > BUF_ALLOCATION_MAX_SIZE / BUF_POOL_MAX_BUFFERS;
   buf_budget_init (&self->budget,
-                   self->max_memory,
-                   valid ? self->buffer_size : 1,
+                   (gint64) self->max_memory,
+                   valid ? (gint64) self->buffer_size : 1,
                    g_get_num_processors ());
   self->budget.queue.watched = (buf_debug_get_flags () & BUF_DEBUG_WAITS) != 0;
   self->trace_counter = buf_trace_add_counter (self->name);
@@ -182,7 +182,7 @@ wait_for_the_last (BufPool *self)
     {
       warning = buf_debug_get_milliseconds ("BUFPOOL_DRAIN_WARNING", DEFAULT_DRAIN_WARNING);
       if (warning > 0 &&
-          !wait_until_drained (self, g_get_monotonic_time () + warning * 1000, &figures))
+          !wait_until_drained (self, g_get_monotonic_time () + (gint64) warning * 1000, &figures))
         buf_pool_warn_of_drain (self, warning, &figures);
       wait_until_drained (self, -1, &figures);
     }

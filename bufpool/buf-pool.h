@@ -19,7 +19,8 @@ G_BEGIN_DECLS
  * BUF_POOL_UNLIMITED:
  *
  * The default and the greatest value of [property@Pool:max-memory], 2⁵³ − 1 bytes: the largest
- * whole number that every supported language can hold. (With 32 bits, what a `gsize` can hold.)
+ * whole number that every supported language can hold. With 32 bits it is what a `gsize` can hold,
+ * and functions take and return it in place of that number; the property has the number itself.
  *
  * Since: 1.0
  */

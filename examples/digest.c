@@ -222,7 +222,7 @@ print_result (Command *self, const gchar *name, const DigestResult *result)
 
   if (result->error != NULL || isatty (STDOUT_FILENO))
     clear_progress (self);
-  if (result->digest != NULL)
+  if (result->error == NULL)
     {
       check_output (self, printf ("%s%s  %s\n", mark, result->digest, escaped) >= 0);
     }

@@ -4,17 +4,47 @@
 
 """Counts the test cases in meson's logs: count-results.py TESTLOG...
 
-A TESTLOG is the common part of the names of the two logs, .json and .junit.xml. Names what failed, and
-ends with one line: N passed, N failed, N skipped. A program that ended badly, though no case of it has
-failed, counts as one failure more."""
+A TESTLOG is the common part of the names of the two logs, .json and .junit.xml; or the output of one
+program, whose name ends in .tap, and which has to have run as many cases as it planned. Names what
+failed, and ends with one line: N passed, N failed, N skipped. A program that ended badly, though no case
+of it has failed, counts as one failure more."""
 
 import json
+import os
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 
 passed = failed = skipped = 0
 
+
+def count_tap(path):
+    global passed, failed, skipped
+    name = os.path.basename(path).removesuffix(".tap")
+    planned = seen = 0
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            if match := re.match(r"1\.\.(\d+)", line):
+                planned = int(match.group(1))
+            elif match := re.match(r"(not )?ok\b(?! \d+.*# SKIP)", line):
+                seen += 1
+                if match.group(1):
+                    failed += 1
+                    print("failed:", name, line.strip())
+                else:
+                    passed += 1
+            elif line.startswith("ok"):
+                seen += 1
+                skipped += 1
+    if seen == 0 or seen != planned:
+        failed += 1
+        print("failed:", name, f"planned {planned} cases and ran {seen}")
+
+
 for testlog in sys.argv[1:]:
+    if testlog.endswith(".tap"):
+        count_tap(testlog)
+        continue
     programs_with_failures = set()
     for suite in ElementTree.parse(testlog + ".junit.xml").getroot().iter("testsuite"):
         for case in suite.iter("testcase"):

@@ -10,11 +10,17 @@
 
 #include "testing.h"
 
-static gint fail_after = -1; /* atomic; how many more succeed, negative: all */
+static gint fail_after = -1;           /* atomic; how many more succeed, negative: all */
+static gsize refuse_above = G_MAXSIZE; /* written while there is one thread */
+static gsize most_granted;             /* meanwhile */
 
 static gboolean
-is_to_fail (void)
+is_to_fail (gsize size)
 {
+  if (size > refuse_above)
+    return TRUE;
+  if (refuse_above < G_MAXSIZE)
+    most_granted = MAX (most_granted, size);
   return g_atomic_int_get (&fail_after) >= 0 && g_atomic_int_add (&fail_after, -1) == 0;
 }
 
@@ -28,19 +34,19 @@ int __wrap_posix_memalign (void **memory, size_t alignment, size_t size);
 void *
 __wrap_malloc (size_t size)
 {
-  return is_to_fail () ? NULL : __real_malloc (size);
+  return is_to_fail (size) ? NULL : __real_malloc (size);
 }
 
 void *
 __wrap_calloc (size_t n, size_t size)
 {
-  return is_to_fail () ? NULL : __real_calloc (n, size);
+  return is_to_fail (n * size) ? NULL : __real_calloc (n, size);
 }
 
 int
 __wrap_posix_memalign (void **memory, size_t alignment, size_t size)
 {
-  return is_to_fail () ? ENOMEM : __real_posix_memalign (memory, alignment, size);
+  return is_to_fail (size) ? ENOMEM : __real_posix_memalign (memory, alignment, size);
 }
 
 static BufPool *
@@ -212,6 +218,61 @@ test_under_load (void)
   test_assert_figures (pool, 0, 0);
 }
 
+/* What a size of 32 bits would make something small of: by itself, or with a header. */
+static const struct
+{
+  guint64 buffer_size;
+  gsize n_buffers;
+} beyond_32_bits[] = {
+  { 65537, 65535 }, /* 2^32 - 1 */
+  { 65538, 65535 },
+  { G_GUINT64_CONSTANT (1) << 30, 4 },
+  { G_GUINT64_CONSTANT (1) << 30, 65532 },
+  { G_MAXINT32 - 15, 1 },
+  { G_MAXINT32 - 15, 2 },
+};
+
+static void
+assert_no_memory (BufPool *pool, gsize n_buffers, gboolean pinned)
+{
+  g_autoptr (GError) error = NULL;
+  BufPoolAllocation *allocation;
+  guint64 bytes = n_buffers * (guint64) buf_pool_get_buffer_size (pool);
+  g_autofree gchar *figure = g_strdup_printf ("(%" G_GUINT64_FORMAT " bytes", bytes);
+
+  most_granted = 0;
+  refuse_above = G_MAXINT32 - 16;
+  if (pinned)
+    allocation = buf_pool_try_allocate_pinned (pool, n_buffers, &error);
+  else
+    allocation = buf_pool_try_allocate (pool, n_buffers, &error);
+  g_assert_null (allocation);
+  g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_NO_MEMORY);
+  g_assert_nonnull (strstr (error->message, figure));
+  g_assert_cmpuint (most_granted, <, 100);
+  refuse_above = G_MAXSIZE;
+  test_assert_figures (pool, 0, 0);
+}
+
+static void
+test_beyond_32_bits (void)
+{
+  g_test_summary ("A size never wraps: an allocation is as large as was asked for, or fails");
+
+  for (guint kind = 0; kind < 3; kind++)
+    for (guint i = 0; i < G_N_ELEMENTS (beyond_32_bits); i++)
+      {
+        g_autoptr (BufPool) pool = g_object_new (BUF_TYPE_POOL,
+                                                 "buffer-size",
+                                                 beyond_32_bits[i].buffer_size,
+                                                 "zero-fill",
+                                                 kind == 1,
+                                                 NULL);
+
+        assert_no_memory (pool, beyond_32_bits[i].n_buffers, kind == 2);
+      }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -221,5 +282,6 @@ main (int argc, char **argv)
   g_test_add_func ("/memory/waiter-is-served", test_waiter_is_served);
   g_test_add_func ("/memory/task-is-served", test_task_is_served);
   g_test_add_func ("/memory/under-load", test_under_load);
+  g_test_add_func ("/memory/beyond-32-bits", test_beyond_32_bits);
   return g_test_run ();
 }

@@ -59,7 +59,7 @@ test_properties (void)
 
   g_object_get (pool, "buffer-size", &buffer_size, "max-memory", &max_memory, NULL);
   g_assert_cmpuint (buffer_size, ==, 4096);
-  g_assert_cmpuint (max_memory, ==, BUF_POOL_UNLIMITED);
+  g_assert_cmpuint (max_memory, ==, G_GUINT64_CONSTANT (9007199254740991));
   g_assert_cmpuint (buf_pool_get_max_memory (pool), ==, BUF_POOL_UNLIMITED);
   g_assert_cmpuint (buf_pool_get_available_memory (pool), ==, BUF_POOL_UNLIMITED);
   g_assert_cmpuint (buf_pool_get_alignment (pool), ==, 0);
@@ -249,6 +249,7 @@ test_too_large (void)
   assert_refused (pool, 65, BUF_POOL_ERROR, BUF_POOL_ERROR_TOO_LARGE, "1024");
   assert_refused (pool, 65535, BUF_POOL_ERROR, BUF_POOL_ERROR_TOO_LARGE, "65535");
   all = test_allocate (pool, 64);
+  g_assert_cmpuint (buf_pool_allocation_get_length (all), ==, 64);
   assert_refused (pool, 65, BUF_POOL_ERROR, BUF_POOL_ERROR_TOO_LARGE, "1040");
   test_assert_figures (pool, 64, 1);
 
@@ -414,6 +415,9 @@ test_programming_errors (void)
 {
   g_autoptr (GObject) object = g_object_new (G_TYPE_OBJECT, NULL);
   g_autoptr (GError) error = NULL;
+  g_autoptr (GError) earlier = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_FAILED, "earlier");
+  g_autoptr (BufPool) pool = test_pool_new (16, 1);
+  g_autoptr (BufPoolAllocation) all = test_allocate (pool, 1);
 
   g_test_summary ("What is no pool is caught, under the name of the function that was called");
 
@@ -427,6 +431,15 @@ test_programming_errors (void)
   g_assert_null (buf_pool_try_allocate (NULL, 1, &error));
   g_test_expect_message ("BufPool", G_LOG_LEVEL_CRITICAL, "buf_pool_close: assertion*BUF_IS_POOL*");
   buf_pool_close (NULL);
+  g_test_expect_message ("BufPool",
+                         G_LOG_LEVEL_CRITICAL,
+                         "buf_pool_allocate: assertion*G_IS_CANCELLABLE*");
+  g_assert_null (buf_pool_allocate (pool, 1, (GCancellable *) object, &error));
+  g_test_expect_message ("BufPool",
+                         G_LOG_LEVEL_CRITICAL,
+                         "buf_pool_allocate_timeout: assertion*error == NULL*");
+  g_assert_null (buf_pool_allocate_timeout (pool, 1, 0, NULL, &earlier));
+  test_assert_figures (pool, 1, 1);
   g_test_assert_expected_messages ();
   g_assert_no_error (error);
 }

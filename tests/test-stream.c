@@ -271,6 +271,16 @@ test_kept_meanwhile (void)
   g_cancellable_cancel (cancellable);
   iterate_until_ready (&waiting);
   test_assert_figures (pool, 0, 0);
+
+  /* The result of the other direction is no result. */
+  g_test_expect_message ("BufPool",
+                         G_LOG_LEVEL_CRITICAL,
+                         "*write_to_stream_finish: *is_result_of*");
+  g_assert_false (
+      buf_pool_allocation_write_to_stream_finish (allocation, waiting.result, &n, &error));
+  g_test_assert_expected_messages ();
+  g_assert_no_error (error);
+
   g_assert_false (
       buf_pool_allocation_fill_from_stream_finish (allocation, waiting.result, &n, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);

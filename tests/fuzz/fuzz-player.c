@@ -372,8 +372,8 @@ play_end (FuzzPlayer *self)
   fuzz_check (self, !is_request_left (self));
   fuzz_check (self, buf_pool_get_allocated_memory (self->pool) == 0);
   self->statistics->most_overtaken =
-      MAX (self->statistics->most_overtaken, self->pool->budget.queue.most_overtaken);
-  fuzz_check (self, self->pool->budget.queue.most_overtaken <= BUF_WAITER_MAX_OVERTAKEN);
+      MAX (self->statistics->most_overtaken, self->pool->budget.queue.history.most_overtaken);
+  fuzz_check (self, self->pool->budget.queue.history.most_overtaken <= BUF_WAITER_MAX_OVERTAKEN);
 }
 
 static void
