@@ -398,7 +398,7 @@ buf_pool_allocation_iter_init (BufPoolAllocationIter *iter, BufPoolAllocation *s
 
 /**
  * buf_pool_allocation_iter_next: (skip)
- * @iter: an iterator that was placed with buf_pool_allocation_iter_init()
+ * @iter: an iterator that was placed with [method@PoolAllocationIter.init]
  * @buffer: (out) (optional) (transfer none): return location for the address of the buffer
  *
  * Goes to the next buffer.

@@ -7,6 +7,15 @@
 
 /* The error domain. */
 
+/**
+ * buf_pool_error_quark:
+ *
+ * The domain of the errors of a pool and of its allocations, for %BUF_POOL_ERROR.
+ *
+ * Returns: the quark of the domain
+ *
+ * Since: 1.0
+ */
 GQuark
 buf_pool_error_quark (void)
 {

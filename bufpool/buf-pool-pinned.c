@@ -22,7 +22,7 @@
  * @cancellable: (nullable): a cancellable
  * @error: return location for an error
  *
- * Like buf_pool_allocate(), for garbage-collected languages: the allocation holds a reference on
+ * Like [method@Pool.allocate], for garbage-collected languages: the allocation holds a reference on
  * the pool, so that they can be dropped in any order; and [method@PoolAllocation.release] gives its
  * memory back before it is dropped.
  *
@@ -47,8 +47,8 @@ buf_pool_allocate_pinned (BufPool *self, gsize n_buffers, GCancellable *cancella
  * @cancellable: (nullable): a cancellable
  * @error: return location for an error
  *
- * Like buf_pool_allocate_timeout(), for garbage-collected languages: see
- * buf_pool_allocate_pinned().
+ * Like [method@Pool.allocate_timeout], for garbage-collected languages: see
+ * [method@Pool.allocate_pinned].
  *
  * In other languages than C and Vala it has the plain name. This function can be called from any
  * thread.
@@ -83,7 +83,7 @@ buf_pool_allocate_timeout_pinned (BufPool *self,
  * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
  * @error: return location for an error
  *
- * Like buf_pool_try_allocate(), for garbage-collected languages: see buf_pool_allocate_pinned().
+ * Like [method@Pool.try_allocate], for garbage-collected languages: see [method@Pool.allocate_pinned].
  *
  * In other languages than C and Vala it has the plain name. This function can be called from any
  * thread.
@@ -116,7 +116,7 @@ buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
  * @callback: (scope async) (nullable): what to call when the request was granted or has failed
  * @user_data: data for @callback
  *
- * Like buf_pool_allocate_async(), for garbage-collected languages: see buf_pool_allocate_pinned().
+ * Like [method@Pool.allocate_async], for garbage-collected languages: see [method@Pool.allocate_pinned].
  * The callback calls [method@Pool.allocate_finish].
  *
  * In other languages than C and Vala it has the plain name. This function can be called from any

@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""Compiles and runs every program that the documentation shows, in its language.
+
+Usage: test-programs.py SOURCE_DIR BUILD_DIR PYTHON [ONLY]
+
+A block of code is a program when it has what makes one in its language, see PROGRAM. What it prints has to
+be what the block "output" after it says, if there is one. With ONLY, a part of a file's name, just those."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+SOURCE, BUILD = map(pathlib.Path, sys.argv[1:3])
+PYTHON = sys.argv[3]
+ONLY = sys.argv[4] if len(sys.argv) > 4 else ""
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"/\*\*\n.*?\*/", re.DOTALL)
+PROGRAM = {
+    "c": re.compile(r"^main \(", re.MULTILINE),
+    "vala": re.compile(r"^(int|void) main \(", re.MULTILINE),
+    "python": re.compile(r"^(import|from) ", re.MULTILINE),
+    "javascript": re.compile(r"^import |= imports\.", re.MULTILINE),
+    "lua": re.compile(r"require"),
+    "ruby": re.compile(r"^require", re.MULTILINE),
+}
+INTERPRETERS = {"python": PYTHON, "javascript": "gjs", "lua": "lua5.3", "ruby": "ruby"}
+SUFFIXES = {"c": "c", "vala": "vala", "python": "py", "javascript": "js", "lua": "lua", "ruby": "rb"}
+SECONDS = 120
+
+
+class Failure(Exception):
+    pass
+
+
+def get_environment():
+    """What `meson devenv` would set."""
+    script = 'eval "$(meson devenv -C "$1" --dump)" && env -0'
+    output = subprocess.run(["bash", "-c", script, "bash", BUILD], stdout=subprocess.PIPE, check=True).stdout
+    environment = dict(entry.split("=", 1) for entry in output.decode().split("\0") if entry)
+    return environment | {"G_DEBUG": "fatal-criticals,fatal-warnings", "LC_ALL": "C.UTF-8"}
+
+
+def get_texts():
+    """The pages and the comments, as Markdown, by name."""
+    for path in [SOURCE / "README.md", *sorted((SOURCE / "docs").glob("*.md"))]:
+        yield path.name, path.read_text(encoding="utf-8")
+    for path in sorted((SOURCE / "bufpool").glob("*.[ch]")):
+        comments = COMMENT.findall(path.read_text(encoding="utf-8"))
+        yield path.name, "\n".join(re.sub(r"^ *\* ?", "", comment, flags=re.MULTILINE) for comment in comments)
+
+
+def get_programs(text):
+    """Yields line, language, program, and what it should print."""
+    blocks = list(BLOCK.finditer(text))
+    for block, following in zip(blocks, blocks[1:] + [None]):
+        language, code = block.groups()
+        if language == "output" or language not in PROGRAM or not PROGRAM[language].search(code):
+            continue
+        expected = following[2] if following and following[1] == "output" else None
+        yield text.count("\n", 0, block.start()) + 1, language, code, expected
+
+
+def run(command, folder, environment):
+    try:
+        result = subprocess.run(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired as timeout:
+        raise Failure(f"{command[0]}: did not end within {SECONDS} s") from timeout
+    if result.returncode != 0:
+        raise Failure(f"{command[0]}: {result.returncode}\n{(result.stdout + result.stderr).decode()}")
+    return result.stdout.decode()
+
+
+def compile_program(language, source, environment):
+    program = source.with_suffix("")
+    if language == "c":
+        flags = run(["pkg-config", "--cflags", "--libs", "bufpool-1.0"], None, environment)
+        command = f"cc -Wall -Wextra -Wno-unused-parameter -Werror -o {program} {source} {flags.strip()}"
+        run(["sh", "-c", command], source.parent, environment)
+    else:
+        vapis = ["--vapidir", BUILD / "bufpool", "--pkg", "bufpool-1.0", "--pkg", "gio-2.0"]
+        run(["valac", "-X", "-w", *vapis, "-o", program, source], source.parent, environment)
+    return [program]
+
+
+def check_program(language, code, expected, environment):
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder) / f"program.{SUFFIXES[language]}"
+        source.write_text(code, encoding="utf-8")
+        if language in INTERPRETERS:
+            module = ["-m"] if language == "javascript" and re.search(r"^import ", code, re.MULTILINE) else []
+            command = [INTERPRETERS[language], *module, source]
+        else:
+            command = compile_program(language, source, environment)
+        printed = run(command, folder, environment)
+    if expected is not None and printed.strip() != expected.strip():
+        raise Failure(f"it printed\n{printed}instead of\n{expected}")
+
+
+def is_missing(language):
+    return shutil.which({"c": "cc", "vala": "valac", **INTERPRETERS}[language]) is None
+
+
+def main():
+    environment = get_environment()
+    texts = {name: text for name, text in get_texts() if ONLY in name}
+    programs = [(name, *program) for name, text in texts.items() for program in get_programs(text)]
+    chapters = [name for name in texts if name.endswith(".md") and name != "architecture.md"]
+    outputs = sum(text.count("\n```output\n") for text in texts.values())
+    n = failed = 0
+
+    def check(name, function):
+        nonlocal n, failed
+        n += 1
+        try:
+            function()
+            print("ok", n, name, flush=True)
+        except Failure as failure:
+            failed += 1
+            print("not ok", n, name)
+            print("\n".join("# " + line for line in str(failure).splitlines()), flush=True)
+
+    def check_chapters():
+        if missing := [name for name in chapters if name not in [program[0] for program in programs]]:
+            raise Failure(f"no program in {missing}")
+
+    def check_outputs():
+        if outputs != sum(program[4] is not None for program in programs):
+            raise Failure(f"{outputs} blocks of output, but not as many programs before them")
+
+    print(f"1..{len(programs) + 2}")
+    check("each chapter has a program", check_chapters)
+    check("each output is that of a program", check_outputs)
+    for name, line, language, code, expected in programs:
+        title = f"{name}:{line}, {language}"
+        if is_missing(language):
+            n += 1
+            print(f"ok {n} {title} # SKIP nothing here runs {language}", flush=True)
+            continue
+        check(title, lambda: check_program(language, code, expected, environment))
+    return failed > 0
+
+
+sys.exit(main())
