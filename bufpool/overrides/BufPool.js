@@ -15,10 +15,50 @@ function wholeNumber(value, name) {
     return value;
 }
 
+function checkBytes(data) {
+    if (Array.isArray(data) && !data.every(byte => Number.isInteger(byte) && byte >= 0 && byte < 256))
+        throw new TypeError('the data are to be bytes');
+    return data;
+}
+
+/* What a callback was given may be fetched once, and from where it belongs: for GLib anything else is a
+ * bug in the program, and not an error. */
+const unfetched = new WeakMap();
+
+function guardAsync(prototype, name) {
+    const {[`${name}_async`]: start, [`${name}_finish`]: finish} = prototype;
+
+    prototype[`${name}_async`] = function (...parameters) {
+        const callback = parameters.pop();
+        if (typeof callback !== 'function')
+            return start.call(this, ...parameters, callback);
+
+        return start.call(this, ...parameters, (source, result) => {
+            unfetched.set(result, {name, owner: this});
+            callback(this, result);
+        });
+    };
+    // By this Gio._promisify() knows whether there is a callback.
+    Object.defineProperty(prototype[`${name}_async`], 'length', {value: start.length});
+
+    prototype[`${name}_finish`] = function (result) {
+        const operation = unfetched.get(result);
+        if (operation?.name !== name || operation.owner !== this)
+            throw new TypeError('not a result of this operation, or it was fetched before');
+        unfetched.delete(result);
+        return finish.call(this, result);
+    };
+}
+
 /* Not Gio._promisify(), which finishes on the source object of the result: an allocation is none. The
  * promise is for the number of bytes. */
 function promisifyTransfer(prototype, name) {
-    const start = prototype[`${name}_async`];
+    const {[`${name}_async`]: start, [name]: wait} = prototype;
+
+    prototype[name] = function (stream, offset, size, cancellable = null) {
+        return wait.call(this, stream, wholeNumber(offset, 'the offset'), wholeNumber(size, 'the size'),
+            cancellable);
+    };
 
     prototype[`${name}_async`] = function (stream, offset, size, priority, cancellable, callback) {
         const transfer = whenDone =>
@@ -38,58 +78,108 @@ function promisifyTransfer(prototype, name) {
     };
 }
 
-function _init() {
-    const {Pool, PoolAllocation} = this;
-    const {_init: construct, allocate_timeout, try_allocate} = Pool.prototype;
+/* A program has one thread that runs JavaScript: while it waited, nothing that JavaScript holds could come
+ * back, and it would wait for ever. So what need not wait is tried; then what is garbage is collected; then
+ * it is tried for the last time. */
+function collectBetween(code, firstTry, lastTry) {
+    try {
+        return firstTry();
+    } catch (error) {
+        if (!(error instanceof GLib.Error) || !error.matches(Gio.IOErrorEnum, code))
+            throw error;
+    }
 
-    Gio._promisify(Pool.prototype, 'allocate_async', 'allocate_finish');
-    Gio._promisify(Pool.prototype, 'drain_async', 'drain_finish');
-    promisifyTransfer(PoolAllocation.prototype, 'fill_from_stream');
-    promisifyTransfer(PoolAllocation.prototype, 'write_to_stream');
+    System.gc();
+    return lastTry();
+}
+
+function overridePool(Pool) {
+    const {WOULD_BLOCK, TIMED_OUT} = Gio.IOErrorEnum;
+    const {_init, allocate_timeout, try_allocate, drain_timeout, get_max_memory, set_max_memory} = Pool.prototype;
 
     Pool.prototype._init = function (properties = {}) {
         for (const [name, value] of Object.entries(properties)) {
-            if (['buffer_size', 'max_memory', 'alignment'].includes(name))
+            if (/^(buffer.?size|max.?memory|alignment)$/i.test(name))
                 wholeNumber(value, name);
         }
-        construct.call(this, properties);
+        _init.call(this, properties);
         this.init(null);
     };
+
+    Pool.new = (buffer_size, max_memory) => new Pool({buffer_size, max_memory});
 
     Pool.prototype.try_allocate = function (count) {
         return try_allocate.call(this, wholeNumber(count, 'the number of buffers'));
     };
 
-    Pool.prototype.allocate_timeout = function (count, timeout, cancellable = null) {
-        return allocate_timeout.call(this, wholeNumber(count, 'the number of buffers'),
-            wholeNumber(timeout, 'the timeout'), cancellable);
-    };
-
-    /* A program has one thread that runs JavaScript: while it waited, nothing that JavaScript holds
-     * could come back, and it would wait for ever. So it collects what is garbage, and if that is not
-     * enough it fails. Who wants to wait has allocate_async(). */
+    /* It fails where it would wait. Who wants to wait has allocate_async(). */
     Pool.prototype.allocate = function (count, cancellable = null) {
-        if (cancellable)
-            cancellable.set_error_if_cancelled();
-        try {
-            return this.try_allocate(count);
-        } catch (error) {
-            if (!(error instanceof GLib.Error) ||
-                !error.matches(Gio.IOErrorEnum, Gio.IOErrorEnum.WOULD_BLOCK))
-                throw error;
-        }
-
-        System.gc();
-        return this.try_allocate(count);
+        cancellable?.set_error_if_cancelled();
+        return collectBetween(WOULD_BLOCK, () => this.try_allocate(count), () => this.try_allocate(count));
     };
+
+    Pool.prototype.allocate_timeout = function (count, timeout, cancellable = null) {
+        wholeNumber(timeout, 'the timeout');
+        cancellable?.set_error_if_cancelled();
+        return collectBetween(WOULD_BLOCK, () => this.try_allocate(count),
+            () => allocate_timeout.call(this, count, timeout, cancellable));
+    };
+
+    Pool.prototype.drain_timeout = function (timeout, cancellable = null) {
+        wholeNumber(timeout, 'the timeout');
+        return collectBetween(TIMED_OUT, () => drain_timeout.call(this, 0, cancellable),
+            () => drain_timeout.call(this, timeout, cancellable));
+    };
+
+    /* Likewise: who wants to wait has drain_async(). */
+    Pool.prototype.drain = function (cancellable = null) {
+        return this.drain_timeout(0, cancellable);
+    };
+
+    Pool.prototype.set_max_memory = function (bytes) {
+        set_max_memory.call(this, wholeNumber(bytes, 'the budget'));
+    };
+    for (const name of ['max_memory', 'maxMemory'])
+        Object.defineProperty(Pool.prototype, name, {get: get_max_memory, set: Pool.prototype.set_max_memory});
+
+    guardAsync(Pool.prototype, 'allocate');
+    guardAsync(Pool.prototype, 'drain');
+    Gio._promisify(Pool.prototype, 'allocate_async', 'allocate_finish');
+    Gio._promisify(Pool.prototype, 'drain_async', 'drain_finish');
 
     const {allocate_async} = Pool.prototype;
     Pool.prototype.allocate_async = function (count, ...others) {
         return allocate_async.call(this, wholeNumber(count, 'the number of buffers'), ...others);
     };
+}
 
-    /* Whether an array shares the memory of the allocation depends on the version of GJS. */
-    PoolAllocation.prototype.get_data = undefined;
+function overrideAllocation(PoolAllocation) {
+    const {fill, extract, get_buffer_bytes} = PoolAllocation.prototype;
+
+    PoolAllocation.prototype.fill = function (offset, data) {
+        return fill.call(this, wholeNumber(offset, 'the offset'), checkBytes(data));
+    };
+
+    PoolAllocation.prototype.extract = function (offset, size) {
+        return extract.call(this, wholeNumber(offset, 'the offset'), wholeNumber(size, 'the size'));
+    };
+
+    PoolAllocation.prototype.get_buffer_bytes = function (index) {
+        const length = this.get_length();
+        if (wholeNumber(index, 'the index') >= length && length > 0)
+            throw new RangeError(`buffer ${index} of ${length}`);
+        return length > 0 ? get_buffer_bytes.call(this, index) : null;
+    };
+
+    /* Addresses are nothing in JavaScript; and whether an array shares the memory of the allocation depends
+     * on the version of GJS. */
+    for (const name of ['get_data', 'get_first', 'get_buffer'])
+        PoolAllocation.prototype[name] = undefined;
+
+    for (const name of ['fill_from_stream', 'write_to_stream']) {
+        guardAsync(PoolAllocation.prototype, name);
+        promisifyTransfer(PoolAllocation.prototype, name);
+    }
 
     /* Each buffer as a copy: a view would hold the budget until the collector runs. */
     PoolAllocation.prototype[Symbol.iterator] = function* () {
@@ -98,4 +188,9 @@ function _init() {
         for (let i = 0; i < this.get_length(); i++)
             yield this.extract(i * size, size).toArray();
     };
+}
+
+function _init() {
+    overridePool(this.Pool);
+    overrideAllocation(this.PoolAllocation);
 }

@@ -27,17 +27,25 @@ def _released():
     )
 
 
-def _wait_interruptibly(allocate, n_buffers, cancellable):
-    """Calls the C function in another thread, since a signal does not reach Python while it waits in C.
-    One wait, so the request keeps its place in the queue. An interruption cancels it."""
+def _wait(function, *arguments, cancellable):
+    """Calls a C function that may wait. What is garbage, but in a cycle, may hold what it waits for, so
+    the collector runs before. In the main thread the function is called in another thread, since a signal
+    does not reach Python while it waits in C. It is one wait, so a request keeps its place in the queue.
+    An interruption cancels it."""
+    gc.collect()
+    if threading.current_thread() is not threading.main_thread():
+        return function(*arguments, cancellable)
+
     interruption = Gio.Cancellable()
+    done = threading.Event()
     result = []
 
     def run():
         try:
-            result.append(allocate(n_buffers, interruption))
-        except GLib.Error as error:
+            result.append(function(*arguments, interruption))
+        except Exception as error:  # pylint: disable=broad-except
             result.append(error)
+        done.set()
 
     handler = 0
     if cancellable is not None:
@@ -46,21 +54,56 @@ def _wait_interruptibly(allocate, n_buffers, cancellable):
         if cancellable.is_cancelled():
             interruption.cancel()
     thread = threading.Thread(target=run, daemon=True)
-    thread.start()
     try:
-        thread.join()
+        thread.start()
+        # Not Thread.join(), which Python 3.11 takes for a success when it was interrupted.
+        done.wait()
     except BaseException:
         interruption.cancel()
-        thread.join()
+        if thread.is_alive():
+            done.wait()
         result.clear()
         raise
     finally:
         if handler:
             GObject.Object.disconnect(cancellable, handler)
 
-    if isinstance(result[0], GLib.Error):
+    if isinstance(result[0], Exception):
         raise result[0]
     return result[0]
+
+
+def _unless(code, function, *arguments):
+    """What the function returns, or None if it fails with this code of Gio."""
+    try:
+        return function(*arguments)
+    except GLib.Error as error:
+        if not error.matches(Gio.io_error_quark(), code):
+            raise
+    return None
+
+
+def _start(function, operation, arguments, callback, user_data):
+    """Starts an asynchronous operation. What its callback is given as the result can then be claimed."""
+    if callback is None:
+        return function(*arguments)
+    if not callable(callback):
+        raise TypeError(f"a callback is to be callable, not {callback!r}")
+
+    def on_done(source, result, *_):
+        result.bufpool_operation = operation
+        callback(source, result, *user_data)
+
+    return function(*arguments, on_done)
+
+
+def _claim(result, *operation):
+    """A result can be fetched once, and from where it belongs: for GLib anything else is a bug in the
+    program, and not an error."""
+    if getattr(result, "bufpool_operation", None) != operation:
+        raise TypeError("not a result of this operation, or it was fetched before")
+    result.bufpool_operation = None
+    return result
 
 
 class Pool(BufPool.Pool):
@@ -73,40 +116,66 @@ class Pool(BufPool.Pool):
         super().__init__(**properties)
         self.init(None)
 
+    @classmethod
+    def new(cls, buffer_size, max_memory):
+        """The same as the constructor."""
+        return cls(buffer_size=buffer_size, max_memory=max_memory)
+
     def allocate(self, n_buffers, cancellable=None):
         """Allocates n_buffers buffers, and waits for the budget if need be."""
-        n_buffers = whole_number(n_buffers)
-        if cancellable is None or not cancellable.is_cancelled():
-            for collect in (False, True):
-                # What is garbage, but in a cycle, may hold the budget.
-                if collect:
-                    gc.collect()
-                try:
-                    return self.try_allocate(n_buffers)
-                except GLib.Error as error:
-                    if not error.matches(Gio.io_error_quark(), Gio.IOErrorEnum.WOULD_BLOCK):
-                        raise
-
-        allocate = super().allocate
-        if threading.current_thread() is not threading.main_thread():
-            return allocate(n_buffers, cancellable)
-        return _wait_interruptibly(allocate, n_buffers, cancellable)
+        return self._allocate(super().allocate, whole_number(n_buffers), cancellable=cancellable)
 
     def allocate_timeout(self, n_buffers, timeout, cancellable=None):
         """Like allocate(), but waits for so many microseconds at the most."""
-        return super().allocate_timeout(whole_number(n_buffers), whole_number(timeout), cancellable)
+        arguments = whole_number(n_buffers), whole_number(timeout)
+        return self._allocate(super().allocate_timeout, *arguments, cancellable=cancellable)
+
+    def _allocate(self, allocate, *arguments, cancellable):
+        if cancellable is not None and cancellable.is_cancelled():
+            return allocate(*arguments, cancellable)
+        allocation = _unless(Gio.IOErrorEnum.WOULD_BLOCK, self.try_allocate, arguments[0])
+        if allocation is not None:
+            return allocation
+        return _wait(allocate, *arguments, cancellable=cancellable)
 
     def try_allocate(self, n_buffers):
         """Like allocate(), but fails with Gio.IOErrorEnum.WOULD_BLOCK instead of waiting."""
         return super().try_allocate(whole_number(n_buffers))
 
-    def allocate_async(self, n_buffers, io_priority, cancellable, callback, *user_data):
+    def allocate_async(self, n_buffers, io_priority, cancellable=None, callback=None, *user_data):
         """Like allocate(), but calls back from the main loop."""
-        super().allocate_async(whole_number(n_buffers), io_priority, cancellable, callback, *user_data)
+        arguments = whole_number(n_buffers), whole_number(io_priority), cancellable
+        return _start(super().allocate_async, ("allocate", self), arguments, callback, user_data)
+
+    def allocate_finish(self, result):
+        """Fetches the allocation, in the callback."""
+        return super().allocate_finish(_claim(result, "allocate", self))
 
     def drain(self, cancellable=None):
         """Waits until nothing is outstanding."""
-        return super().drain(cancellable)
+        return self._drain(super().drain, cancellable=cancellable)
+
+    def drain_timeout(self, timeout, cancellable=None):
+        """Like drain(), but waits for so many microseconds at the most."""
+        return self._drain(super().drain_timeout, whole_number(timeout), cancellable=cancellable)
+
+    def _drain(self, drain, *arguments, cancellable):
+        return _unless(
+            Gio.IOErrorEnum.TIMED_OUT, super().drain_timeout, 0, cancellable
+        ) or _wait(drain, *arguments, cancellable=cancellable)
+
+    def drain_async(self, io_priority, cancellable=None, callback=None, *user_data):
+        """Like drain(), but calls back from the main loop."""
+        arguments = whole_number(io_priority), cancellable
+        return _start(super().drain_async, ("drain", self), arguments, callback, user_data)
+
+    def drain_finish(self, result):
+        """Fetches the result of drain_async(), in the callback."""
+        return super().drain_finish(_claim(result, "drain", self))
+
+    def set_max_memory(self, max_memory):
+        """Changes the budget, in bytes."""
+        super().set_max_memory(whole_number(max_memory))
 
 
 Pool = override(Pool)
@@ -170,6 +239,63 @@ class PoolAllocation(BufPool.PoolAllocation):
 
     def __bytes__(self):
         return bytes(self._memory())
+
+    def _reaches(self, index):
+        """Whether there is a buffer to be returned: there is none any more when it was released."""
+        index, length = whole_number(index), len(self)
+        if length and not 0 <= index < length:
+            raise IndexError(f"buffer {index} of {length}")
+        return length > 0
+
+    def get_buffer(self, index):
+        """The address of a buffer."""
+        return super().get_buffer(index) if self._reaches(index) else None
+
+    def get_buffer_bytes(self, index):
+        """A buffer as a GLib.Bytes, without a copy."""
+        return super().get_buffer_bytes(index) if self._reaches(index) else None
+
+    def fill(self, offset, data):
+        """Copies data into the allocation."""
+        return super().fill(whole_number(offset), data)
+
+    def extract(self, offset, size):
+        """A part of the allocation, as a copy."""
+        return super().extract(whole_number(offset), whole_number(size))
+
+    def fill_from_stream(self, stream, offset, size, cancellable=None):
+        """Reads into the allocation; returns True, and how many bytes that were."""
+        return super().fill_from_stream(stream, whole_number(offset), whole_number(size), cancellable)
+
+    def fill_from_stream_async(
+        self, stream, offset, size, io_priority, cancellable=None, callback=None, *user_data
+    ):
+        """Like fill_from_stream(), but calls back from the main loop."""
+        numbers = whole_number(offset), whole_number(size), whole_number(io_priority)
+        arguments = stream, *numbers, cancellable
+        operation = "fill_from_stream", self
+        return _start(super().fill_from_stream_async, operation, arguments, callback, user_data)
+
+    def fill_from_stream_finish(self, result):
+        """Fetches the result of fill_from_stream_async(), in the callback."""
+        return super().fill_from_stream_finish(_claim(result, "fill_from_stream", self))
+
+    def write_to_stream(self, stream, offset, size, cancellable=None):
+        """Writes a part of the allocation; returns True, and how many bytes that were."""
+        return super().write_to_stream(stream, whole_number(offset), whole_number(size), cancellable)
+
+    def write_to_stream_async(
+        self, stream, offset, size, io_priority, cancellable=None, callback=None, *user_data
+    ):
+        """Like write_to_stream(), but calls back from the main loop."""
+        numbers = whole_number(offset), whole_number(size), whole_number(io_priority)
+        arguments = stream, *numbers, cancellable
+        operation = "write_to_stream", self
+        return _start(super().write_to_stream_async, operation, arguments, callback, user_data)
+
+    def write_to_stream_finish(self, result):
+        """Fetches the result of write_to_stream_async(), in the callback."""
+        return super().write_to_stream_finish(_claim(result, "write_to_stream", self))
 
     def __repr__(self):
         if self.is_released():

@@ -40,10 +40,11 @@ function raises(domain, code, func) {
     throw new Error('nothing was thrown');
 }
 
-function refuses(func) {
+function refuses(func, type = Error) {
     try {
         func();
     } catch (error) {
+        assert(error instanceof type, `${error}`);
         return;
     }
     throw new Error(`not refused: ${func}`);
@@ -103,6 +104,66 @@ const TESTS = {
         pool.close();
         raises(BufPool.PoolError, CLOSED, () => pool.allocate(1));
         a.release();
+    },
+
+    'out of range': () => {
+        const a = newPool(8).allocate(8);
+        assert(a.get_buffer_bytes(7).get_size() === 16);
+        refuses(() => a.get_buffer_bytes(8), RangeError);
+        for (const bad of [-1, 1.5, 2 ** 64, NaN, '0', null, undefined])
+            refuses(() => a.get_buffer_bytes(bad), TypeError);
+        a.release();
+        assert(a.get_buffer_bytes(8) === null);
+        for (const name of ['get_data', 'get_first', 'get_buffer'])
+            assert(a[name] === undefined, name);
+    },
+
+    'numbers that are none': () => {
+        const pool = newPool(8);
+        const a = pool.allocate(8);
+        for (const bad of [-1, 1.5, 2 ** 64, NaN, '8', null, {}]) {
+            refuses(() => {
+                pool.max_memory = bad;
+            }, TypeError);
+            refuses(() => {
+                pool.maxMemory = bad;
+            }, TypeError);
+            refuses(() => pool.set_max_memory(bad), TypeError);
+            refuses(() => pool.drain_timeout(bad), TypeError);
+            refuses(() => pool.allocate_timeout(1, bad), TypeError);
+            refuses(() => BufPool.Pool.new(16, bad), TypeError);
+            refuses(() => new BufPool.Pool({'max-memory': bad}), TypeError);
+            refuses(() => new BufPool.Pool({maxMemory: bad}), TypeError);
+            refuses(() => a.fill(bad, new Uint8Array(1)), TypeError);
+            refuses(() => a.extract(0, bad), TypeError);
+            refuses(() => a.fill(0, [bad]), TypeError);
+        }
+        pool.max_memory = 256;
+        assert(pool.max_memory === 256 && pool.maxMemory === 256);
+        a.release();
+    },
+
+    'draining does not wait for this thread': () => {
+        const pool = newPool(1);
+        let a = pool.allocate(1);
+        raises(Gio.IOErrorEnum, Gio.IOErrorEnum.TIMED_OUT, () => pool.drain(null));
+        raises(Gio.IOErrorEnum, Gio.IOErrorEnum.TIMED_OUT, () => pool.drain_timeout(1000, null));
+        a.release();
+        assert(pool.drain(null) && pool.drain_timeout(0, null));
+        a = pool.allocate(1);
+        a = null;
+        assert(pool.drain(null));
+    },
+
+    'results are fetched once': async () => {
+        const [pool, other] = [newPool(1), newPool(1)];
+        const result = await new Promise(resolve =>
+            pool.allocate_async(1, GLib.PRIORITY_DEFAULT, null, (_, task) => resolve(task)));
+        refuses(() => other.allocate_finish(result), TypeError);
+        refuses(() => pool.drain_finish(result), TypeError);
+        assert(pool.allocate_finish(result).get_length() === 1);
+        refuses(() => pool.allocate_finish(result), TypeError);
+        refuses(() => pool.allocate_finish(Gio.Task.new(pool, null, null)), TypeError);
     },
 
     'release': () => {

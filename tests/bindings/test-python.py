@@ -111,6 +111,52 @@ def errors():
 
 
 @test
+def out_of_range():
+    a = BufPool.Pool(buffer_size=16, max_memory=128).allocate(8)
+    assert a.get_buffer(7) == a.get_first() + 7 * 16 and a.get_buffer_bytes(7).get_size() == 16
+    for function in (a.get_buffer, a.get_buffer_bytes):
+        for bad in (8, -1, 2**64, 2**70):
+            refuses(IndexError, function, bad)
+        for bad in (1.5, "0", None):
+            refuses(TypeError, function, bad)
+    a.release()
+    assert a.get_buffer(8) is None and a.get_buffer_bytes(8) is None
+
+
+@test
+def fractions_are_refused():
+    pool = BufPool.Pool(buffer_size=16, max_memory=128)
+    a = pool.allocate(8)
+    stream = Gio.MemoryInputStream.new_from_data(b"text")
+    refuses(TypeError, pool.set_max_memory, 256.0)
+    refuses(TypeError, pool.drain_timeout, 0.5)
+    refuses(TypeError, BufPool.Pool.new, 16.0, 128)
+    refuses(TypeError, a.fill, 0.5, b"1")
+    refuses(TypeError, a.extract, 0, 1.5)
+    refuses(TypeError, a.fill_from_stream, stream, 0.0, 4)
+    refuses(TypeError, a.fill_from_stream_async, stream, 0, 4.0, 0)
+
+
+@test
+def results_are_fetched_once():
+    pool, other = BufPool.Pool(), BufPool.Pool()
+    loop = GLib.MainLoop()
+    results = []
+
+    def on_done(_, result):
+        results.append(result)
+        loop.quit()
+
+    pool.allocate_async(1, GLib.PRIORITY_DEFAULT, None, on_done)
+    loop.run()
+    refuses(TypeError, other.allocate_finish, results[0])
+    refuses(TypeError, pool.drain_finish, results[0])
+    assert len(pool.allocate_finish(results[0])) == 1
+    refuses(TypeError, pool.allocate_finish, results[0])
+    refuses(TypeError, pool.allocate_finish, Gio.Task.new(pool, None, None))
+
+
+@test
 def sequence():
     a = BufPool.Pool(buffer_size=4, max_memory=64).allocate(5)
     a.fill(0, b"".join(bytes([i]) * 4 for i in range(5)))
@@ -206,16 +252,45 @@ def threads():
     assert len(ticks) == 10 and len(b) == 1
 
 
+def interrupts(function, *args):
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    refuses(KeyboardInterrupt, function, *args)
+    timer.join()
+
+
 @test
 def interruption():
     pool = BufPool.Pool(buffer_size=16, max_memory=16)
     a = pool.allocate(1)
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    refuses(KeyboardInterrupt, pool.allocate, 1)
+    interrupts(pool.allocate, 1)
+    interrupts(pool.allocate_timeout, 1, 2**63)
+    interrupts(pool.drain)
+    interrupts(pool.drain_timeout, 2**63)
     assert pool.props.waiting == 0
     a.release()
     pool.allocate(1)
+
+
+@test
+def interruption_beside_a_thread():
+    pool = BufPool.Pool(buffer_size=16, max_memory=16)
+    a = pool.allocate(1)
+    got = []
+    done = threading.Event()
+
+    def run():
+        got.append(pool.allocate(1))
+        done.set()
+
+    threading.Thread(target=run).start()
+    while pool.props.waiting == 0:
+        time.sleep(0.001)
+    interrupts(done.wait)
+    assert pool.props.waiting == 1 and not got
+    a.release()
+    done.wait()
+    assert len(got[0]) == 1
 
 
 @test
