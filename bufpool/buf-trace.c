@@ -10,8 +10,8 @@
 /*
  * What Sysprof shows: each wait as a span, and for each pool a graph of the memory that is out.
  *
- * Sysprof tells a program by its environment that it is recorded, so it is asked once for each
- * pool. To ask is not cheap: the first time, each thread allocates memory for it.
+ * Sysprof tells a program by its environment that it is recorded. So it is looked for there, once
+ * for each pool: to ask the collector would make each thread allocate memory for it.
  */
 
 #define GROUP "BufPool"
@@ -22,6 +22,8 @@ buf_trace_add_counter (const gchar *pool_name)
 {
   SysprofCaptureCounter counter = { .type = SYSPROF_CAPTURE_COUNTER_INT64 };
 
+  if (g_getenv ("SYSPROF_CONTROL_FD") == NULL && g_getenv ("SYSPROF_TRACE_FD") == NULL)
+    return 0;
   if (!sysprof_collector_is_active ())
     return 0;
 

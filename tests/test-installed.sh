@@ -94,6 +94,8 @@ installed() {
     write_program "$work/installed.c"
     compile "$work" "$work/installed" "$work/installed.c" || return 1
     LD_LIBRARY_PATH="$libdir" "$work/installed" || return 1
+    # GDB looks for it under the path that the library has without DESTDIR.
+    [ -e "$prefix/share/gdb/auto-load${libdir#"$work/destdir"}/libbufpool-1.0.so.0.0.0-gdb.py" ] || return 1
     if [ -e "$build_dir/bufpool/BufPool-1.0.gir" ]; then
         [ -e "$prefix/share/gir-1.0/BufPool-1.0.gir" ] &&
             [ -e "$libdir/girepository-1.0/BufPool-1.0.typelib" ] || return 1

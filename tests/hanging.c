@@ -1,0 +1,62 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A program that hangs, for debuggers to look at: a thread waits for what main() holds, and main()
+ * waits for what has leaked. Ends only when it is killed. */
+
+#include <bufpool/bufpool.h>
+
+static G_GNUC_NO_INLINE BufPoolAllocation *
+take_everything (BufPool *pool)
+{
+  return buf_pool_allocate (pool, 4, NULL, NULL);
+}
+
+static G_GNUC_NO_INLINE void
+leak (BufPool *pool)
+{
+  G_GNUC_UNUSED BufPoolAllocation *forgotten = buf_pool_allocate (pool, 2, NULL, NULL);
+}
+
+static gpointer
+ask_for_more (gpointer pool)
+{
+  buf_pool_allocation_unref (buf_pool_allocate (pool, 3, NULL, NULL));
+  return NULL;
+}
+
+static void
+on_allocated (GObject *pool, GAsyncResult *result, gpointer user_data)
+{
+  buf_pool_allocation_unref (buf_pool_allocate_finish (BUF_POOL (pool), result, NULL));
+}
+
+static void
+wait_for_waiting (BufPool *pool, gsize n_waiting)
+{
+  while (buf_pool_get_waiting (pool) < n_waiting)
+    g_usleep (1000);
+}
+
+int
+main (void)
+{
+  g_autoptr (BufPool) pictures = g_object_new (BUF_TYPE_POOL,
+                                               "name",
+                                               "pictures",
+                                               "buffer-size",
+                                               (guint64) 16,
+                                               "max-memory",
+                                               (guint64) 64,
+                                               NULL);
+  g_autoptr (BufPoolAllocation) everything = take_everything (pictures);
+  g_autoptr (GThread) thread = g_thread_new ("reader", ask_for_more, pictures);
+  BufPool *leaky = buf_pool_new (4096, 1024 * 1024, NULL);
+
+  wait_for_waiting (pictures, 1);
+  buf_pool_allocate_async (pictures, 1, G_PRIORITY_DEFAULT, NULL, on_allocated, NULL);
+  wait_for_waiting (pictures, 2);
+  leak (leaky);
+  g_object_unref (leaky);
+  return 0;
+}

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""GDB's command "bufpool", on a program that hangs and on its core. Usage: test-gdb.py PROGRAM BUILD_DIR"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+program, build_dir = sys.argv[1:3]
+library = f"{build_dir}/bufpool/libbufpool-1.0.so.0"
+work = tempfile.TemporaryDirectory()
+core = f"{work.name}/core"
+
+
+def gdb(*commands, load=True):
+    """What GDB prints. It finds the script beside the library, if it may load it."""
+    arguments = ["gdb", "--batch", "-nx", "-iex", "set debuginfod enabled off"]
+    if load:
+        arguments += ["-iex", f"add-auto-load-safe-path {build_dir}"]
+    result = subprocess.run(arguments + list(commands), capture_output=True, text=True, timeout=100, check=False)
+    return result.stdout + result.stderr
+
+
+def skip(reason):
+    print(f"1..0 # SKIP {reason}")
+    sys.exit(0)
+
+
+def each(*commands):
+    return [argument for command in commands for argument in ("-ex", command)]
+
+
+def describe_hanging():
+    """Starts the program with BUFPOOL_DEBUG=leaks, and looks until it hangs; leaves a core."""
+    environment = dict(os.environ, BUFPOOL_DEBUG="leaks", BUFPOOL_DRAIN_WARNING="0")
+    with subprocess.Popen([program], env=environment) as process:
+        try:
+            for _ in range(20):
+                live = gdb("-p", str(process.pid), *each("bufpool", f"generate-core-file {core}"))
+                if "draining: 1" in live or "ptrace" in live:
+                    break
+            return live
+        finally:
+            process.kill()
+
+
+if ".debug_info" not in subprocess.run(["readelf", "-SW", library], capture_output=True, text=True, check=True).stdout:
+    skip("the library has no debug information")
+
+live = describe_hanging()
+if "ptrace" in live:
+    skip("GDB may not look at processes here")
+dead = gdb(*each("bufpool"), program, core)
+
+PICTURES = (
+    r'Pool "pictures" at 0x[0-9a-f]+, buffers of 16 bytes\n'
+    r"  budget: 64 bytes = 64 in use \+ 0 free \+ 0 in stripes; 0 pinned\n"
+    r"  state: revoked; threads inside: 1\n"
+    r"  stripes: \d+ of \d+\n(    \d+: revoked\n)+"
+    r"  waiting: 2\n"
+    r"    48 bytes, in thread 2 \(LWP \d+\), TIME, overtaken 0 times\n"
+    r"    16 bytes, a task, asked for by thread 1 \(LWP \d+\), TIME, overtaken 0 times\n"
+    r"  draining: 0\n"
+    r"  outstanding: 1\n"
+    r'    64 bytes at 0x[0-9a-f]+, by thread 1 \(LWP \d+\) ".*", TIME\n'
+    r"      take_everything \(hanging.c:\d+\)\n      main \(hanging.c:\d+\)\n"
+)
+LEAKY = (
+    r"Pool without a name at 0x[0-9a-f]+, buffers of 4096 bytes\n"
+    r"  budget: 1048576 bytes = 8192 in use \+ 1040384 free \+ 0 in stripes; 0 pinned\n"
+    r"  state: closed, revoked; threads inside: 0\n"
+    r"  stripes: \d+ of \d+\n(    \d+: revoked\n)+"
+    r"  waiting: 0\n"
+    r"  draining: 1\n"
+    r"    thread 1 \(LWP \d+\), until what is not pinned is dropped, TIME\n"
+    r"  outstanding: 1\n"
+    r'    8192 bytes at 0x[0-9a-f]+, by thread 1 \(LWP \d+\) ".*", TIME\n'
+    r"      leak \(hanging.c:\d+\)\n      main \(hanging.c:\d+\)\n"
+)
+FOR = r"for \d+\.\d{3} s"
+SINCE = r"since \d+\.\d{3} s of the monotonic clock"
+
+
+def finds(pattern, text, time=""):
+    """Whether GDB said this."""
+    found = re.search(pattern.replace("TIME", time), text) is not None
+    if not found:
+        print("# " + text.replace("\n", "\n# "))
+    return found
+
+
+def with_stripes():
+    """At the very first request everything is live: credit and count are in a stripe."""
+    text = gdb(*each("break take_everything", "run", "finish", "bufpool pool", "up", "bufpool pictures"), program)
+    return finds(r"budget: 64 bytes = 64 in use \+ 0 free", text) and finds(r"    0: credit 0, count [01]\n", text)
+
+
+CHECKS = {
+    "it shows who waits in a live process, and for what": lambda: finds(PICTURES, live, FOR),
+    "it shows what has leaked in a live process": lambda: finds(LEAKY, live, FOR),
+    "it shows who waits in a core, and for what": lambda: finds(PICTURES, dead, SINCE),
+    "it shows what has leaked in a core": lambda: finds(LEAKY, dead, SINCE),
+    "it shows one pool": lambda: finds(
+        LEAKY, text := gdb(*each("bufpool 'buf-pool-report.c'::all_pools.tail->data"), program, core), SINCE
+    )
+    and "pictures" not in text,
+    "it shows the stripes": with_stripes,
+    "a pool is printed in one line": lambda: finds(
+        r'BufPool "pictures": 1 allocations with 64 of 64 bytes, 2 requests wait',
+        gdb(*each("print *(BufPool *) 'buf-pool-report.c'::all_pools.head->data"), program, core),
+    ),
+    "it says when there are no pools": lambda: finds(
+        "There are no pools", gdb(*each("break main", "run", "bufpool"), program)
+    ),
+    "it says when debug information is missing": lambda: finds(
+        "There is no debug information of libbufpool",
+        gdb(*each(f"source {library}.0.0-gdb.py", "bufpool"), "/bin/true", load=False),
+    ),
+    "it has help": lambda: finds("EXPRESSION", text := gdb(*each(f"source {library}.0.0-gdb.py", "help bufpool")))
+    and "outstanding" in text,
+}
+
+print(f"1..{len(CHECKS)}")
+failed = 0
+for number, (name, check) in enumerate(CHECKS.items(), 1):
+    passed = check()
+    failed += not passed
+    print("ok" if passed else "not ok", number, name)
+sys.exit(failed != 0)

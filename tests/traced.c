@@ -1,0 +1,69 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What test-tracing.py watches: each thing once that can be traced, always in the same order. */
+
+#include <bufpool/bufpool.h>
+
+typedef struct
+{
+  BufPool *pool;
+  BufPoolAllocation *allocation;
+} Later;
+
+static void
+on_allocated (GObject *pool, GAsyncResult *result, gpointer user_data)
+{
+  BufPoolAllocation **allocation = user_data;
+
+  *allocation = buf_pool_allocate_finish (BUF_POOL (pool), result, NULL);
+}
+
+static gpointer
+drop_later (gpointer data)
+{
+  Later *later = data;
+
+  while (buf_pool_get_waiting (later->pool) == 0)
+    g_usleep (1000);
+  g_usleep (20000);
+  buf_pool_allocation_unref (later->allocation);
+  return NULL;
+}
+
+int
+main (void)
+{
+  BufPool *pool = g_object_new (BUF_TYPE_POOL,
+                                "name",
+                                "pictures",
+                                "buffer-size",
+                                (guint64) 16,
+                                "max-memory",
+                                (guint64) 64,
+                                NULL);
+  g_autoptr (GError) error = NULL;
+  BufPoolAllocation *first = buf_pool_allocate (pool, 4, NULL, NULL);
+  BufPoolAllocation *second = NULL;
+  Later later;
+  GThread *thread;
+
+  /* A task waits, and is granted. */
+  buf_pool_allocate_async (pool, 3, G_PRIORITY_DEFAULT, NULL, on_allocated, &second);
+  buf_pool_allocation_unref (first);
+  while (second == NULL)
+    g_main_context_iteration (NULL, TRUE);
+
+  /* A thread waits, and gives up; another time it is served. */
+  first = buf_pool_allocate_timeout (pool, 4, 1000, NULL, &error);
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
+  later = (Later){ pool, second };
+  thread = g_thread_new ("drop", drop_later, &later);
+  first = buf_pool_allocate (pool, 2, NULL, NULL);
+  buf_pool_allocation_unref (first);
+  g_thread_join (thread);
+
+  buf_pool_drain (pool, NULL, NULL);
+  g_object_unref (pool);
+  return 0;
+}
