@@ -147,9 +147,19 @@ function overridePool(Pool) {
     Gio._promisify(Pool.prototype, 'allocate_async', 'allocate_finish');
     Gio._promisify(Pool.prototype, 'drain_async', 'drain_finish');
 
-    const {allocate_async} = Pool.prototype;
+    /* What is garbage may hold what it is going to wait for. Not for each of many that wait. */
+    const {allocate_async, drain_async} = Pool.prototype;
     Pool.prototype.allocate_async = function (count, ...others) {
-        return allocate_async.call(this, wholeNumber(count, 'the number of buffers'), ...others);
+        const bytes = wholeNumber(count, 'the number of buffers') * this.buffer_size;
+        if (bytes > this.available_memory && this.waiting === 0)
+            System.gc();
+        return allocate_async.call(this, count, ...others);
+    };
+
+    Pool.prototype.drain_async = function (...parameters) {
+        if (this.active_allocations > 0 && this.waiting === 0)
+            System.gc();
+        return drain_async.call(this, ...parameters);
     };
 }
 

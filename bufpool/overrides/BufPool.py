@@ -145,7 +145,14 @@ class Pool(BufPool.Pool):
     def allocate_async(self, n_buffers, io_priority, cancellable=None, callback=None, *user_data):
         """Like allocate(), but calls back from the main loop."""
         arguments = whole_number(n_buffers), whole_number(io_priority), cancellable
+        if arguments[0] * self.get_buffer_size() > self.get_available_memory():
+            self._collect_before_a_task_waits()
         return _start(super().allocate_async, ("allocate", self), arguments, callback, user_data)
+
+    def _collect_before_a_task_waits(self):
+        """What is garbage, but in a cycle, may hold what it is going to wait for. Not for each of many."""
+        if self.get_waiting() == 0:
+            gc.collect()
 
     def allocate_finish(self, result):
         """Fetches the allocation, in the callback."""
@@ -167,6 +174,8 @@ class Pool(BufPool.Pool):
     def drain_async(self, io_priority, cancellable=None, callback=None, *user_data):
         """Like drain(), but calls back from the main loop."""
         arguments = whole_number(io_priority), cancellable
+        if self.get_active_allocations() > 0:
+            self._collect_before_a_task_waits()
         return _start(super().drain_async, ("drain", self), arguments, callback, user_data)
 
     def drain_finish(self, result):
@@ -246,6 +255,10 @@ class PoolAllocation(BufPool.PoolAllocation):
         if length and not 0 <= index < length:
             raise IndexError(f"buffer {index} of {length}")
         return length > 0
+
+    def get_data(self):
+        """All bytes, as a copy. It is made while a view holds them: another thread may release them."""
+        return bytes(self)
 
     def get_buffer(self, index):
         """The address of a buffer."""

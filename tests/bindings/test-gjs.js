@@ -204,6 +204,15 @@ const TESTS = {
         assert(await drained);
     },
 
+    'garbage does not keep promises waiting': async () => {
+        const pool = newPool(1);
+        (() => pool.allocate(1))();
+        const a = await pool.allocate_async(1, GLib.PRIORITY_DEFAULT, null);
+        a.release();
+        (() => pool.allocate(1))();
+        assert(await pool.drain_async(GLib.PRIORITY_DEFAULT, null));
+    },
+
     'streams': async () => {
         const pool = newPool(1);
         const a = pool.allocate(1);

@@ -234,6 +234,49 @@ def garbage_in_cycles():
 
 
 @test
+def garbage_does_not_keep_tasks_waiting():
+    pool = BufPool.Pool(buffer_size=16, max_memory=16)
+    loop = GLib.MainLoop()
+    done = []
+
+    def on_done(source, result, finish):
+        done.append(getattr(source, finish)(result))
+        loop.quit()
+
+    gc.disable()
+    try:
+        for start, finish in (
+            (lambda *rest: pool.allocate_async(1, *rest), "allocate_finish"),
+            (pool.drain_async, "drain_finish"),
+        ):
+            done.clear()
+            cycle = [pool.allocate(1)]
+            cycle.append(cycle)
+            del cycle
+            start(GLib.PRIORITY_DEFAULT, None, on_done, finish)
+            loop.run()
+            assert done[0]
+    finally:
+        gc.enable()
+
+
+@test
+def get_data_while_another_releases():
+    data = b"\x55" * (1 << 20)
+    pool = BufPool.Pool(buffer_size=1 << 20, max_memory=8 << 20)
+    for _ in range(200):
+        a = pool.allocate(1)
+        a.fill(0, data)
+        thread = threading.Thread(target=a.release)
+        thread.start()
+        try:
+            assert a.get_data() == data
+        except GLib.Error as error:
+            assert error.code == int(BufPool.PoolError.RELEASED)
+        thread.join()
+
+
+@test
 def threads():
     pool = BufPool.Pool(buffer_size=16, max_memory=16)
     a = [pool.allocate(1)]
