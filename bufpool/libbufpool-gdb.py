@@ -101,7 +101,7 @@ def print_budget(figures):
     budget = figures.budget
     print(
         f"  budget: {figures.maximum} bytes = {figures.in_use} in use + {figures.free} free "
-        f"+ {figures.in_stripes} in stripes; {int(budget['pinned'])} pinned"
+        f"+ {figures.in_stripes} in stripes; {int(budget['queue']['pinned'])} pinned"
     )
     states = [word for word in ("closed", "revoked") if int(budget[word])]
     print(f"  state: {', '.join(states) or 'open'}; threads inside: {int(budget['n_inside'])}")

@@ -9,7 +9,11 @@ set -u
 export LC_ALL=C.UTF-8
 
 if [ -z "${IN_DEVENV:-}" ]; then
-    IN_DEVENV=yes exec meson devenv -C "$1" --workdir "$PWD" "$(realpath "$0")" "${@:2}"
+    # What meson says of itself is no TAP.
+    set -o pipefail
+    IN_DEVENV=yes meson devenv -C "$1" --workdir "$PWD" "$(realpath "$0")" "${@:2}" |
+        grep -vE '^(Meson detected|To load it automatically| - Add add-auto-load)'
+    exit
 fi
 
 command=()
