@@ -630,7 +630,7 @@ test_drain (void)
 {
   g_autoptr (BufPool) pool = test_pool_new (16, 10);
   g_autoptr (GCancellable) cancellable = g_cancellable_new ();
-  Request empty = { 0 }, waiting = { 0 }, cancelled = { 0 };
+  Request empty = { 0 }, waiting = { 0 }, cancelled = { 0 }, too_late = { 0 };
   BufPoolAllocation *allocation;
 
   g_test_summary ("Draining: at once, by the last release although the pool is in use again, and "
@@ -649,6 +649,9 @@ test_drain (void)
   g_cancellable_cancel (cancellable);
   iterate_until_done (&cancelled);
   assert_failed (&cancelled, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+  buf_pool_drain_async (pool, G_PRIORITY_DEFAULT, cancellable, on_drained, &too_late);
+  iterate_until_done (&too_late);
+  assert_failed (&too_late, G_IO_ERROR, G_IO_ERROR_CANCELLED);
 
   buf_pool_allocation_unref (allocation);
   allocation = test_allocate (pool, 3);
@@ -656,6 +659,27 @@ test_drain (void)
   g_assert_no_error (waiting.error);
   g_assert_true (waiting.drained);
   buf_pool_allocation_unref (allocation);
+}
+
+static void
+test_drain_pinned (void)
+{
+  g_autoptr (BufPool) pool = test_pool_new (16, 10);
+  BufPoolAllocation *plain = test_allocate (pool, 3);
+  BufPoolAllocation *pinned = buf_pool_try_allocate_pinned (pool, 2, NULL);
+  Request waiting = { 0 };
+
+  g_test_summary ("Draining waits for what is pinned, too");
+
+  buf_pool_drain_async (pool, G_PRIORITY_DEFAULT, NULL, on_drained, &waiting);
+  buf_pool_allocation_unref (plain);
+  iterate_all ();
+  g_assert_false (is_done (&waiting));
+  test_assert_figures (pool, 2, 1);
+
+  buf_pool_allocation_unref (pinned);
+  iterate_until_done (&waiting);
+  g_assert_true (waiting.drained);
 }
 
 static gpointer
@@ -931,6 +955,7 @@ main (int argc, char **argv)
   g_test_add_func ("/async/nothing-is-left-behind", test_nothing_is_left_behind);
   g_test_add_func ("/async/maximum", test_maximum);
   g_test_add_func ("/async/drain", test_drain);
+  g_test_add_func ("/async/drain-pinned", test_drain_pinned);
   g_test_add_func ("/async/own-context", test_own_context);
   g_test_add_func ("/async/nested-contexts", test_nested_contexts);
   g_test_add_func ("/async/storm", test_storm);
