@@ -1,0 +1,78 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "counted-budget.h"
+
+#include <stdatomic.h>
+
+BudgetCounts budget_counts;
+
+/* What the budget does with other processors or under its lock is counted. */
+static inline void count_collection (gint64 mark);
+
+#define g_mutex_lock(mutex) (budget_counts.sections++, (g_mutex_lock) (mutex))
+
+#undef atomic_compare_exchange_strong_explicit
+#define atomic_compare_exchange_strong_explicit(word, old, next, success, failure)                 \
+  (budget_counts.exchanges++,                                                                      \
+   __atomic_compare_exchange_n (word, old, next, FALSE, success, failure) ||                       \
+       (budget_counts.failed++, FALSE))
+
+#undef atomic_exchange_explicit
+#define atomic_exchange_explicit(word, mark, order)                                                \
+  (count_collection (mark), __atomic_exchange_n (word, mark, order))
+
+#include "buf-budget.c"
+#include "buf-waiter.c"
+
+static inline void
+count_collection (gint64 mark)
+{
+  if (mark == BUF_STRIPE_REVOKED)
+    budget_counts.revocations++;
+  else
+    budget_counts.collections++;
+}
+
+gpointer
+counted_budget_new (gsize buffers, guint n_processors)
+{
+  BufBudget *self = g_aligned_alloc0 (1, sizeof (BufBudget) + BUF_CACHE_LINE, BUF_CACHE_LINE);
+
+  buf_budget_init (self, buffers, 1, n_processors);
+  return self;
+}
+
+void
+counted_budget_free (gpointer budget)
+{
+  buf_budget_close (budget);
+  buf_budget_clear (budget);
+  g_aligned_free (budget);
+}
+
+guint
+counted_budget_get_n_stripes (gpointer budget)
+{
+  return atomic_load_explicit (&((BufBudget *) budget)->mask, memory_order_relaxed) + 1;
+}
+
+gboolean
+counted_budget_take (gpointer budget, guint thread, gsize buffers)
+{
+  BufBudgetFigures figures;
+
+  buf_budget_thread_number = thread + 1;
+  return buf_budget_take_credit (budget, buffers) ||
+         buf_budget_acquire (budget, buffers, FALSE, &figures) == BUF_OUTCOME_GRANTED;
+}
+
+void
+counted_budget_give (gpointer budget, guint thread, gsize buffers)
+{
+  buf_budget_thread_number = thread + 1;
+  if (!buf_budget_give_credit (budget, buf_budget_get_stripe (budget), buffers))
+    buf_budget_release (budget, buffers);
+}

@@ -1,0 +1,54 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+/*
+ * Measures subjects side by side: runs all of them in turn, and that several times, so that
+ * whatever else the machine does falls on all of them alike. Each figure is printed with its
+ * median, minimum and maximum, or written as JSON with all its samples. It judges nothing: with
+ * --quick it only finds out whether everything still works.
+ *
+ * A figure has a case ("2 threads"), a subject ("malloc"), and a quantity ("time") with its unit.
+ */
+
+typedef struct _Harness Harness;
+
+/* Does its work once, and records one or more figures. */
+typedef void (*HarnessFunc) (Harness *harness, gpointer data);
+
+Harness *harness_new (int argc, char **argv, const gchar *program);
+int harness_finish (Harness *self);
+
+gboolean harness_is_quick (Harness *self);
+guint harness_choose (Harness *self, guint full, guint quick);
+gboolean harness_wants (Harness *self, const gchar *subject);
+void harness_set_runs (Harness *self, guint n_runs);
+
+/* Something to say about the machine, or about a library that is measured. */
+void harness_describe (Harness *self, const gchar *what, const gchar *text);
+
+void harness_add (Harness *self,
+                  const gchar *name,
+                  const gchar *subject,
+                  HarnessFunc func,
+                  gpointer data,
+                  GDestroyNotify destroy);
+
+/* The next one that is added runs in a process of its own, and is ended after @seconds: what did
+ * not finish is counted, and is no failure. */
+void harness_isolate_next (Harness *self, guint seconds);
+
+/* Measures what was added, and drops it. */
+void harness_measure (Harness *self);
+
+/* Only within a HarnessFunc. */
+void harness_record (Harness *self, const gchar *quantity, const gchar *unit, double value);
+
+gint64 harness_get_nanoseconds (void);
+
+G_END_DECLS
