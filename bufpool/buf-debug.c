@@ -191,7 +191,7 @@ describe_groups (GArray *groups, GString *description)
                               group->bytes,
                               group->first.thread_id,
                               group->first.thread,
-                              (now - group->first.since) / (gdouble) G_USEC_PER_SEC);
+                              (gdouble) (now - group->first.since) / G_USEC_PER_SEC);
       buf_debug_stack_append_to (&group->first.stack, names, description);
     }
 }

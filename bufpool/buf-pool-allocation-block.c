@@ -171,7 +171,7 @@ new_with_flags (BufPool *pool,
     return buf_pool_allocation_refuse (pool,
                                        n_buffers,
                                        bytes,
-                                       flags & BUF_ALLOCATION_PINNED,
+                                       (flags & BUF_ALLOCATION_PINNED) != 0,
                                        error);
 
   self->pool = pool;

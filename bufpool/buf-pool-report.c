@@ -119,7 +119,7 @@ buf_pool_join_all (BufPool *self)
 
   if (buf_debug_get_flags () & BUF_DEBUG_EXIT && g_once_init_enter (&initialized))
     {
-      atexit (describe_all_pools);
+      (void) atexit (describe_all_pools);
       g_once_init_leave (&initialized, 1);
     }
 
@@ -216,7 +216,7 @@ log_wait (BufPool *self, const BufWaiter *waiter)
                     title,
                     bytes,
                     waiter->thread_id,
-                    waiter->waited / 1000.0,
+                    (gdouble) waiter->waited / 1000,
                     get_outcome_name (waiter->outcome),
                     waiter->overtaken,
                     served);
