@@ -21,6 +21,9 @@ typedef GHashTable BufDebugNames;
 
 void buf_debug_stack_capture (BufDebugStack *self);
 gboolean buf_debug_stack_equal (const BufDebugStack *self, const BufDebugStack *other);
+gboolean buf_debug_stack_has_same_caller (const BufDebugStack *self,
+                                          const BufDebugStack *other,
+                                          BufDebugNames *names);
 void buf_debug_stack_add_names (const BufDebugStack *self, BufDebugNames *names);
 void
 buf_debug_stack_append_to (const BufDebugStack *self, BufDebugNames *names, GString *description);

@@ -230,12 +230,13 @@ buf_debug_stack_add_names (const BufDebugStack *self, BufDebugNames *names)
     g_hash_table_insert (names, self->frames[i], NULL);
 }
 
-/* Whether a frame is one of the library's own, which all lie on the inside. */
+/* Whether a frame is one of the library's own, which all lie on the inside. A program may well have
+ * functions and files that begin with "buf", too. */
 static gboolean
 is_own_frame (const gchar *name)
 {
-  return g_str_has_prefix (name, "buf_") || strstr (name, " (buf-") != NULL ||
-         strstr (name, " (in libbufpool-") != NULL;
+  return g_str_has_prefix (name, "buf_pool_") || g_str_has_prefix (name, "buf_debug_") ||
+         strstr (name, " (buf-pool-") != NULL || strstr (name, " (in libbufpool-") != NULL;
 }
 
 static guint
@@ -246,6 +247,21 @@ count_own_frames (const BufDebugStack *self, BufDebugNames *names)
   while (n_own < self->n_frames && is_own_frame (g_hash_table_lookup (names, self->frames[n_own])))
     n_own++;
   return n_own;
+}
+
+/* Whether both have called the library from the same place, whatever it did then. */
+gboolean
+buf_debug_stack_has_same_caller (const BufDebugStack *self,
+                                 const BufDebugStack *other,
+                                 BufDebugNames *names)
+{
+  guint own = count_own_frames (self, names);
+  guint other_own = count_own_frames (other, names);
+
+  return self->n_frames - own == other->n_frames - other_own &&
+         memcmp (self->frames + own,
+                 other->frames + other_own,
+                 (self->n_frames - own) * sizeof *self->frames) == 0;
 }
 
 /* One line for each frame, from the one that called the library on. */

@@ -170,15 +170,44 @@ buf_debug_record_set_origin (BufDebugRecord *self,
   g_mutex_unlock (&ledger->mutex);
 }
 
-static void
-describe_groups (GArray *groups, GString *description)
+static BufDebugNames *
+look_up_names (GArray *groups)
 {
-  g_autoptr (GHashTable) names = buf_debug_names_new ();
-  gint64 now = g_get_monotonic_time ();
+  BufDebugNames *names = buf_debug_names_new ();
 
   for (guint i = 0; i < groups->len; i++)
     buf_debug_stack_add_names (&g_array_index (groups, Group, i).first.stack, names);
   buf_debug_names_look_up (names);
+  return names;
+}
+
+/* Joins groups that differ only in what the library did, which is known once it has names. */
+static void
+merge_groups (GArray *groups, BufDebugNames *names)
+{
+  for (guint i = 0; i < groups->len; i++)
+    {
+      Group *group = &g_array_index (groups, Group, i);
+
+      for (guint j = groups->len - 1; j > i; j--)
+        {
+          const Group *other = &g_array_index (groups, Group, j);
+
+          if (group->first.thread_id != other->first.thread_id ||
+              !buf_debug_stack_has_same_caller (&group->first.stack, &other->first.stack, names))
+            continue;
+
+          group->n_allocations += other->n_allocations;
+          group->bytes += other->bytes;
+          g_array_remove_index (groups, j);
+        }
+    }
+}
+
+static void
+describe_groups (GArray *groups, BufDebugNames *names, GString *description)
+{
+  gint64 now = g_get_monotonic_time ();
 
   for (guint i = 0; i < groups->len; i++)
     {
@@ -234,14 +263,17 @@ void
 buf_debug_ledger_describe (BufDebugLedger *self, GString *description)
 {
   g_autoptr (GArray) groups = g_array_new (FALSE, TRUE, sizeof (Group));
+  g_autoptr (GHashTable) names = NULL;
 
   g_mutex_lock (&self->mutex);
   for (GList *link = self->records.head; link != NULL; link = link->next)
     add_to_groups (groups, link->data);
   g_mutex_unlock (&self->mutex);
 
+  names = look_up_names (groups);
+  merge_groups (groups, names);
   g_array_sort (groups, compare_groups);
-  describe_groups (groups, description);
+  describe_groups (groups, names, description);
 }
 
 static gsize
@@ -260,9 +292,11 @@ complain_about_overrun (BufDebugRecord *self, gsize n_overwritten)
 {
   g_autoptr (GArray) groups = g_array_new (FALSE, TRUE, sizeof (Group));
   g_autoptr (GString) description = g_string_new (NULL);
+  g_autoptr (GHashTable) names = NULL;
 
   add_to_groups (groups, self);
-  describe_groups (groups, description);
+  names = look_up_names (groups);
+  describe_groups (groups, names, description);
   g_critical ("Somebody wrote up to %" G_GSIZE_FORMAT
               " bytes behind the end of the allocation at %p, which was made here:\n%s",
               n_overwritten,

@@ -196,6 +196,37 @@ test_describe_pinned (void)
     }
 }
 
+/* Its name begins as those of the library do. */
+static G_GNUC_NO_INLINE BufPoolAllocation *
+buf_of_the_program (BufPool *pool)
+{
+  BufPoolAllocation *allocation = buf_pool_allocate (pool, 2, NULL, NULL);
+
+  g_assert_nonnull (allocation);
+  return allocation;
+}
+
+static void
+test_groups (void)
+{
+  g_test_summary ("What comes from the same place is one group, whichever way the library took");
+
+  if (run_with ("leaks", NULL, NULL))
+    {
+      g_autoptr (BufPool) pool = test_pool_new (16, 1000);
+      g_autoptr (GPtrArray) all =
+          g_ptr_array_new_with_free_func ((GDestroyNotify) buf_pool_allocation_unref);
+      g_autofree gchar *description = NULL;
+
+      /* The first finds no credit, the others do. */
+      for (guint i = 0; i < 6; i++)
+        g_ptr_array_add (all, buf_of_the_program (pool));
+      description = buf_pool_describe_outstanding (pool);
+      g_assert_nonnull (strstr (description, "  6 allocations (192 bytes)"));
+      g_assert_nonnull (strstr (description, "    buf_of_the_program"));
+    }
+}
+
 static gpointer
 allocate_and_drop (gpointer data)
 {
@@ -245,10 +276,12 @@ test_exit (void)
 
   if (run_with ("leaks,exit", NULL, NULL))
     {
+      static BufPoolAllocation *volatile kept; /* so that LeakSanitizer does not end the program */
       BufPool *clean = test_pool_new (16, 8);
       BufPool *pool = g_object_new (BUF_TYPE_POOL, "name", "pictures", NULL);
 
-      forget_to_drop (pool);
+      kept = forget_to_drop (pool);
+      g_assert_nonnull (kept);
       g_test_queue_unref (clean);
       return;
     }
@@ -411,6 +444,7 @@ main (int argc, char **argv)
   g_test_add_func ("/debug/without-leaks", test_without_leaks);
   g_test_add_func ("/debug/describe-later", test_describe_later);
   g_test_add_func ("/debug/describe-pinned", test_describe_pinned);
+  g_test_add_func ("/debug/groups", test_groups);
   g_test_add_func ("/debug/describe-under-load", test_describe_under_load);
   g_test_add_func ("/debug/exit", test_exit);
   g_test_add_func ("/debug/waits", test_waits);

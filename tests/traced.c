@@ -56,6 +56,7 @@ main (void)
 
   /* A thread waits, and gives up; another time it is served. */
   first = buf_pool_allocate_timeout (pool, 4, 1000, NULL, &error);
+  g_assert_null (first);
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
   later = (Later){ pool, second };
   thread = g_thread_new ("drop", drop_later, &later);
