@@ -144,17 +144,15 @@ class Fuzz {
         const kind = this._random.below(5);
         if (kind === 0)
             return GObject.Object.new_with_properties(BufPool.Pool.$gtype, [], []);
-        const pool = new BufPool.Pool({
-            buffer_size: this._random.choice([1, 16, 64, 4096]),
-            max_memory: this._random.choice([4096, 65536]),
-        });
+        const size = this._random.choice([1, 16, 64, 4096]);
+        const pool = new BufPool.Pool({buffer_size: size, max_memory: size * this._random.choice([1, 8, 5000])});
         if (kind === 1)
             pool.close();
         return pool;
     }
 
     _allocation() {
-        const allocation = BufPool.Pool.new(16, 4096).try_allocate(1 + this._random.below(8));
+        const allocation = BufPool.Pool.new(16, 128).try_allocate(1 + this._random.below(8));
         if (this._random.number() < 0.2)
             allocation.release();
         return this._random.number() < 0.2 ? new BufPool.PoolAllocation(allocation) : allocation;
