@@ -110,8 +110,11 @@ class Pool(BufPool.Pool):
     """A buffer pool with a memory budget. A configuration that makes no sense raises GLib.Error."""
 
     def __init__(self, **properties):
-        for name in ("buffer_size", "max_memory", "alignment"):
-            if name in properties:
+        for name in properties:
+            specification = self.find_property(name)
+            if specification and not specification.flags & GObject.ParamFlags.WRITABLE:
+                raise TypeError(f"{name} cannot be set")
+            if name in ("buffer_size", "max_memory", "alignment"):
                 properties[name] = whole_number(properties[name])
         super().__init__(**properties)
         self.init(None)

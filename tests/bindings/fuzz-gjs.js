@@ -1,0 +1,336 @@
+// SPDX-FileCopyrightText: The libbufpool authors
+// SPDX-License-Identifier: LGPL-2.1-or-later
+
+// Calls everything that introspection finds in BufPool, from JavaScript, with random arguments: nothing
+// may crash, be critical for GLib, or hang. Usage: gjs fuzz-gjs.js [SEEDS [CALLS [FIRST-SEED]]]
+//
+// Each seed is a process of its own. Nothing but a time-out makes a call wait; so these are kept short.
+
+const {BufPool, Gio, GIRepository, GLib, GObject} = imports.gi;
+const System = imports.system;
+
+const ENOUGH_CALLS = 10000; // for each to succeed once
+const MOST_VALUES = 60;
+const MOST_BYTES = 2 ** 20; // of an allocation that is kept
+const LONGEST_WAIT = 1000; // microseconds
+const PROGRAM = imports.system.programInvocationName;
+
+const SMALL = [0, 1, 2, 3, 7, 8, 16, 100, 4096];
+const NUMBERS = [65535, 65536, 2 ** 31, 2 ** 32, 2 ** 53, 2 ** 63, 2 ** 64, 2 ** 70, -(2 ** 31), -(2 ** 63), -1, -5,
+    2 ** 31 - 1, 2 ** 32 - 1, 2 ** 53 - 1, 2 ** 53 + 2, -0, 0.5, 1.5, -0.1, 1e300, NaN, Infinity, -Infinity];
+const OTHERS = [undefined, null, true, false, '', 'text', '8', '\0', '\ud800', 7n, 2n ** 64n, Symbol('symbol'), [],
+    [1, 2], [300], ['x'], [undefined], {}, {length: 5}, {valueOf: () => 3}, new Uint8Array(9), new Float64Array(3),
+    new ArrayBuffer(5), new DataView(new ArrayBuffer(5)), new Date(0), /x/, () => 1, class {}, Gio, BufPool.Pool,
+    BufPool.PoolAllocation, BufPool.PoolAllocation.prototype, BufPool.Pool.prototype, new Map(), Promise.resolve(1)];
+
+/* Numerical Recipes' generator: the engine's own takes no seed. */
+class Random {
+    constructor(seed) {
+        this._state = seed >>> 0;
+    }
+
+    number() {
+        this._state = Math.imul(this._state, 1664525) + 1013904223 >>> 0;
+        return this._state / 2 ** 32;
+    }
+
+    below(limit) {
+        return Math.floor(this.number() * limit);
+    }
+
+    choice(list) {
+        return list[this.below(list.length)];
+    }
+}
+
+function parametersOf(callable) {
+    const types = [], names = [], directions = [];
+    for (let i = 0; i < GIRepository.callable_info_get_n_args(callable); i++) {
+        const argument = GIRepository.callable_info_get_arg(callable, i);
+        types.push(GIRepository.arg_info_get_type(argument));
+        names.push(argument.get_name());
+        directions.push(GIRepository.arg_info_get_direction(argument));
+    }
+    const lengths = types
+        .filter(type => GIRepository.type_info_get_tag(type) === GIRepository.TypeTag.ARRAY)
+        .map(type => GIRepository.type_info_get_array_length(type));
+    return names.filter((name, i) => directions[i] === GIRepository.Direction.IN && !lengths.includes(i) &&
+        name !== 'user_data');
+}
+
+function methodCalls(container, methods) {
+    return methods.map(method => {
+        const name = method.get_name();
+        const isMethod = GIRepository.function_info_get_flags(method) & GIRepository.FunctionInfoFlags.IS_METHOD;
+        return {
+            name,
+            parameters: parametersOf(method),
+            container: isMethod ? container : null,
+            // What an override hides cannot succeed.
+            introspected: (isMethod ? container.prototype : container)[name] !== undefined,
+            run: (self, ...parameters) => isMethod
+                ? container.prototype[name].call(self, ...parameters)
+                : container[name](...parameters),
+        };
+    });
+}
+
+function propertyCalls(container, info) {
+    const name = info.get_name(), spelled = name.replace(/-/g, '_');
+    const call = (title, parameters, run, owner = container) => ({name: title, parameters, run, container: owner});
+
+    return [
+        call(`get ${name}`, [], self => [self[name], self[spelled]]),
+        call(`set ${name}`, ['value'], (self, value) => {
+            self[spelled] = value;
+        }),
+        call(`set_property ${name}`, ['value'], (self, value) => self.set_property(name, value)),
+        call(`construct with ${name}`, ['value', 'value'],
+            (value, size) => new container({[spelled]: value, buffer_size: size}), null), // eslint-disable-line new-cap
+    ];
+}
+
+function range(length, item) {
+    return Array.from({length}, (_, i) => item(i));
+}
+
+/* Everything that can be called or set in the namespace. */
+function findCalls() {
+    const repository = GIRepository.Repository.get_default();
+    const {InfoType} = GIRepository;
+    const calls = [{name: 'iterate', parameters: [], container: BufPool.PoolAllocation, run: self => [...self]}];
+
+    for (const info of range(repository.get_n_infos('BufPool'), i => repository.get_info('BufPool', i))) {
+        const thing = BufPool[info.get_name()];
+        if (typeof thing === 'function') {
+            calls.push({name: info.get_name(), parameters: ['value'], run: (...p) => thing(...p)});
+            calls.push({name: `new ${info.get_name()}`, parameters: ['value'], run: (...p) => new thing(...p)}); // eslint-disable-line new-cap
+        }
+        if (info.get_type() === InfoType.OBJECT) {
+            calls.push(...methodCalls(thing, range(GIRepository.object_info_get_n_methods(info),
+                i => GIRepository.object_info_get_method(info, i))));
+            for (let i = 0; i < GIRepository.object_info_get_n_properties(info); i++)
+                calls.push(...propertyCalls(thing, GIRepository.object_info_get_property(info, i)));
+        } else if (info.get_type() === InfoType.STRUCT) {
+            calls.push(...methodCalls(thing, range(GIRepository.struct_info_get_n_methods(info),
+                i => GIRepository.struct_info_get_method(info, i))));
+        }
+    }
+    return calls;
+}
+
+function describe(value) {
+    if (typeof value === 'object' && value !== null)
+        return value instanceof GObject.Object ? value.constructor.$gtype.name : value.constructor?.name;
+    return typeof value === 'function' ? 'function' : JSON.stringify(`${String(value)}`);
+}
+
+class Fuzz {
+    constructor(seed, log) {
+        this._random = new Random(seed);
+        this._log = log;
+        this._values = [];
+        this._results = [];
+        this._owners = []; // of the call that is being made
+        this.calls = findCalls();
+        this.succeeded = new Set();
+    }
+
+    _number() {
+        return this._random.choice(this._random.number() < 0.2 ? NUMBERS : SMALL);
+    }
+
+    _pool() {
+        const kind = this._random.below(5);
+        if (kind === 0)
+            return GObject.Object.new_with_properties(BufPool.Pool.$gtype, [], []);
+        const size = this._random.choice([1, 16, 64, 4096]);
+        const pool = new BufPool.Pool({buffer_size: size, max_memory: size * this._random.choice([1, 8, 5000])});
+        if (kind === 1)
+            pool.close();
+        return pool;
+    }
+
+    _allocation() {
+        const allocation = BufPool.Pool.new(16, 128).try_allocate(1 + this._random.below(8));
+        if (this._random.number() < 0.2)
+            allocation.release();
+        return this._random.number() < 0.2 ? new BufPool.PoolAllocation(allocation) : allocation;
+    }
+
+    _stream() {
+        const stream = this._random.choice([
+            () => Gio.MemoryInputStream.new_from_bytes(new GLib.Bytes(new Uint8Array(this._random.below(200)))),
+            () => Gio.MemoryOutputStream.new_resizable(),
+            () => Gio.File.new_for_path('/dev/zero').read(null),
+        ])();
+        if (this._random.number() < 0.1)
+            stream.close(null);
+        return stream;
+    }
+
+    _cancellable() {
+        const cancellable = new Gio.Cancellable();
+        if (this._random.number() < 0.5)
+            cancellable.cancel();
+        return cancellable;
+    }
+
+    _callback() {
+        if (this._random.number() < 0.3)
+            return () => {};
+
+        const owners = this._owners;
+        return (_, result) => {
+            this._results.push(result);
+            const owner = this._random.choice([this._value(), ...owners, ...owners, ...owners]);
+            for (const {name} of this.calls.filter(call => call.name.endsWith('_finish'))) {
+                try {
+                    this._keep(owner[name](result));
+                    this.succeeded.add(name);
+                } catch (error) {
+                    continue;
+                }
+            }
+        };
+    }
+
+    _result() {
+        if (this._results.length > 0 && this._random.number() < 0.5)
+            return this._random.choice(this._results);
+        return Gio.Task.new(this._random.choice([null, this._pool()]), null, null);
+    }
+
+    /* Anything: something that an earlier call returned, or something new. */
+    _value() {
+        const kind = this._random.number();
+        if (this._values.length > 0 && kind < 0.3)
+            return this._random.choice(this._values);
+        if (kind < 0.5)
+            return this._number();
+        if (kind < 0.7)
+            return this._random.choice(OTHERS);
+        return this[this._random.choice(['_pool', '_allocation', '_stream', '_cancellable', '_callback', '_result'])]();
+    }
+
+    /* A value that a parameter of this name could take; names come from introspection. */
+    _fitting(name) {
+        if (this._random.number() < 0.15)
+            return this._value();
+        switch (name) {
+        case 'cancellable': return this._random.choice([null, this._cancellable()]);
+        case 'callback': return this._callback();
+        case 'result': return this._result();
+        case 'stream': return this._stream();
+        case 'data': return new Uint8Array(this._random.below(100));
+        case 'io_priority': return this._random.choice([0, 100, -100]);
+        default: return this._number();
+        }
+    }
+
+    _owner(container) {
+        if (this._random.number() < 0.02)
+            return this._value();
+        const kept = this._values.filter(value => value instanceof container);
+        if (kept.length > 0 && this._random.number() < 0.7)
+            return this._random.choice(kept);
+        return container === BufPool.Pool ? this._pool() : this._allocation();
+    }
+
+    _keep(value) {
+        if (value instanceof BufPool.PoolAllocation && value.get_allocated_bytes() > MOST_BYTES)
+            return;
+        if (value instanceof Promise)
+            value.then(allocation => this._keep(allocation), () => {});
+        this._values.push(value);
+        if (this._values.length > MOST_VALUES)
+            this._values.splice(this._random.below(MOST_VALUES), 1);
+    }
+
+    _arguments(call) {
+        this._owners = [];
+        const values = call.parameters.map(name => {
+            const value = this._fitting(name);
+            return name === 'timeout' && typeof value === 'number' && value > LONGEST_WAIT ? LONGEST_WAIT : value;
+        });
+        const change = this._random.number();
+        if (change < 0.1)
+            values.push(this._value());
+        else if (change < 0.2)
+            values.pop();
+        if (call.container)
+            this._owners.push(this._owner(call.container));
+        return [...this._owners, ...values];
+    }
+
+    step(number) {
+        const call = this._random.choice(this.calls);
+        const values = this._arguments(call);
+        this._log.seek(0, GLib.SeekType.SET, null);
+        this._log.truncate(0, null);
+        this._log.get_output_stream().write_all(`${number}: ${call.name} (${values.map(describe)})`, null);
+        try {
+            this._keep(call.run(...values));
+            this.succeeded.add(call.name);
+        } catch (error) {
+            // What is thrown is as it should be.
+        }
+        this._results.splice(0, this._results.length - 5);
+        for (let i = 0; i < 3; i++)
+            GLib.MainContext.default().iteration(false);
+    }
+}
+
+function runChild(seed, nCalls, path) {
+    // Not all that is critical: GJS itself says so of what a callback throws.
+    for (const domain of ['BufPool', 'GLib', 'GLib-GObject', 'GLib-GIO', 'GModule'])
+        GLib.log_set_fatal_mask(domain, GLib.LogLevelFlags.LEVEL_CRITICAL | GLib.LogLevelFlags.LEVEL_ERROR);
+
+    const fuzz = new Fuzz(seed, Gio.File.new_for_path(path).open_readwrite(null));
+
+    for (let i = 0; i < nCalls; i++)
+        fuzz.step(i);
+    // Arguments that nothing takes would test nothing but the binding.
+    const never = fuzz.calls.filter(call => call.introspected && !fuzz.succeeded.has(call.name));
+    if (nCalls >= ENOUGH_CALLS && never.length > 0)
+        throw new Error(`never succeeded: ${never.map(call => call.name)}`);
+}
+
+/* Returns what went wrong. */
+function runSeed(seed, nCalls) {
+    const [file, stream] = Gio.File.new_tmp('fuzz-gjs-XXXXXX');
+    stream.close(null);
+    const launcher = Gio.SubprocessLauncher.new(Gio.SubprocessFlags.STDERR_PIPE);
+    launcher.unsetenv('G_DEBUG');
+    const process = launcher.spawnv(['timeout', '--signal=KILL', `${60 + Math.floor(nCalls / 100)}`, 'gjs', PROGRAM,
+        '--child', `${seed}`, `${nCalls}`, file.get_path()]);
+    const [, , errors] = process.communicate(null, null);
+    const [, last] = file.load_contents(null);
+    file.delete(null);
+    if (process.get_successful())
+        return null;
+
+    const text = new TextDecoder();
+    return `seed ${seed}, status ${process.get_status()}\nlast call: ${text.decode(last)}\n${
+        text.decode(errors.toArray()).slice(-2000)}`;
+}
+
+function main(nSeeds = 2, nCalls = ENOUGH_CALLS, firstSeed = 1) {
+    let failed = 0;
+
+    print(`1..${nSeeds}`);
+    for (let i = 0; i < nSeeds; i++) {
+        const problem = runSeed(firstSeed + i, nCalls);
+        if (problem) {
+            failed++;
+            print(`# ${problem.replace(/\n/g, '\n# ')}`);
+        }
+        print(`${problem ? 'not ok' : 'ok'} ${i + 1} ${nCalls} random calls`);
+    }
+    return failed > 0 ? 1 : 0;
+}
+
+if (ARGV[0] === '--child')
+    runChild(Number(ARGV[1]), Number(ARGV[2]), ARGV[3]);
+else
+    System.exit(main(...ARGV.map(Number)));

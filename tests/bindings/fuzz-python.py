@@ -1,0 +1,311 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""Calls everything that introspection finds in BufPool, from Python, with random arguments: nothing may
+crash, be critical for GLib, or hang. Usage: fuzz-python.py [--seeds N] [--first-seed N] [--calls N]
+
+Each seed is a process of its own. A call that waits is interrupted by an alarm, as by Ctrl-C."""
+
+import argparse
+import collections
+import contextlib
+import gc
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import warnings
+
+import gi
+
+gi.require_version("BufPool", "1.0")
+from gi.repository import BufPool, Gio, GLib, GObject  # noqa: E402
+
+LONGEST_CALL = 0.02  # seconds
+MOST_BYTES = 1 << 20  # of an allocation that is kept
+MOST_VALUES = 60
+ENOUGH_CALLS = 20000  # for each to succeed once
+NUMBERS = [0, 1, 2, 3, 7, 8, 16, 100, 4096, 65535, 65536]
+NUMBERS += [sign * 2**power + more for sign in (1, -1) for power in (31, 32, 53, 63, 64, 70) for more in (-1, 0, 1)]
+OTHERS = [-1, -5, 0.0, 1.5, -0.1, 1e300, float("nan"), float("inf"), True, None, "", "text", "8", "\0", "\udc80"]
+OTHERS += [b"", b"bytes", bytearray(b"more"), memoryview(b"view"), [], [1, 2], [300], ["x"], (), {}, {1: 2}, 1j]
+OTHERS += [object(), object, len, print.__class__, Gio, BufPool, BufPool.Pool, BufPool.PoolError.CLOSED]
+
+
+class TooLong(BaseException):
+    """The alarm of a call that waits."""
+
+
+class Fuzz:
+    def __init__(self, seed, log):
+        self.random = random.Random(seed)
+        self.log = log
+        self.values = []
+        self.results = []
+        self.owners = []  # of the call that is being made
+        self.succeeded = collections.Counter()
+        self.calls = list(find_calls())
+
+    def number(self):
+        return self.random.choice(NUMBERS if self.random.random() < 0.2 else NUMBERS[:7])
+
+    def pool(self):
+        kind = self.random.randrange(5)
+        if kind == 0:
+            return GObject.new(BufPool.Pool, buffer_size=self.random.choice([0, 3, 64]), alignment=self.number() % 2**32)
+        size = self.random.choice([1, 16, 64, 4096])
+        budget = size * self.random.choice([1, 8, 5000])
+        pool = BufPool.Pool(buffer_size=size, max_memory=budget, zero_fill=self.random.random() < 0.2)
+        if kind == 1:
+            pool.close()
+        return pool
+
+    def allocation(self):
+        allocation = BufPool.Pool(buffer_size=16, max_memory=128).try_allocate(self.random.randint(1, 8))
+        if self.random.random() < 0.2:
+            allocation.release()
+        return allocation
+
+    def stream(self):
+        stream = self.random.choice(
+            [
+                Gio.MemoryInputStream.new_from_data(b"x" * self.random.randrange(200)),
+                *[Gio.MemoryOutputStream.new_resizable() for _ in range(2)],
+                Gio.File.new_for_path("/dev/zero").read(None),
+            ]
+        )
+        if self.random.random() < 0.1:
+            stream.close(None)
+        return stream
+
+    def cancellable(self):
+        cancellable = Gio.Cancellable()
+        if self.random.random() < 0.5:
+            cancellable.cancel()
+        return cancellable
+
+    def callback(self):
+        if self.random.random() < 0.1:
+            return lambda *arguments: None
+
+        owners = self.owners
+
+        def finish(_, result, *_more):
+            self.results.append(result)
+            owner = self.random.choice([self.value(), *owners * 9])
+            if not isinstance(owner, (BufPool.Pool, BufPool.PoolAllocation)):
+                return
+            finishers = [name for name in dir(owner) if name.endswith("_finish")]
+            for name in self.random.sample(finishers, len(finishers)):
+                with contextlib.suppress(Exception):
+                    self.keep(getattr(owner, name)(result))
+                    self.succeeded[name] += 1
+
+        return finish
+
+    def result(self):
+        if self.results and self.random.random() < 0.5:
+            return self.random.choice(self.results)
+        return Gio.Task.new(self.random.choice([None, self.pool()]), None, None)
+
+    def value(self):
+        """Anything: something that an earlier call returned, or something new."""
+        kind = self.random.random()
+        if self.values and kind < 0.3:
+            return self.random.choice(self.values)
+        if kind < 0.5:
+            return self.number()
+        if kind < 0.7:
+            return self.random.choice(OTHERS)
+        makers = [self.pool, self.allocation, self.stream, self.cancellable, self.callback, self.result]
+        return self.random.choice(makers)()
+
+    def fitting(self, name):
+        """A value that a parameter of this name could take; names come from introspection."""
+        if self.random.random() < 0.15:
+            return self.value()
+        makers = {
+            "cancellable": lambda: self.random.choice([None, self.cancellable()]),
+            "callback": self.callback,
+            "result": self.result,
+            "stream": self.stream,
+            "data": lambda: b"d" * self.random.randrange(100),
+            "io_priority": lambda: self.random.choice([0, 0, 0, 100, -100, 2**31 - 1]),
+        }
+        return makers.get(name, self.number)()
+
+    def owner(self, container):
+        if self.random.random() < 0.02:
+            return self.value()
+        kept = [value for value in self.values if isinstance(value, container)]
+        if kept and self.random.random() < 0.7:
+            return self.random.choice(kept)
+        return self.pool() if container is BufPool.Pool else self.allocation()
+
+    def arguments(self, call):
+        self.owners = []
+        arguments = [self.fitting(name) for name in call.parameters]
+        change = self.random.random()
+        if change < 0.1:
+            arguments.append(self.value())
+        elif change < 0.2:
+            arguments = arguments[:-1]
+        if call.container is not None:
+            self.owners.append(self.owner(call.container))
+            arguments = self.owners + arguments
+        return arguments
+
+    def keep(self, value):
+        if isinstance(value, BufPool.PoolAllocation) and value.get_allocated_bytes() > MOST_BYTES:
+            return
+        self.values.append(value)
+        if len(self.values) > MOST_VALUES:
+            del self.values[self.random.randrange(MOST_VALUES)]
+
+    def step(self, number):
+        call = self.random.choice(self.calls)
+        arguments = self.arguments(call)
+        os.pwrite(self.log, f"{number}: {call.name} {arguments!r}"[:4000].encode("utf-8", "replace").ljust(4000), 0)
+        # Again and again: what an alarm raises in a finaliser, Python drops.
+        signal.setitimer(signal.ITIMER_REAL, LONGEST_CALL, LONGEST_CALL)
+        try:
+            self.keep(call.function(*arguments))
+            self.succeeded[call.name] += 1
+        except (Exception, TooLong):  # pylint: disable=broad-except
+            pass
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        del self.results[:-5]
+        for _ in range(3):
+            GLib.MainContext.default().iteration(False)
+
+    def run(self, n_calls):
+        for number in range(n_calls):
+            try:
+                self.step(number)
+            except TooLong:  # it came late
+                pass
+
+
+class Call:
+    def __init__(self, name, function, parameters, container=None, introspected=False):
+        self.name, self.function, self.parameters = name, function, parameters
+        self.container, self.introspected = container, introspected
+
+
+def find_calls():
+    """Everything that can be called or set in the namespace, and what the overrides have added to it."""
+    for info in gi.Repository.get_default().get_infos("BufPool"):
+        thing = getattr(BufPool, info.get_name())
+        if callable(thing):
+            yield Call(info.get_name(), thing, ["value"] if isinstance(thing, type) else [])
+        methods = info.get_methods() if hasattr(info, "get_methods") else []
+        for method in methods:
+            container = thing if method.is_method() else None
+            yield Call(method.get_name(), getattr(thing, method.get_name()), parameters(method), container, True)
+        if methods:
+            yield from override_calls(thing, [method.get_name() for method in methods])
+        for property_info in info.get_properties() if hasattr(info, "get_properties") else []:
+            yield from property_calls(thing, property_info.get_name())
+
+
+def parameters(method):
+    """Their names, as Python sees them: without what is returned, and the lengths of arrays."""
+    arguments = method.get_arguments()
+    types = [getattr(argument, "get_type_info", argument.get_type)() for argument in arguments]
+    lengths = [kind.get_array_length() for kind in types if kind.get_tag_as_string() == "array"]
+    taken = [a for i, a in enumerate(arguments) if i not in lengths and int(a.get_direction()) == 0]
+    return [argument.get_name() for argument in taken if argument.get_name() != "user_data"]
+
+
+def override_calls(container, known):
+    for name, function in vars(container).items():
+        if callable(function) and name not in known and not re.match("_[a-z]|__(init|new)__", name):
+            yield Call(name, function, ["index"] if name == "__getitem__" else [], container)
+
+
+def property_calls(container, name):
+    def read(pool):
+        return pool.get_property(name), getattr(pool.props, name.replace("-", "_"))
+
+    def construct(value, other):
+        return container(**{name.replace("-", "_"): value, "buffer_size": other})
+
+    yield Call("get " + name, read, [], container)
+    yield Call("set " + name, lambda pool, value: pool.set_property(name, value), ["value"], container)
+    yield Call("props." + name, lambda pool, value: setattr(pool.props, name, value), ["value"], container)
+    yield Call("construct with " + name, construct, ["value", "value"])
+
+
+def on_alarm(*_):
+    raise TooLong
+
+
+def run_child(seed, n_calls, log):
+    signal.signal(signal.SIGALRM, on_alarm)
+    warnings.simplefilter("ignore")
+    resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+    sys.unraisablehook = lambda _: None
+    fuzz = Fuzz(seed, log)
+    fuzz.run(n_calls)
+    # Arguments that nothing takes would test nothing but the binding.
+    never = {call.name for call in fuzz.calls if call.introspected} - set(fuzz.succeeded)
+    if n_calls >= ENOUGH_CALLS and never:
+        sys.exit(f"never succeeded: {never}")
+    fuzz.values.clear()
+    gc.collect()
+
+
+def run_seed(seed, n_calls):
+    """Returns what went wrong."""
+    with tempfile.TemporaryFile() as log:
+        environment = dict(os.environ, G_DEBUG="fatal-criticals")
+        command = [sys.executable, __file__, "--child", str(log.fileno()), "--first-seed", str(seed)]
+        try:
+            child = subprocess.run(
+                command + ["--calls", str(n_calls)],
+                env=environment,
+                pass_fds=[log.fileno()],
+                timeout=60 + n_calls / 100,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+            status, errors = child.returncode, child.stderr
+        except subprocess.TimeoutExpired as error:
+            status, errors = "time-out", error.stderr or b""
+        log.seek(0)
+        last = log.read().decode("utf-8", "replace").strip()
+    if status == 0:
+        return None
+    return f"seed {seed}, status {status}\nlast call: {last}\n" + errors.decode("utf-8", "replace")[-2000:]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--calls", type=int, default=ENOUGH_CALLS)
+    parser.add_argument("--child", type=int)
+    options = parser.parse_args()
+    if options.child is not None:
+        run_child(options.first_seed, options.calls, options.child)
+        return 0
+
+    failed = 0
+    print(f"1..{options.seeds}")
+    for number in range(options.seeds):
+        problem = run_seed(options.first_seed + number, options.calls)
+        if problem:
+            failed += 1
+            print("# " + problem.replace("\n", "\n# "))
+        print("not ok" if problem else "ok", number + 1, f"{options.calls} random calls", flush=True)
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

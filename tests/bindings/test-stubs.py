@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""Whether the type stubs tell what there is, and all of it. Usage: test-stubs.py BufPool.pyi"""
+
+import ast
+import inspect
+import sys
+
+import gi
+
+gi.require_version("BufPool", "1.0")
+from gi.repository import BufPool, GObject  # noqa: E402
+
+with open(sys.argv[1], encoding="utf-8") as file:
+    STUBS = ast.parse(file.read())
+
+# The structure of the class, which no program needs.
+HIDDEN = {"PoolClass"}
+# What the types have from PyGObject, and nobody calls.
+INHERITED = {"__init__", "__module__", "__doc__", "__gtype__", "__info__", "__weakref__", "__dict__", "__dir__"}
+
+
+def names(body):
+    """What is defined there, and what is not private."""
+    for node in body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            yield node.name
+        elif isinstance(node, ast.AnnAssign):
+            yield node.target.id
+
+
+def stub_class(name, body=None):
+    body = STUBS.body if body is None else body
+    return next(node for node in body if isinstance(node, ast.ClassDef) and node.name == name)
+
+
+def stub_functions(name):
+    return {node.name: node for node in stub_class(name).body if isinstance(node, ast.FunctionDef)}
+
+
+def parameters(function):
+    arguments = function.args
+    listed = [a.arg for a in arguments.posonlyargs + arguments.args if a.arg not in ("self", "cls")]
+    return listed + ([arguments.vararg.arg] if arguments.vararg else [])
+
+
+def same(stubs, real):
+    missing, invented = set(real) - set(stubs), set(stubs) - set(real)
+    assert not missing and not invented, f"missing: {missing}, invented: {invented}"
+
+
+def infos():
+    return {info.get_name(): info for info in gi.Repository.get_default().get_infos("BufPool")}
+
+
+def introspected(name):
+    return {method.get_name(): method for method in infos()[name].get_methods()}
+
+
+def overridden(name):
+    members = {key: getattr(member, "__func__", member) for key, member in vars(getattr(BufPool, name)).items()}
+    return {
+        key: member
+        for key, member in members.items()
+        if inspect.isfunction(member) and key not in INHERITED and (key[0] != "_" or key.endswith("__"))
+    }
+
+
+def taken(method):
+    """The names of what Python passes: without what is returned, and the lengths of arrays."""
+    arguments = method.get_arguments()
+    types = [getattr(argument, "get_type_info", argument.get_type)() for argument in arguments]
+    lengths = [kind.get_array_length() for kind in types if kind.get_tag_as_string() == "array"]
+    return [a.get_name() for i, a in enumerate(arguments) if i not in lengths and int(a.get_direction()) == 0]
+
+
+def check_namespace():
+    same({name for name in names(STUBS.body) if not name.startswith("_")}, set(infos()) - HIDDEN)
+
+
+def check_enumeration(name):
+    real = {key for key, value in vars(getattr(BufPool, name)).items() if isinstance(value, getattr(BufPool, name))}
+    same(names(stub_class(name).body), real)
+
+
+def check_members(name):
+    real = set(introspected(name)) | set(overridden(name))
+    if name == "PoolAllocation":
+        real.add("copy")  # as each boxed type has it
+    else:
+        real |= {"Props", "props"}
+    # object has it, and nothing is to be said of it.
+    same({*names(stub_class(name).body)} - {"__init__"}, real - {"__repr__"})
+    assert all(hasattr(getattr(BufPool, name), member) or member in ("Props", "__init__") for member in real)
+
+
+def check_parameters(name):
+    stubs, override = stub_functions(name), overridden(name)
+    for method_name, method in introspected(name).items():
+        assert parameters(stubs[method_name]) == taken(method), (method_name, taken(method))
+    for method_name, function in override.items():
+        if method_name in stubs:
+            real = [p for p in inspect.signature(function).parameters if p not in ("self", "cls")]
+            assert parameters(stubs[method_name]) == real, (method_name, real)
+
+
+def check_properties():
+    specifications = {p.name.replace("-", "_"): p for p in GObject.list_properties(BufPool.Pool)}
+    pool = stub_class("Pool")
+    same(names(stub_class("Props", pool.body).body), specifications)
+    writable = {n for n, p in specifications.items() if p.flags & GObject.ParamFlags.WRITABLE}
+    same({a.arg for a in stub_functions("Pool")["__init__"].args.kwonlyargs}, writable)
+
+
+CHECKS = {
+    "the namespace": check_namespace,
+    "BufferSize": lambda: check_enumeration("BufferSize"),
+    "PoolError": lambda: check_enumeration("PoolError"),
+    "members of Pool": lambda: check_members("Pool"),
+    "members of PoolAllocation": lambda: check_members("PoolAllocation"),
+    "parameters of Pool": lambda: check_parameters("Pool"),
+    "parameters of PoolAllocation": lambda: check_parameters("PoolAllocation"),
+    "properties, and what the constructor takes": check_properties,
+}
+
+print(f"1..{len(CHECKS)}")
+failed = 0
+for number, (title, check) in enumerate(CHECKS.items(), 1):
+    try:
+        check()
+        print("ok", number, title)
+    except (AssertionError, KeyError, StopIteration) as error:
+        failed += 1
+        print(f"# {error!r}")
+        print("not ok", number, title)
+sys.exit(failed != 0)
