@@ -196,6 +196,7 @@ inline serve_and_unlock ()                              /* serve_and_unlock */
   atomic {
     TOUCH;
     d_step {
+      zero = (in_use == 0);                             /* whoever drains has to learn of it */
 #ifndef FAULT_ZERO_IS_LOST
       if
       :: IS_DRAINED -> free_drainers ()
@@ -209,7 +210,7 @@ inline serve_and_unlock ()                              /* serve_and_unlock */
       :: else
       fi;
 #endif
-      check_queue ();
+      assert (!(zero && (drains[DRAIN] || drains[DISPOSE])));
       restoring = 0;
       if
       :: IS_WANTED -> calm = 0
@@ -354,7 +355,6 @@ inline sleep (me)                                       /* sleep_locked */
        :: !taken && !late && !ok ->
           asleep[me] = 1;                               /* buf_waiter_sleep_locked */
           m = ASLEEP;
-          check_queue ();
           UNLOCK
        fi;
        ok = 0

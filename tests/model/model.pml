@@ -29,6 +29,9 @@
 #ifndef SIZE2
 #define SIZE2 8 /* the whole budget */
 #endif
+#ifndef HELD
+#define HELD 0 /* out from the start, until it is released */
+#endif
 #ifndef ROUNDS
 #define ROUNDS 1
 #endif
@@ -39,7 +42,7 @@
 #define MAX_WOKEN 1
 #endif
 #ifndef MAX_OVERTAKEN
-#define MAX_OVERTAKEN 1
+#define MAX_OVERTAKEN 2
 #endif
 #define MIN_UNITS 2
 
@@ -84,7 +87,7 @@ short stripe[2];             /* stripes[i].word: credit, or REVOKED */
 byte mask = 1;               /* mask */
 byte mark = MAXIMUM / 4;     /* mark */
 bit mutex;                   /* mutex: whether it is locked */
-short free = MAXIMUM;        /* queue.free */
+short free = MAXIMUM - HELD; /* queue.free */
 byte maximum = MAXIMUM;      /* maximum */
 byte calm;                   /* calm */
 bit revoked;                 /* revoked */
@@ -116,14 +119,14 @@ byte link_mutex;             /* CancelLink: whose mutex is locked */
 byte alive;                  /* waiters that are initialised, and not cleared yet */
 
 /* Only in the model */
-byte in_use;                 /* bytes that are out */
+byte in_use = HELD;          /* bytes that are out */
 byte passed[N_REQUESTERS];   /* how often each was overtaken at the head, counted apart */
 bit freed;                   /* the pool is gone */
 byte unprotected;            /* those who still rely on somebody else's reference */
 
 hidden byte i, j, k, least, other;
 hidden short unpromised;
-hidden byte taken;
+hidden byte taken, zero;
 
 #define TOUCH   assert (!freed)
 #define BALANCE assert (free + CREDIT (0) + CREDIT (1) + in_use == maximum)
@@ -137,7 +140,7 @@ chan turns = [N_WAITERS + 3] of { byte };
 #define QUEUE_UP
 #define LOCK     !mutex; TOUCH; mutex = 1
 #endif
-#define UNLOCK   TOUCH; mutex = 0
+#define UNLOCK   check_queue (); TOUCH; mutex = 0
 
 /* Bytes become somebody's. It is here that the limit counts. */
 #define TAKE(n) \

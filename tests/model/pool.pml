@@ -91,6 +91,13 @@ proctype thread (byte me)                               /* buf_pool_allocate, an
   od
 }
 
+proctype holder ()                                      /* allocation_free */
+{
+  LOCALS;
+
+  release (HELD)
+}
+
 proctype drainer ()                                     /* buf_pool_drain_timeout */
 {
   LOCALS;
@@ -229,7 +236,7 @@ inline wait_for_the_last ()                             /* wait_for_the_last */
      fi
   od;
 #endif
-#ifndef FAULT_DO_NOT_WAIT_FOR_LEAVERS
+#if !defined FAULT_PEEK_AT_ZERO && !defined FAULT_DO_NOT_WAIT_FOR_LEAVERS
   wait_for_leavers ()
 #endif
 }
@@ -282,7 +289,7 @@ inline fill_stripe (at)
   if
   :: stripe[at] = 0
 #ifndef EMPTY_STRIPES
-  :: stripe[at] = MAXIMUM / 4
+  :: free >= MAXIMUM / 4 -> stripe[at] = MAXIMUM / 4
 #endif
   fi;
   free = free - stripe[at]
@@ -298,6 +305,9 @@ init
     start_requester (0);
     start_requester (1);
     start_requester (2);
+#if HELD > 0
+    run holder ();
+#endif
 #if N_CLOSERS > 0
     run closer ();
 #endif
