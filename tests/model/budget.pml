@@ -1,0 +1,526 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The budget: buf-budget-private.h and buf-budget.c. */
+
+/* ---- what the faults change -------------------------------------------------------------- */
+
+#ifdef FAULT_GIVE_WITHOUT_COMPARING
+#define GIVE_BLINDLY || true
+#else
+#define GIVE_BLINDLY
+#endif
+#ifdef FAULT_PUBLISH_BEFORE_MUTEX
+#define WITHIN_MARK(n) true
+#else
+#define WITHIN_MARK(n) n <= m - w
+#endif
+#ifdef FAULT_REFILL_REVOKED
+#define MAY_SETTLE  true
+#define NOT_REVOKED skip
+#else
+#define MAY_SETTLE  !revoked
+#define NOT_REVOKED assert (!revoked && w >= 0)
+#endif
+#ifdef FAULT_WAIT_WITHOUT_REVOKING
+#define REVOKES && false
+#else
+#define REVOKES
+#endif
+
+/* ---- without the mutex -------------------------------------------------------------------- */
+/* What every process has of its own: the stripe and the word it has loaded, the mark, the outcome
+ * of a request, a set of tasks to complete, and some answers. */
+#define LOCALS \
+  byte s, m, out, done; \
+  short w; \
+  bit ok, restoring, late, may_be_late, relies
+
+/* From here on the pool cannot go before this process has let go of it, or needs it no more. */
+#define PROTECTED \
+  unprotected = unprotected - relies; \
+  relies = 0
+
+inline choose_any_stripe ()                             /* buf_budget_get_stripe, stale mask */
+{
+  if
+  :: s = 0
+  :: s = 1
+  fi
+}
+
+inline choose_stripe ()                                 /* buf_budget_get_stripe, under the mutex */
+{
+  if
+  :: s = 0
+  :: mask == 1 -> s = 1
+  fi
+}
+
+inline load_mark ()                                     /* mark: it may be stale */
+{
+#ifdef OTHER_MARK
+  if
+  :: m = mark
+  :: m = OTHER_MARK
+  :: m = MAXIMUM / 4
+  fi
+#else
+  m = mark
+#endif
+}
+
+inline take_credit (n)                                  /* buf_budget_take_credit */
+{
+  atomic { TOUCH; choose_any_stripe (); w = stripe[s] } /* the load */
+  if
+  :: w >= n ->
+     d_step {
+       TOUCH;
+       ok = (stripe[s] == w);                           /* buf_stripe_exchange */
+       if
+       :: ok ->
+          stripe[s] = w - n;
+          TAKE (n);
+          if
+          :: n_line > 0 -> PASS
+          :: else
+          fi;
+          BALANCE;
+          PROTECTED
+       :: else
+       fi;
+       s = 0;
+       w = 0
+     }
+  :: else -> d_step { ok = 0; s = 0; w = 0 }
+  fi
+}
+
+inline give_credit (n)                                  /* buf_budget_give_credit */
+{
+  atomic { TOUCH; choose_any_stripe (); load_mark () }
+  d_step { TOUCH; w = stripe[s] }                       /* the load */
+  if
+  :: w >= 0 && WITHIN_MARK (n) ->
+     d_step {
+       TOUCH;
+       ok = (stripe[s] == w) GIVE_BLINDLY;              /* buf_stripe_exchange */
+       if
+       :: ok -> stripe[s] = w + n; in_use = in_use - n; BALANCE
+       :: else
+       fi;
+       s = 0;
+       w = 0;
+       m = 0
+     }
+  :: else -> d_step { ok = 0; s = 0; w = 0; m = 0 }
+  fi
+}
+
+/* ---- buf-budget.c: under the mutex ------------------------------------------------------- */
+
+inline collect (at, left)                               /* collect_locked: the exchange */
+{
+  TOUCH;
+  assert (stripe[at] >= 0);
+  free = free + stripe[at];
+  stripe[at] = left;
+  BALANCE
+}
+
+inline revoke ()                                        /* revoke_locked */
+{
+  if
+  :: revoked -> calm = 0
+  :: else ->
+     d_step { calm = 0; collect (0, REVOKED) }
+     d_step {
+       if
+       :: mask == 1 -> collect (1, REVOKED)
+       :: else
+       fi;
+       revoked = 1
+     }
+  fi
+}
+
+inline set_geometry ()                                  /* set_geometry_locked */
+{
+  mask = (maximum / 2 / MIN_UNITS >= 1);
+  mark = (mask == 1 -> maximum / 4 : maximum)
+}
+
+inline settle ()                                        /* settle_locked */
+{
+  atomic { TOUCH; w = stripe[s] }                       /* the load */
+  do
+  :: atomic {
+       stripe[s] == w;                                  /* the compare-and-swap, when it succeeds */
+       TOUCH;
+       NOT_REVOKED;
+       unpromised = CREDIT (s) + free / (mask + 1);
+       if
+       :: unpromised > mark / 2 -> unpromised = mark / 2
+       :: else
+       fi;
+       free = free + CREDIT (s) - unpromised;
+       stripe[s] = unpromised;
+       BALANCE;
+       s = 0;
+       w = 0
+     }
+     break
+  :: atomic { stripe[s] != w; TOUCH; w = stripe[s] }    /* when it fails */
+  od
+}
+
+#define IS_DRAINED (revoked && free == maximum)         /* is_drained_locked */
+#ifdef FAULT_RESTORE_WHILE_QUEUED
+#define IS_WANTED (closed || free < 0)
+#else
+#define IS_WANTED \
+  (closed || free < 0 || n_line > 0 || drains[DRAIN] || drains[DISPOSE]) /* is_wanted_locked */
+#endif
+
+inline complete_all ()                                  /* buf_waiter_complete_all, on_settled */
+{
+  if
+  :: done != 0 -> d_step { settled = settled | done; done = 0 }
+  :: else
+  fi
+}
+
+inline serve_and_unlock ()                              /* serve_and_unlock */
+{
+  atomic {
+    TOUCH;
+    d_step {
+      zero = (in_use == 0);                             /* whoever drains has to learn of it */
+#ifndef FAULT_ZERO_IS_LOST
+      if
+      :: IS_DRAINED -> free_drainers ()
+      :: else
+      fi;
+      serve ();
+#else
+      serve ();
+      if
+      :: IS_DRAINED -> free_drainers ()
+      :: else
+      fi;
+#endif
+      assert (!(zero && (drains[DRAIN] || drains[DISPOSE])));
+      restoring = 0;
+      if
+      :: IS_WANTED -> calm = 0
+      :: !IS_WANTED && revoked ->
+         calm++;
+         restoring = (calm >= CALM)
+      :: else
+      fi;
+      done = ready;
+      ready = 0;
+      if
+      :: !restoring -> UNLOCK
+      :: else
+      fi
+    }
+  }
+  if
+  :: restoring ->                                       /* restore_locked */
+     d_step { TOUCH; calm = 0; stripe[0] = 0 }
+     d_step {
+       TOUCH;
+       if
+       :: mask == 1 -> stripe[1] = 0
+       :: else
+       fi;
+       revoked = 0;
+       restoring = 0;
+       UNLOCK
+     }
+  :: else
+  fi;
+  complete_all ()
+}
+
+/* Locks, and asks for n bytes. What came of it is in out. */
+inline lock_and_take (me, n)                            /* g_mutex_lock, take_locked */
+{
+  QUEUE_UP
+  atomic {
+    LOCK;
+    out = outcome[me];                                  /* enqueue_locked: withdrawn before? */
+    if
+    :: out == PENDING && n > maximum -> out = TOO_LARGE
+    :: out == PENDING && n <= maximum && closed -> out = CLOSED
+    :: out == PENDING && n <= maximum && !closed && !revoked ->
+       choose_stripe ();
+       collect (s, 0)
+    :: else
+    fi
+  }
+  if
+  :: out == PENDING ->
+     if
+     :: !revoked && n > free REVOKES -> revoke ()
+     :: else
+     fi;
+     d_step {
+       take_free (NOBODY, n);
+       if
+       :: taken -> out = GRANTED
+       :: else -> calm = 0
+       fi
+     }
+     if
+     :: out == GRANTED && !revoked -> settle ()
+     :: else -> s = 0
+     fi
+  :: else
+  fi
+}
+
+inline acquire (me, n, enters)                          /* buf_budget_acquire */
+{
+  lock_and_take (me, n);
+  atomic {
+    if
+    :: out == PENDING && enters -> n_inside++; PROTECTED
+    :: out == GRANTED -> PROTECTED
+    :: else
+    fi
+  }
+#ifdef FAULT_NOBODY_SERVES
+  d_step { UNLOCK }
+#else
+  serve_and_unlock ()
+#endif
+}
+
+inline enqueue (me)                                     /* enqueue_locked */
+{
+  lock_and_take (me, SIZE (me));
+  atomic {
+    TOUCH;
+    d_step {
+      if
+      :: outcome[me] != PENDING
+      :: outcome[me] == PENDING && out == PENDING -> push (me)
+      :: else -> finish (me, out)
+      fi
+    }
+  }
+}
+
+inline enqueue_drainer (me)                             /* enqueue_locked, drain_locked */
+{
+  QUEUE_UP
+  atomic { LOCK }
+  revoke ();
+  d_step {
+    if
+    :: IS_DRAINED -> finish (me, GRANTED)
+    :: else -> drains[me] = 1
+    fi
+  }
+}
+
+/* Locks the mutex again before it goes on. What came of the try is in m. */
+#define SETTLED 0
+#define FAILED  1
+#define ASLEEP  2
+
+inline sleep (me)                                       /* sleep_locked */
+{
+  do
+  :: outcome[me] != PENDING -> break
+  :: else ->
+     d_step {
+       TOUCH;
+       ok = 0;
+       taken = 0;
+       if
+       :: me < N_REQUESTERS && woken[me] ->
+          ok = 1;
+          forget_woken (me);
+          take_free (me, SIZE (me))
+       :: else
+       fi;
+       if
+       :: taken -> finish (me, GRANTED); m = SETTLED
+       :: !taken && late -> finish (me, TIMED_OUT); m = SETTLED
+       :: !taken && !late && ok -> m = FAILED
+       :: !taken && !late && !ok ->
+          asleep[me] = 1;                               /* buf_waiter_sleep_locked */
+          m = ASLEEP;
+          UNLOCK
+       fi;
+       ok = 0
+     }
+     if
+     :: m == SETTLED
+     :: m == FAILED ->
+#ifndef FAULT_WOKEN_DOES_NOT_SERVE
+        serve_and_unlock ();
+        QUEUE_UP
+        atomic { LOCK }
+#endif
+        m = 0
+     :: m == ASLEEP ->
+        if
+        :: !asleep[me]
+        :: atomic { may_be_late && asleep[me]; asleep[me] = 0; late = 1 }
+        fi;
+        QUEUE_UP
+        atomic { LOCK; m = 0 }
+     fi
+  od
+}
+
+inline wait (me)                                        /* buf_budget_wait */
+{
+  if
+  :: me < N_REQUESTERS -> enqueue (me)
+  :: else -> enqueue_drainer (me)
+  fi;
+  sleep (me);
+  atomic { out = outcome[me]; outcome[me] = PENDING; late = 0 }
+#ifdef FAULT_LEAVER_DOES_NOT_SERVE
+  d_step { UNLOCK }
+#else
+  serve_and_unlock ()
+#endif
+}
+
+inline publish_before_mutex ()
+{
+  atomic { LOCK; choose_stripe () }
+  if
+  :: !revoked -> settle ()
+  :: else -> s = 0
+  fi;
+  serve_and_unlock ()
+}
+
+inline notify_without_lock (n)
+{
+  d_step { TOUCH; free = free + n; in_use = in_use - n; BALANCE }
+  d_step {
+    TOUCH;
+    if
+    :: n_line > 0 -> wake (line[0])
+    :: else
+    fi
+  }
+}
+
+inline release_slowly (n)                               /* release_and_unlock */
+{
+  QUEUE_UP
+  atomic {
+    LOCK;
+    d_step { free = free + n; in_use = in_use - n; BALANCE }
+    if
+    :: MAY_SETTLE -> choose_stripe ()
+    :: else -> s = NOBODY
+    fi
+  }
+  if
+  :: s != NOBODY -> settle ()
+  :: else -> s = 0
+  fi;
+  serve_and_unlock ()
+}
+
+inline release (n)                                      /* buf_budget_release */
+{
+  give_credit (n);
+  if
+#ifdef FAULT_PUBLISH_BEFORE_MUTEX
+  :: ok -> publish_before_mutex ()
+#else
+  :: ok
+#endif
+#ifdef FAULT_NOTIFY_WITHOUT_LOCK
+  :: else -> notify_without_lock (n)
+#else
+  :: else -> release_slowly (n)
+#endif
+  fi;
+  ok = 0
+}
+
+inline withdraw (who, how)                              /* buf_budget_withdraw */
+{
+  QUEUE_UP
+  atomic {
+    LOCK;
+    assert (HAS (alive, who));
+    if
+    :: outcome[who] == PENDING -> d_step { finish (who, how) }
+    :: else
+    fi
+  }
+  serve_and_unlock ()
+}
+
+inline set_maximum (n)                                  /* buf_budget_set_maximum */
+{
+  QUEUE_UP
+  atomic { LOCK }
+#ifndef FAULT_LOWER_WITHOUT_REVOKING
+  revoke ();
+#endif
+  d_step {
+    free = free + n - maximum;
+    maximum = n;
+    set_geometry ();
+    fail_waiters (n, TOO_LARGE)
+  }
+  serve_and_unlock ()
+}
+
+inline close ()                                         /* buf_budget_close */
+{
+  QUEUE_UP
+  atomic { LOCK; closed = 1 }
+  revoke ();
+  d_step { fail_waiters (-1, CLOSED) }
+  serve_and_unlock ()
+}
+
+inline enter ()                                         /* buf_budget_enter */
+{
+  QUEUE_UP
+  atomic { LOCK; d_step { n_inside++; PROTECTED; UNLOCK } }
+}
+
+inline leave ()                                         /* buf_budget_leave */
+{
+  QUEUE_UP
+  atomic {
+    LOCK;
+    d_step {
+      n_inside--;
+      if
+      :: n_inside == 0 -> awaits_leavers = 0            /* g_cond_broadcast */
+      :: else
+      fi;
+      UNLOCK
+    }
+  }
+}
+
+inline wait_for_leavers ()                              /* buf_budget_wait_for_leavers */
+{
+  do
+  :: QUEUE_UP
+     atomic { LOCK; awaits_leavers = (n_inside > 0); done = awaits_leavers; UNLOCK }
+     if
+     :: done == 0 -> break
+     :: else -> atomic { !awaits_leavers; done = 0 }    /* g_cond_wait */
+     fi
+  od
+}

@@ -1,0 +1,331 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Who uses the budget: buf-pool-blocking.c, buf-pool-async.c, buf-pool.c, and the program. */
+
+#define SET(set, w)   set = set | (1 << w)
+#define CLEAR(set, w) set = set & ~(1 << w)
+
+/* ---- buf-pool-blocking.c ----------------------------------------------------------------- */
+
+inline on_cancelled (who)                               /* on_cancelled */
+{
+#ifdef FAULT_HANDLER_WITHOUT_LINK_MUTEX
+  ok = HAS (link_budget, who);
+#else
+  atomic { !HAS (link_mutex, who); SET (link_mutex, who); ok = HAS (link_budget, who) }
+#endif
+  if
+  :: ok -> withdraw (who, CANCELLED)
+  :: else
+  fi;
+  d_step { CLEAR (link_mutex, who); ok = 0 }
+}
+
+inline wait_cancellably (me)                            /* wait_cancellably */
+{
+  d_step {                                              /* g_cancellable_connect */
+    SET (link_budget, me);
+    if
+    :: HAS (cancelled, me) -> m = 1
+    :: else -> SET (connected, me)
+    fi
+  }
+  if
+  :: m == 1 -> m = 0; on_cancelled (me)
+  :: else
+  fi;
+  wait (me);
+  atomic { !HAS (link_mutex, me); CLEAR (link_budget, me); CLEAR (connected, me) }
+}
+
+inline wait_for_budget (me)                             /* block, wait_for_budget */
+{
+  SET (alive, me);                                      /* buf_waiter_init */
+  if
+  :: HAS (CANCELLABLE, me) -> wait_cancellably (me)
+  :: else -> wait (me)
+  fi;
+  CLEAR (alive, me);                                    /* buf_waiter_clear */
+  if
+  :: HAS (cancelled, me) ->
+     if
+     :: out == GRANTED -> release (SIZE (me))
+     :: else
+     fi;
+     out = CANCELLED
+  :: else
+  fi;
+  TOUCH;                                                /* buf_pool_set_request_error */
+  leave ()
+}
+
+proctype thread (byte me)                               /* buf_pool_allocate, and unref */
+{
+  LOCALS;
+  byte round;
+
+  may_be_late = HAS (TIMED, me);
+  do
+  :: ROUNDS == 0 || round < ROUNDS ->
+     d_step {
+       round = (ROUNDS == 0 -> 0 : round + 1);
+       relies = (round == ROUNDS)
+     }
+     take_credit (SIZE (me));
+     if
+     :: ok -> ok = 0; out = GRANTED
+     :: else -> acquire (me, SIZE (me), true)
+     fi;
+     if
+     :: out == PENDING -> wait_for_budget (me)
+     :: else
+     fi;
+     if
+     :: out == GRANTED -> release (SIZE (me))           /* allocation_free */
+     :: out != GRANTED && relies -> d_step { TOUCH; PROTECTED }
+     :: else
+     fi;
+     out = PENDING
+  :: else -> break
+  od
+}
+
+proctype holder ()                                      /* allocation_free */
+{
+  LOCALS;
+
+  release (HELD)
+}
+
+proctype drainer ()                                     /* buf_pool_drain_timeout */
+{
+  LOCALS;
+
+  may_be_late = HAS (TIMED, DRAIN);
+  relies = 1;
+  enter ();
+  SET (alive, DRAIN);
+  wait (DRAIN);
+  CLEAR (alive, DRAIN);
+  assert (out == GRANTED || may_be_late);
+  leave ()
+}
+
+/* ---- buf-pool-async.c -------------------------------------------------------------------- */
+
+inline unref_pool ()                                    /* g_object_unref */
+{
+  d_step { references--; ok = (references == 0) }
+  if
+  :: ok -> freed                                        /* it returns when dispose() has */
+  :: else
+  fi
+}
+
+#ifdef FAULT_UNFETCHED_WITHOUT_REFERENCE
+#define N_ON_THE_WAY 0
+#else
+#define N_ON_THE_WAY 1
+#endif
+
+inline return_allocation (me)                           /* return_allocation */
+{
+  references = references + N_ON_THE_WAY;
+  if
+  :: references = references - N_ON_THE_WAY;            /* buf_pool_allocate_finish */
+     release (SIZE (me));
+     unref_pool ()                                      /* the task goes */
+  :: unref_pool ();                                     /* the task goes, unfetched */
+     release (SIZE (me));                               /* drop_unfetched */
+     if
+     :: N_ON_THE_WAY == 1 -> unref_pool ()
+     :: else
+     fi
+  fi
+}
+
+proctype task (byte me)                                 /* buf_pool_allocate_async_as, and its loop */
+{
+  LOCALS;
+
+  take_credit (SIZE (me));
+  if
+  :: ok -> ok = 0; out = GRANTED
+  :: else -> acquire (me, SIZE (me), false)
+  fi;
+  if
+  :: out == PENDING ->                                  /* wait_in_queue */
+     SET (alive, me);
+     enqueue (me);
+     serve_and_unlock ();                               /* buf_budget_enqueue */
+     do
+     :: HAS (settled, me) -> break                      /* on_deliver */
+     :: HAS (cancelled, me) && !HAS (settled, me) && !late ->
+        late = 1;
+        withdraw (me, CANCELLED)                        /* on_cancelled */
+     od;
+     atomic { out = outcome[me]; CLEAR (alive, me) }
+  :: else
+  fi;
+  TOUCH;                                                /* deliver_allocation */
+  if
+  :: out == GRANTED -> return_allocation (me)
+  :: else -> unref_pool ()
+  fi
+}
+
+/* ---- buf-pool.c, and the program --------------------------------------------------------- */
+
+proctype canceller (byte who)                           /* g_cancellable_cancel */
+{
+  LOCALS;
+
+  if
+  :: true                                               /* or never */
+  :: d_step { SET (cancelled, who); ok = HAS (connected, who) }
+     if
+     :: ok -> on_cancelled (who)
+     :: else
+     fi
+  fi
+}
+
+proctype closer ()                                      /* buf_pool_close */
+{
+  LOCALS;
+
+  relies = 1;
+  close ();
+  d_step { TOUCH; PROTECTED }                           /* has_closed */
+}
+
+proctype changer ()                                     /* buf_pool_set_max_memory */
+{
+  LOCALS;
+
+  relies = 1;
+#ifdef LOWERED
+  set_maximum (LOWERED);
+  set_maximum (MAXIMUM);
+#endif
+  d_step { TOUCH; PROTECTED }
+}
+
+proctype owner ()
+{
+  bit ok;
+
+  /* It may drop its reference when those who have none are inside, or hold an allocation. */
+  unprotected == 0;
+  unref_pool ()
+}
+
+inline wait_for_the_last ()                             /* wait_for_the_last */
+{
+#ifdef FAULT_PEEK_AT_ZERO
+  atomic { free == maximum; out = GRANTED }
+#else
+  may_be_late = 1;                                      /* as if it had just been dropped */
+  do
+  :: wait (DISPOSE);
+     may_be_late = 0;
+     if
+     :: out == GRANTED -> break
+     :: else
+     fi
+  od;
+#endif
+#if !defined FAULT_PEEK_AT_ZERO && !defined FAULT_DO_NOT_WAIT_FOR_LEAVERS
+  wait_for_leavers ()
+#endif
+}
+
+proctype dispose ()                                     /* buf_pool_dispose, buf_pool_finalize */
+{
+  LOCALS;
+
+  references == 0;
+  SET (alive, DISPOSE);
+  close ();
+  wait_for_the_last ();
+  CLEAR (alive, DISPOSE);
+  d_step {                                              /* buf_budget_clear */
+    assert (closed && n_inside == 0 && n_line == 0 && !drains[DRAIN] && !drains[DISPOSE]);
+    assert (in_use == 0);
+    freed = 1
+  }
+}
+
+#ifndef N_CLOSERS
+#define N_CLOSERS 0
+#endif
+#ifndef N_DRAINERS
+#define N_DRAINERS 0
+#endif
+#ifdef LOWERED
+#define N_CHANGERS 1
+#else
+#define N_CHANGERS 0
+#endif
+#define N_IN(set) (HAS (set, 0) + HAS (set, 1) + HAS (set, 2))
+
+inline start_requester (who)
+{
+  if
+  :: HAS (REQUESTERS, who) && IS_TASK (who) -> run task (who)
+  :: HAS (REQUESTERS, who) && !IS_TASK (who) -> run thread (who)
+  :: else
+  fi;
+  if
+  :: HAS (CANCELLABLE, who) -> run canceller (who)
+  :: else
+  fi
+}
+
+/* What lies in the stripes at first, as if others had been there before. */
+inline fill_stripe (at)
+{
+  if
+  :: stripe[at] = 0
+#ifndef EMPTY_STRIPES
+  :: free >= MAXIMUM / 4 -> stripe[at] = MAXIMUM / 4
+#endif
+  fi;
+  free = free - stripe[at]
+}
+
+init
+{
+  atomic {
+    fill_stripe (0);
+    fill_stripe (1);
+    references = 1 + N_IN (TASKS);
+    unprotected = N_IN (REQUESTERS) - N_IN (TASKS) + N_CLOSERS + N_DRAINERS + N_CHANGERS;
+    start_requester (0);
+    start_requester (1);
+    start_requester (2);
+#if HELD > 0
+    run holder ();
+#endif
+#if N_CLOSERS > 0
+    run closer ();
+#endif
+#if N_DRAINERS > 0
+    run drainer ();
+#endif
+#if N_CHANGERS > 0
+    run changer ();
+#endif
+#ifdef DISPOSED
+    run owner ();
+    run dispose ()
+#endif
+  }
+}
+
+#ifdef LIVENESS
+#define WAITS(w) ((n_line > 0 && line[0] == w) || (n_line > 1 && line[1] == w) || (n_line > 2 && line[2] == w))
+
+ltl served { [] ((WAITS (0) -> <> !WAITS (0)) && (WAITS (1) -> <> !WAITS (1)) && (WAITS (2) -> <> !WAITS (2))) }
+#endif
