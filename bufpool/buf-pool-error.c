@@ -5,7 +5,18 @@
 
 #include "buf-pool-error.h"
 
-/* The error domain. */
+/**
+ * SECTION:buf-pool-error
+ * @Title: Errors
+ * @Short_description: what can go wrong
+ *
+ * The errors of a pool and of its allocations have a domain of their own. Waiting that ends without
+ * a result, because it was cancelled, has lasted too long, or was not wanted at all, is reported as
+ * elsewhere in GIO: with %G_IO_ERROR_CANCELLED, %G_IO_ERROR_TIMED_OUT and %G_IO_ERROR_WOULD_BLOCK.
+ *
+ * When several errors apply, the first of these is reported: cancelled, invalid configuration,
+ * invalid count, too large, closed.
+ */
 
 /**
  * buf_pool_error_quark:

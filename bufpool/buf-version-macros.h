@@ -16,6 +16,14 @@
 #endif
 
 /**
+ * SECTION:buf-version
+ * @Title: Versions
+ * @Short_description: which version of the library this is
+ *
+ * The version that a program is compiled against, and the versions that it means to work with.
+ */
+
+/**
  * BUF_VERSION_1_0:
  *
  * The 1.0 version, for `BUF_VERSION_MIN_REQUIRED` and `BUF_VERSION_MAX_ALLOWED`.

@@ -20,6 +20,8 @@ COMMENT = re.compile(r"^( *)/\*\*\n(.*?)^ *\*/\n", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?:\[(?P<text>[^\]@]+)\])?\[(?P<kind>[a-z]+)@(?P<target>[\w.:-]+)\]")
 FENCE = re.compile(r"^( *\* ?)```(\w*)$", re.MULTILINE)
 CODE = re.compile(r"^ *\* ?```.*?^ *\* ?```$", re.MULTILINE | re.DOTALL)
+# Annotations that gtk-doc does not know.
+ANNOTATIONS = re.compile(r" \((?:getter|setter|get-property|set-property) [\w-]+\)")
 TYPE_ESSAY = re.compile(r"^ *\* (Buf[A-Z]\w*):(?: \([\w -]+\))*\n")
 
 
@@ -81,7 +83,9 @@ def translate_text(text):
 
 
 def translate_comment(match, page):
-    indent, body = match[1], translate_text(match[2])
+    indent = match[1]
+    first_line, rest = match[2].split("\n", 1)
+    body = translate_text(ANNOTATIONS.sub("", first_line) + "\n" + rest)
     essay = TYPE_ESSAY.match(body)
     if not indent and essay and page:
         # gtk-doc shows what is said about a type in the middle of its page: so it is said twice, above

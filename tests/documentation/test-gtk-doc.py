@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""Builds the reference with gtk-doc, and reads what that says. Usage: test-gtk-doc.py NINJA BUILD_DIR"""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+from tap import Failure, equal, fail_if, run_checks
+
+NINJA, BUILD = sys.argv[1], pathlib.Path(sys.argv[2])
+FOLDER = BUILD / "docs"
+
+# This is about the blurb of a property, which is out of use; its comment is counted with all others.
+EXPECTED = re.compile(r"BufPool\.args:\d+: warning: Property BufPool:[\w-]+ has no documentation\.")
+
+build = subprocess.run(
+    [NINJA, "-C", str(BUILD), "BufPool-doc"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+)
+
+
+def check_build():
+    if build.returncode != 0:
+        raise Failure(build.stdout)
+
+
+def check_warnings():
+    noise = [line for line in build.stdout.splitlines() if re.search(r"warning:|error:|no value found", line)]
+    fail_if([line for line in noise if not EXPECTED.search(line)])
+
+
+def check_coverage():
+    report = (FOLDER / "BufPool-undocumented.txt").read_text(encoding="utf-8")
+    if not re.search(r"^100% symbol docs coverage\.", report) or "\n0 symbols incomplete.\n" not in report:
+        raise Failure(report)
+    if int(re.search(r"^(\d+) symbols documented", report, re.MULTILINE)[1]) < 70:
+        raise Failure("Hardly any symbol was found\n" + report)
+
+
+def check_list(name, remedy):
+    lines = (FOLDER / f"BufPool-{name}.txt").read_text(encoding="utf-8").split()
+    fail_if([f"{line}: {remedy}" for line in lines])
+
+
+def check_properties():
+    book = (FOLDER / "html" / "BufPool.html").read_text(encoding="utf-8")
+    equal([name for name in ("max-memory", "closed", "waiting") if f'name="BufPool--{name}"' not in book], [])
+
+
+sys.exit(
+    run_checks(
+        [
+            ("it builds", check_build),
+            ("without a warning", check_warnings),
+            ("every symbol is documented", check_coverage),
+            ("no symbol is missing", lambda: check_list("unused", "add it to docs/BufPool-sections.txt")),
+            ("no symbol is too many", lambda: check_list("undeclared", "take it out of docs/BufPool-sections.txt")),
+            ("properties are there", check_properties),
+        ]
+    )
+)
