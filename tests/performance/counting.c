@@ -123,23 +123,30 @@ add_model (Harness *harness, Model model)
   harness_add (harness, name, subject, measure, g_memdup2 (&model, sizeof model), g_free);
 }
 
+/* What a thread holds at most, and the budget for each. */
+static const struct
+{
+  guint depth;
+  guint per_thread;
+} own[] = { { 1, 8 }, { 8, 256 },   { 8, 64 },   { 8, 16 },  { 8, 8 },
+            { 8, 4 }, { 64, 4096 }, { 64, 256 }, { 64, 64 }, { 64, 32 } },
+  handed[] = { { 8, 4096 }, { 64, 4096 }, { 64, 1024 }, { 64, 256 }, { 64, 64 }, { 64, 16 } };
+
 int
 main (int argc, char **argv)
 {
-  static const guint budgets[] = { 8, 16, 32, 64, 256, 1024, 4096 };
   Harness *harness = harness_new (argc, argv, "counting");
 
   harness_set_runs (harness, 1);
   for (guint n = 1; n <= MAX_THREADS; n *= 2)
-    for (guint i = 0; i < G_N_ELEMENTS (budgets); i++)
-      {
-        for (guint depth = 1; depth <= 64 && depth * 2 <= budgets[i]; depth *= 8)
-          add_model (harness, (Model){ n, n, depth, budgets[i], FALSE });
-        if (n > 1)
-          add_model (harness, (Model){ n, n, MIN (budgets[i], 64), budgets[i], TRUE });
-      }
+    {
+      for (guint i = 0; i < G_N_ELEMENTS (own); i++)
+        add_model (harness, (Model){ n, n, own[i].depth, own[i].per_thread, FALSE });
+      for (guint i = 0; n > 1 && i < G_N_ELEMENTS (handed); i++)
+        add_model (harness, (Model){ n, n, handed[i].depth, handed[i].per_thread, TRUE });
+    }
   for (guint n_stripes = 1; n_stripes < MAX_THREADS; n_stripes *= 2)
-    add_model (harness, (Model){ MAX_THREADS, n_stripes, 8, 256, FALSE });
+    add_model (harness, (Model){ MAX_THREADS, n_stripes, 8, 64, FALSE });
   harness_measure (harness);
   return harness_finish (harness);
 }

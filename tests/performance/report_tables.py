@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""The tables of docs/performance.md."""
+
+from report_aims import POOL, get_aims
+
+UNFINISHED = "did not finish"
+
+
+def is_number(text):
+    return str(text) == UNFINISHED or str(text)[:1] in "-0123456789"
+
+
+def table(head, rows):
+    """Columns of numbers are aligned to the right."""
+    rule = ["---:" if all(is_number(row[i]) for row in rows) else "---" for i in range(len(head))]
+    lines = [head, rule] + rows
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+def number(value):
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def cell(figures, program, case, subject, quantity="time"):
+    figure = figures.get(program, case, subject, quantity)
+    return UNFINISHED if figure is None else number(figure["median"])
+
+
+def grid(figures, program, cases, quantity="time", first=""):
+    """A row for each subject, a column for each case."""
+    subjects = figures.subjects(program)
+    rows = [
+        [subject] + [cell(figures, program, case, subject, quantity) for case in cases]
+        for subject in subjects
+        if all(subject in figures.subjects(program, c) or figures.is_unfinished(program, c, subject) for c in cases)
+    ]
+    return table([first] + cases, rows)
+
+
+def write_aims(figures):
+    rows = [
+        [workload, aim, number(value), where, "reached" if reached else "**missed**"]
+        for workload, aim, value, where, reached in get_aims(figures)
+    ]
+    head = ["workload", "aim", "measured", "worst case", ""]
+    return table(head, rows)
+
+
+def write_machine(figures):
+    machine = {key: text for key, text in figures.machine("latency").items() if not key.startswith("peer: ")}
+    for language in ("python", "javascript"):
+        if figures.has(language):
+            machine.update(figures.machine(language))
+    return table(["", ""], [[key, text] for key, text in machine.items() if key != "allocator"])
+
+
+def write_spread(figures):
+    rows = [
+        [program, figures.programs[program]["runs"], "" if spread is None else f"{spread * 100:.1f} %"]
+        for program in figures.programs
+        for spread in [figures.get_spread(program)]
+        if program != "counting"
+    ]
+    return table(["program", "runs", "spread"], rows)
+
+
+def write_peers(figures):
+    rows = []
+    for key, text in figures.machine("latency").items():
+        if key.startswith("peer: "):
+            budget, waits, fair, any_size, version, remark = text.split("|")
+            rows.append([f"{key[6:]} {version}".strip(), budget, waits, fair, any_size, remark])
+    return table(["", "budget", "waits asleep", "fair", "any size", ""], rows)
+
+
+def write_latency(figures):
+    cases = figures.cases("latency")
+    return grid(figures, "latency", [case for case in cases if not case.endswith("touched")], first="ns")
+
+
+def write_touched(figures):
+    cases = [case for case in figures.cases("latency") if case.endswith("touched")]
+    return grid(figures, "latency", cases, first="ns")
+
+
+def write_contention(figures):
+    return grid(figures, "contention", figures.cases("contention"), "throughput", "million/s")
+
+
+def write_pipeline(figures):
+    return grid(figures, "pipeline", figures.cases("pipeline"), first="ns")
+
+
+def write_saturation(figures):
+    subjects = figures.subjects("saturation")
+    rows = [
+        [case] + [cell(figures, "saturation", case, subject, "throughput") for subject in subjects]
+        for case in figures.cases("saturation")
+    ]
+    return table(["million/s"] + subjects, rows)
+
+
+def write_waits(figures):
+    quantities = ["wait, p50", "wait, p99", "wait, p99.9", "wait, p99.9 of the worst thread", "wait, longest", "fairness"]
+    rows = []
+    for case in figures.cases("saturation"):
+        for subject in figures.subjects("saturation"):
+            cells = [cell(figures, "saturation", case, subject, quantity) for quantity in quantities]
+            overtaken = cell(figures, "saturation", case, subject, "most overtaken") if subject == POOL else ""
+            rows.append([f"{case}, {subject}"] + cells + [overtaken])
+    head = ["µs", "p50", "p99", "p99.9", "p99.9 of the worst thread", "longest", "Jain", "most overtaken"]
+    return table(head, rows)
+
+
+def write_mixed_sizes(figures):
+    quantities = [f"{who}: {what}" for who in ("small", "half", "all") for what in ("served", "wait, p99", "wait, longest")]
+    rows = [
+        [quantity, figures.get("mixed-sizes", "mixed sizes", POOL, quantity)["unit"]]
+        + [cell(figures, "mixed-sizes", "mixed sizes", s, quantity) for s in figures.subjects("mixed-sizes")]
+        for quantity in quantities
+    ]
+    return table(["", "unit"] + figures.subjects("mixed-sizes"), rows)
+
+
+def write_wake_up(figures):
+    return grid(figures, "wake-up", figures.cases("wake-up"), first="µs")
+
+
+def write_tasks(figures):
+    return grid(figures, "tasks", figures.cases("tasks"), first="µs")
+
+
+def write_overhead(figures):
+    cases = [case for case in figures.cases("memory") if case.endswith(" B")]
+    rows = []
+    for program in ("memory", "memory, jemalloc", "memory, mimalloc"):
+        if figures.has(program):
+            cells = [cell(figures, program, case, POOL, "overhead") for case in cases]
+            rows.append([f"beyond malloc, {figures.machine(program)['allocator']}"] + cells)
+    rows.append(["GBytes, beyond malloc"] + [cell(figures, "memory", case, "GBytes", "overhead") for case in cases])
+    return table(["bytes"] + cases, rows)
+
+
+def write_random_run(figures):
+    case = "long random run"
+    rows = []
+    for program in ("memory", "memory, jemalloc", "memory, mimalloc"):
+        for subject in (POOL, "malloc"):
+            if figures.has(program):
+                cells = [cell(figures, program, case, subject, q) for q in ("peak beyond the budget", "left when all is dropped")]
+                rows.append([f"{subject}, {figures.machine(program)['allocator']}"] + cells)
+    return table(["MiB", "peak beyond the budget", "left when all is dropped"], rows)
+
+
+def write_allocators(figures):
+    rows = []
+    wanted = [("latency", "1 × 64 B", "time"), ("latency", "1 × 4 KiB", "time"), ("latency", "1 × 64 KiB", "time")]
+    for allocator in ("", ", jemalloc", ", mimalloc"):
+        for subject in (POOL, "malloc", "floor"):
+            if figures.has("latency" + allocator):
+                name = figures.machine("latency" + allocator)["allocator"]
+                rows.append(
+                    [f"{subject}, {name}"]
+                    + [cell(figures, program + allocator, case, subject, quantity) for program, case, quantity in wanted]
+                )
+    return table(["ns"] + [case for _, case, _ in wanted], rows)
+
+
+def write_languages(figures):
+    rows = []
+    for program in ("python", "javascript"):
+        if figures.has(program):
+            for case in figures.cases(program):
+                for subject in figures.subjects(program, case):
+                    rows.append([f"{program}: {case}, {subject}", cell(figures, program, case, subject)])
+    return table(["", "µs"], rows)
+
+
+THREADS = [1, 2, 4, 8, 16, 32, 64]
+
+
+def write_counting(figures):
+    """A row for each way of working, a column for each number of threads."""
+    rows = []
+    for case in figures.cases("counting"):
+        cells = []
+        for n in THREADS:
+            subject = f"{n} threads, {n} stripes"
+            if subject in figures.subjects("counting", case):
+                locked = number(figures.median("counting", case, subject, "locked sections"))
+                revoked = number(figures.median("counting", case, subject, "stripes revoked"))
+                refused = number(figures.median("counting", case, subject, "refused"))
+                cells.append(f"{locked} / {revoked} / {refused}")
+            else:
+                cells.append("")
+        rows.append([case] + cells)
+    return table(["locked sections / stripes revoked / refused"] + [f"{n} threads" for n in THREADS], rows)
+
+
+def write_stripes(figures):
+    case = "each holds up to 8 of 64"
+    rows = []
+    for n in THREADS:
+        subject = f"64 threads, {n} stripes"
+        quantities = ["stripes in use", "compare-and-swaps", "locked sections", "stripes revoked"]
+        in_use = figures.median("counting", case, subject, "stripes in use")
+        rows.append([n] + [cell(figures, "counting", case, subject, q) for q in quantities] + [number(64 / in_use)])
+    head = ["stripes", "in use", "compare-and-swaps", "locked sections", "stripes revoked", "threads on each stripe"]
+    return table(head, rows)
+
+
+TABLES = {
+    "aims": write_aims,
+    "machine": write_machine,
+    "spread": write_spread,
+    "peers": write_peers,
+    "latency": write_latency,
+    "touched": write_touched,
+    "allocators": write_allocators,
+    "contention": write_contention,
+    "pipeline": write_pipeline,
+    "saturation": write_saturation,
+    "waits": write_waits,
+    "mixed-sizes": write_mixed_sizes,
+    "wake-up": write_wake_up,
+    "tasks": write_tasks,
+    "overhead": write_overhead,
+    "random-run": write_random_run,
+    "languages": write_languages,
+    "counting": write_counting,
+    "stripes": write_stripes,
+}
