@@ -105,7 +105,8 @@ function findCalls() {
         const thing = BufPool[info.get_name()];
         if (typeof thing === 'function') {
             calls.push({name: info.get_name(), parameters: ['value'], run: (...p) => thing(...p)});
-            calls.push({name: `new ${info.get_name()}`, parameters: ['value'], run: (...p) => new thing(...p)}); // eslint-disable-line new-cap
+            const construct = (...p) => new thing(...p); // eslint-disable-line new-cap
+            calls.push({name: `new ${info.get_name()}`, parameters: ['value'], run: construct});
         }
         if (info.get_type() === InfoType.OBJECT) {
             calls.push(...methodCalls(thing, range(GIRepository.object_info_get_n_methods(info),

@@ -58,7 +58,8 @@ class Fuzz:
     def pool(self):
         kind = self.random.randrange(5)
         if kind == 0:
-            return GObject.new(BufPool.Pool, buffer_size=self.random.choice([0, 3, 64]), alignment=self.number() % 2**32)
+            size, alignment = self.random.choice([0, 3, 64]), self.number() % 2**32
+            return GObject.new(BufPool.Pool, buffer_size=size, alignment=alignment)
         size = self.random.choice([1, 16, 64, 4096])
         budget = size * self.random.choice([1, 8, 5000])
         pool = BufPool.Pool(buffer_size=size, max_memory=budget, zero_fill=self.random.random() < 0.2)
