@@ -191,7 +191,8 @@ function overrideAllocation(PoolAllocation) {
         promisifyTransfer(PoolAllocation.prototype, name);
     }
 
-    /* Each buffer as a copy: a view would hold the budget until the collector runs. */
+    /* Each buffer as a copy: a view would hold the budget until the collector runs; and GJS 1.74 never drops
+     * a GLib.Bytes of which a method of C was called, such as get_size(), though toArray() is none. */
     PoolAllocation.prototype[Symbol.iterator] = function* () {
         const size = this.get_buffer_size();
 

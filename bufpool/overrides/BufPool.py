@@ -68,9 +68,11 @@ def _wait(function, *arguments, cancellable):
         if handler:
             GObject.Object.disconnect(cancellable, handler)
 
-    if isinstance(result[0], Exception):
-        raise result[0]
-    return result[0]
+    # The thread may still be on its way out: it is not to hold what is returned.
+    outcome = result.pop()
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def _unless(code, function, *arguments):

@@ -9,14 +9,15 @@
 const {BufPool, Gio, GIRepository, GLib, GObject} = imports.gi;
 const System = imports.system;
 
-const ENOUGH_CALLS = 10000; // for each to succeed once
+const ENOUGH_CALLS = 20000; // for each to succeed once
 const MOST_VALUES = 60;
 const MOST_BYTES = 2 ** 20; // of an allocation that is kept
+const MOST_KIBIBYTES = 4000000; // of the process
 const LONGEST_WAIT = 1000; // microseconds
 const PROGRAM = imports.system.programInvocationName;
 
-const SMALL = [0, 1, 2, 3, 7, 8, 16, 100, 4096];
-const NUMBERS = [65535, 65536, 2 ** 31, 2 ** 32, 2 ** 53, 2 ** 63, 2 ** 64, 2 ** 70, -(2 ** 31), -(2 ** 63), -1, -5,
+const SMALL = [0, 1, 2, 3, 7, 8, 16];
+const NUMBERS = [100, 4096, 65535, 65536, 2 ** 31, 2 ** 32, 2 ** 53, 2 ** 63, 2 ** 64, 2 ** 70, -(2 ** 31), -(2 ** 63), -1, -5,
     2 ** 31 - 1, 2 ** 32 - 1, 2 ** 53 - 1, 2 ** 53 + 2, -0, 0.5, 1.5, -0.1, 1e300, NaN, Infinity, -Infinity];
 const OTHERS = [undefined, null, true, false, '', 'text', '8', '\0', '\ud800', 7n, 2n ** 64n, Symbol('symbol'), [],
     [1, 2], [300], ['x'], [undefined], {}, {length: 5}, {valueOf: () => 3}, new Uint8Array(9), new Float64Array(3),
@@ -68,9 +69,9 @@ function methodCalls(container, methods) {
             container: isMethod ? container : null,
             // What an override hides cannot succeed.
             introspected: (isMethod ? container.prototype : container)[name] !== undefined,
-            run: (self, ...parameters) => isMethod
-                ? container.prototype[name].call(self, ...parameters)
-                : container[name](...parameters),
+            run: isMethod
+                ? (self, ...parameters) => container.prototype[name].call(self, ...parameters)
+                : (...parameters) => container[name](...parameters),
         };
     });
 }
@@ -104,7 +105,8 @@ function findCalls() {
         const thing = BufPool[info.get_name()];
         if (typeof thing === 'function') {
             calls.push({name: info.get_name(), parameters: ['value'], run: (...p) => thing(...p)});
-            calls.push({name: `new ${info.get_name()}`, parameters: ['value'], run: (...p) => new thing(...p)}); // eslint-disable-line new-cap
+            const construct = (...p) => new thing(...p); // eslint-disable-line new-cap
+            calls.push({name: `new ${info.get_name()}`, parameters: ['value'], run: construct});
         }
         if (info.get_type() === InfoType.OBJECT) {
             calls.push(...methodCalls(thing, range(GIRepository.object_info_get_n_methods(info),
@@ -162,6 +164,7 @@ class Fuzz {
         const stream = this._random.choice([
             () => Gio.MemoryInputStream.new_from_bytes(new GLib.Bytes(new Uint8Array(this._random.below(200)))),
             () => Gio.MemoryOutputStream.new_resizable(),
+            () => Gio.MemoryOutputStream.new_resizable(),
             () => Gio.File.new_for_path('/dev/zero').read(null),
         ])();
         if (this._random.number() < 0.1)
@@ -177,7 +180,7 @@ class Fuzz {
     }
 
     _callback() {
-        if (this._random.number() < 0.3)
+        if (this._random.number() < 0.1)
             return () => {};
 
         const owners = this._owners;
@@ -302,7 +305,10 @@ function runSeed(seed, nCalls) {
     stream.close(null);
     const launcher = Gio.SubprocessLauncher.new(Gio.SubprocessFlags.STDERR_PIPE);
     launcher.unsetenv('G_DEBUG');
-    const process = launcher.spawnv(['timeout', '--signal=KILL', `${60 + Math.floor(nCalls / 100)}`, 'gjs', PROGRAM,
+    // What is allocated by chance can be large: it is not to be touched, and there is an end to it.
+    launcher.unsetenv('MALLOC_PERTURB_');
+    const process = launcher.spawnv(['sh', '-c', `ulimit -v ${MOST_KIBIBYTES}; exec "$@"`, 'sh',
+        'timeout', '--signal=KILL', `${60 + Math.floor(nCalls / 100)}`, 'gjs', PROGRAM,
         '--child', `${seed}`, `${nCalls}`, file.get_path()]);
     const [, , errors] = process.communicate(null, null);
     const [, last] = file.load_contents(null);

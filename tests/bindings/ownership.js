@@ -80,13 +80,20 @@ async function requests(pool) {
     await new Promise(resolve => pool.allocate_async(1, 0, null, resolve));
 }
 
+function nextIteration() {
+    return new Promise(resolve => GLib.idle_add(GLib.PRIORITY_LOW, () => {
+        resolve();
+        return GLib.SOURCE_REMOVE;
+    }));
+}
+
 async function main() {
     for (let i = 0; i < 3; i++) {
         for (const work of [viewsAndCopies, errors, streams, requests]) {
             const pool = new BufPool.Pool({buffer_size: 16, max_memory: 64});
             await work(pool); // eslint-disable-line no-await-in-loop
             // What a promise has waited for is garbage when the main loop was entered again.
-            await new Promise(resolve => GLib.idle_add(GLib.PRIORITY_LOW, () => resolve() ?? false)); // eslint-disable-line no-await-in-loop
+            await nextIteration(); // eslint-disable-line no-await-in-loop
             System.gc();
             assert(pool.allocated_memory === 0, `${work.name} ${pool.allocated_memory}`);
             pool.allocate(1);
