@@ -45,6 +45,30 @@ class PoolError(GObject.GEnum):
     OUT_OF_RANGE: PoolError
     RELEASED: PoolError
 
+class PoolStats(GObject.GBoxed):
+    """How a pool stood at one moment, and what had happened to its requests. Times are in microseconds."""
+
+    active_allocations: int
+    allocated_memory: int
+    longest_wait: int
+    max_memory: int
+    most_overtaken: int
+    n_cancelled: int
+    n_closed: int
+    n_invalid: int
+    n_no_memory: int
+    n_overtakings: int
+    n_refills: int
+    n_revocations: int
+    n_timed_out: int
+    n_too_large: int
+    n_waits: int
+    n_would_block: int
+    total_wait_time: int
+    waiting: int
+
+    def copy(self) -> PoolStats: ...
+
 class Pool(GObject.Object, Gio.Initable):
     """A buffer pool with a memory budget. A configuration that makes no sense raises GLib.Error."""
 
@@ -107,6 +131,8 @@ class Pool(GObject.Object, Gio.Initable):
     def get_max_memory(self) -> int: ...
     def get_name(self) -> Optional[str]: ...
     def get_waiting(self) -> int: ...
+    def get_stats(self) -> PoolStats: ...
+    def describe_outstanding(self) -> str: ...
     def get_zero_fill(self) -> bool: ...
     def set_max_memory(self, max_memory: int) -> None: ...
 

@@ -231,7 +231,7 @@ set_maximum (FuzzPlayer *self, const FuzzStep *step)
 
   self->unlimited = (step->flags & FUZZ_FLAG_UNUSUAL) && step->amount % 8 == 0;
   if (self->unlimited)
-    maximum = BUF_POOL_UNLIMITED;
+    maximum = MIN (BUF_POOL_UNLIMITED, G_MAXSIZE - 1); /* with 32 bits, that size is no limit */
   else if (step->flags & FUZZ_FLAG_LARGE)
     maximum = initial;
   fuzz_model_set_maximum (self->model, maximum);
