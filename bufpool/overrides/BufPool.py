@@ -218,7 +218,7 @@ class PoolAllocation(BufPool.PoolAllocation):
         """All bytes, as a flat memoryview that keeps the data, though not the budget's owner."""
         view = self.get_bytes()
         address = self.get_first() if view is not None else None
-        if address is None:
+        if not address:
             raise _released()
 
         array = (ctypes.c_ubyte * view.get_size()).from_address(address)
