@@ -292,7 +292,7 @@ inline acquire (me, n, enters)                          /* buf_budget_acquire */
     :: else
     fi
   }
-#ifdef FAULT_NOBODY_SERVES
+#ifdef FAULT_NEWCOMER_DOES_NOT_SERVE
   d_step { UNLOCK }
 #else
   serve_and_unlock ()
@@ -379,12 +379,8 @@ inline sleep (me)                                       /* sleep_locked */
   od
 }
 
-inline wait (me)                                        /* buf_budget_wait */
+inline sleep_and_unlock (me)
 {
-  if
-  :: me < N_REQUESTERS -> enqueue (me)
-  :: else -> enqueue_drainer (me)
-  fi;
   sleep (me);
   atomic { out = outcome[me]; outcome[me] = PENDING; late = 0 }
 #ifdef FAULT_LEAVER_DOES_NOT_SERVE
@@ -392,6 +388,18 @@ inline wait (me)                                        /* buf_budget_wait */
 #else
   serve_and_unlock ()
 #endif
+}
+
+inline wait (me)                                        /* buf_budget_wait, for bytes */
+{
+  enqueue (me);
+  sleep_and_unlock (me)
+}
+
+inline wait_until_drained (me)                          /* buf_budget_wait, for nobody */
+{
+  enqueue_drainer (me);
+  sleep_and_unlock (me)
 }
 
 inline publish_before_mutex ()

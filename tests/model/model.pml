@@ -46,6 +46,22 @@
 #endif
 #define MIN_UNITS 2
 
+/* Who else there is. */
+#ifndef N_CLOSERS
+#define N_CLOSERS 0
+#endif
+#ifndef N_DRAINERS
+#define N_DRAINERS 0
+#endif
+#ifdef LOWERED /* what the maximum is for a while */
+#define N_CHANGERS 1
+#else
+#define N_CHANGERS 0
+#endif
+#ifndef DISPOSED
+#define DISPOSED 0
+#endif
+
 /* Sets, in which bit w is waiter w: who requests, which of them are tasks, who may time out, and who
  * has a cancellable. */
 #ifndef REQUESTERS
@@ -147,10 +163,14 @@ chan turns = [N_WAITERS + 3] of { byte };
   in_use = in_use + n; \
   assert (in_use <= maximum)
 
-/* Somebody has taken while others wait. */
+/* Somebody has taken while others wait. Liveness has to do without the count. */
+#ifdef LIVENESS
+#define PASS skip
+#else
 #define PASS \
   passed[line[0]]++; \
   assert (passed[line[0]] <= MAX_OVERTAKEN)
+#endif
 
 #include "waiter.pml"
 #include "budget.pml"

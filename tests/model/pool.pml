@@ -42,11 +42,16 @@ inline wait_cancellably (me)                            /* wait_cancellably */
 inline wait_for_budget (me)                             /* block, wait_for_budget */
 {
   SET (alive, me);                                      /* buf_waiter_init */
+#if CANCELLABLE
   if
   :: HAS (CANCELLABLE, me) -> wait_cancellably (me)
   :: else -> wait (me)
   fi;
+#else
+  wait (me);
+#endif
   CLEAR (alive, me);                                    /* buf_waiter_clear */
+#if CANCELLABLE
   if
   :: HAS (cancelled, me) ->
      if
@@ -56,10 +61,12 @@ inline wait_for_budget (me)                             /* block, wait_for_budge
      out = CANCELLED
   :: else
   fi;
+#endif
   TOUCH;                                                /* buf_pool_set_request_error */
   leave ()
 }
 
+#if REQUESTERS & ~TASKS
 proctype thread (byte me)                               /* buf_pool_allocate, and unref */
 {
   LOCALS;
@@ -90,14 +97,18 @@ proctype thread (byte me)                               /* buf_pool_allocate, an
   :: else -> break
   od
 }
+#endif
 
+#if HELD
 proctype holder ()                                      /* allocation_free */
 {
   LOCALS;
 
   release (HELD)
 }
+#endif
 
+#if N_DRAINERS
 proctype drainer ()                                     /* buf_pool_drain_timeout */
 {
   LOCALS;
@@ -106,11 +117,12 @@ proctype drainer ()                                     /* buf_pool_drain_timeou
   relies = 1;
   enter ();
   SET (alive, DRAIN);
-  wait (DRAIN);
+  wait_until_drained (DRAIN);
   CLEAR (alive, DRAIN);
   assert (out == GRANTED || may_be_late);
   leave ()
 }
+#endif
 
 /* ---- buf-pool-async.c -------------------------------------------------------------------- */
 
@@ -145,6 +157,7 @@ inline return_allocation (me)                           /* return_allocation */
   fi
 }
 
+#if TASKS
 proctype task (byte me)                                 /* buf_pool_allocate_async_as, and its loop */
 {
   LOCALS;
@@ -174,9 +187,11 @@ proctype task (byte me)                                 /* buf_pool_allocate_asy
   :: else -> unref_pool ()
   fi
 }
+#endif
 
 /* ---- buf-pool.c, and the program --------------------------------------------------------- */
 
+#if CANCELLABLE
 proctype canceller (byte who)                           /* g_cancellable_cancel */
 {
   LOCALS;
@@ -190,7 +205,9 @@ proctype canceller (byte who)                           /* g_cancellable_cancel 
      fi
   fi
 }
+#endif
 
+#if N_CLOSERS
 proctype closer ()                                      /* buf_pool_close */
 {
   LOCALS;
@@ -199,19 +216,21 @@ proctype closer ()                                      /* buf_pool_close */
   close ();
   d_step { TOUCH; PROTECTED }                           /* has_closed */
 }
+#endif
 
+#if N_CHANGERS
 proctype changer ()                                     /* buf_pool_set_max_memory */
 {
   LOCALS;
 
   relies = 1;
-#ifdef LOWERED
   set_maximum (LOWERED);
   set_maximum (MAXIMUM);
-#endif
   d_step { TOUCH; PROTECTED }
 }
+#endif
 
+#if DISPOSED
 proctype owner ()
 {
   bit ok;
@@ -220,6 +239,7 @@ proctype owner ()
   unprotected == 0;
   unref_pool ()
 }
+#endif
 
 inline wait_for_the_last ()                             /* wait_for_the_last */
 {
@@ -228,7 +248,7 @@ inline wait_for_the_last ()                             /* wait_for_the_last */
 #else
   may_be_late = 1;                                      /* as if it had just been dropped */
   do
-  :: wait (DISPOSE);
+  :: wait_until_drained (DISPOSE);
      may_be_late = 0;
      if
      :: out == GRANTED -> break
@@ -241,6 +261,7 @@ inline wait_for_the_last ()                             /* wait_for_the_last */
 #endif
 }
 
+#if DISPOSED
 proctype dispose ()                                     /* buf_pool_dispose, buf_pool_finalize */
 {
   LOCALS;
@@ -256,31 +277,27 @@ proctype dispose ()                                     /* buf_pool_dispose, buf
     freed = 1
   }
 }
+#endif
 
-#ifndef N_CLOSERS
-#define N_CLOSERS 0
-#endif
-#ifndef N_DRAINERS
-#define N_DRAINERS 0
-#endif
-#ifdef LOWERED
-#define N_CHANGERS 1
-#else
-#define N_CHANGERS 0
-#endif
 #define N_IN(set) (HAS (set, 0) + HAS (set, 1) + HAS (set, 2))
 
 inline start_requester (who)
 {
   if
+#if TASKS
   :: HAS (REQUESTERS, who) && IS_TASK (who) -> run task (who)
+#endif
+#if REQUESTERS & ~TASKS
   :: HAS (REQUESTERS, who) && !IS_TASK (who) -> run thread (who)
-  :: else
+#endif
+  :: !HAS (REQUESTERS, who)
   fi;
+#if CANCELLABLE
   if
   :: HAS (CANCELLABLE, who) -> run canceller (who)
   :: else
   fi
+#endif
 }
 
 /* What lies in the stripes at first, as if others had been there before. */
@@ -305,19 +322,19 @@ init
     start_requester (0);
     start_requester (1);
     start_requester (2);
-#if HELD > 0
+#if HELD
     run holder ();
 #endif
-#if N_CLOSERS > 0
+#if N_CLOSERS
     run closer ();
 #endif
-#if N_DRAINERS > 0
+#if N_DRAINERS
     run drainer ();
 #endif
-#if N_CHANGERS > 0
+#if N_CHANGERS
     run changer ();
 #endif
-#ifdef DISPOSED
+#if DISPOSED
     run owner ();
     run dispose ()
 #endif

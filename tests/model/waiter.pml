@@ -5,8 +5,10 @@
 
 #ifdef FAULT_NO_BOUND
 #define OWED(w) false
+#define COUNT_OVERTAKEN(w) skip
 #else
 #define OWED(w) (overtaken[w] >= MAX_OVERTAKEN)         /* is_owed_locked */
+#define COUNT_OVERTAKEN(w) overtaken[w]++
 #endif
 
 inline signal (who)                                     /* g_cond_signal */
@@ -73,7 +75,7 @@ inline take_free (who, n)                               /* buf_waiter_queue_take
   :: n <= free && n_line > 0 && line[0] != who && OWED (line[0])
   :: else ->
      if
-     :: n_line > 0 && line[0] != who -> overtaken[line[0]]++; PASS
+     :: n_line > 0 && line[0] != who -> COUNT_OVERTAKEN (line[0]); PASS
      :: else
      fi;
      free = free - n;
