@@ -72,6 +72,8 @@ class DocBook:
     def convert(self, html):
         """The chapter. HTML has its headings between the rest; DocBook has sections in each other."""
         chapter = ElementTree.Element("chapter", id=self.name)
+        # One page for each chapter.
+        chapter.append(ElementTree.ProcessingInstruction("dbhtml", "stop-chunking"))
         levels = [chapter]
         for element in html:
             if re.fullmatch(r"h[1-6]", element.tag):

@@ -46,7 +46,7 @@ def check_pages():
 
 def check_start_page():
     page = read("index.html")
-    places = [page.find(text) for text in (">Guide<", "overview.html", "getting-started.html", ">Build<")]
+    places = [page.find(text) for text in (">Guide ", "overview.html", "getting-started.html", ">Build<")]
     equal((sorted(places), places[0] < 0), (places, False))
     equal('href=""' in page, False)
 
