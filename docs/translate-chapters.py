@@ -21,7 +21,9 @@ from symbol_names import SymbolNames
 FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(?<![`\[])`([^`\n]+)`(?!`)")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
-LANGUAGES = {"c": "C", "vala": "Vala", "python": "Python", "javascript": "JavaScript"}
+
+# gtk-doc colours every listing as if it were C.
+LISTINGS = {"c": "C", "vala": "Vala"}
 
 
 def split_target(target, chapters):
@@ -119,12 +121,13 @@ class DocBook:
 
     def add_pre(self, parent, element):
         code = element.find("code")
-        language = LANGUAGES.get((code.get("class") or "").removeprefix("language-"))
-        listing = ElementTree.SubElement(ElementTree.SubElement(parent, "informalexample"), "programlisting")
-        if language:
-            listing.set("role", "example")
-            listing.set("language", language)
-        listing.text = code.text
+        language = LISTINGS.get((code.get("class") or "").removeprefix("language-"))
+        if language is None:
+            ElementTree.SubElement(parent, "screen").text = code.text
+            return
+        example = ElementTree.SubElement(parent, "informalexample")
+        attributes = {"role": "example", "language": language}
+        ElementTree.SubElement(example, "programlisting", attributes).text = code.text
 
     def add_code(self, parent, element):
         self.names.check(element.text)

@@ -53,7 +53,7 @@ def check_start_page():
 
 def check_codes():
     page = read("method.Pool.allocate.html")
-    equal('<a href="error.PoolError.html"><code>BUF_POOL_ERROR_CLOSED</code></a>' in page, True)
+    equal('<a href="error.PoolError.html#closed"><code>BUF_POOL_ERROR_CLOSED</code></a>' in page, True)
 
 
 def check_search():

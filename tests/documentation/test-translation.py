@@ -169,7 +169,7 @@ def check_wrong_name():
 
 def check_names():
     equal(names.pages["BufPool:max-memory"], "property.Pool.max-memory.html")
-    equal(names.pages["BUF_POOL_ERROR_CLOSED"], "error.PoolError.html")
+    equal(names.pages["BUF_POOL_ERROR_CLOSED"], "error.PoolError.html#closed")
     equal(names.identifiers["BUF_POOL_ERROR_CLOSED"], "BUF-POOL-ERROR-CLOSED:CAPS")
     equal(names.identifiers["BufPool:max-memory"], "BufPool--max-memory")
 
