@@ -22,6 +22,9 @@ FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(?<![`\[])`([^`\n]+)`(?!`)")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
+# Pictures that are wider, in points, take the width of the page.
+WIDE = 600
+
 # gtk-doc colours every listing as if it were C.
 LISTINGS = {"c": "C", "vala": "Vala"}
 
@@ -33,6 +36,11 @@ def split_target(target, chapters):
     if (path.endswith(".md") and name in chapters and "/" not in path) or not path:
         return name, anchor
     return None
+
+
+def get_width(picture):
+    """The width of an SVG, in points."""
+    return float(ElementTree.parse(picture).getroot().get("width").removesuffix("pt"))
 
 
 def to_gi_docgen(text, names, chapters):
@@ -66,8 +74,9 @@ class DocBook:
         "tr": "tr", "th": "th", "td": "td", "p": "para", "em": "emphasis", "blockquote": "blockquote",
     }  # fmt: skip
 
-    def __init__(self, name, names, chapters):
-        self.name = name
+    def __init__(self, path, names, chapters):
+        self.name = path.stem
+        self.folder = path.parent
         self.names = names
         self.chapters = chapters
 
@@ -151,14 +160,16 @@ class DocBook:
     def add_img(self, parent, element):
         picture = ElementTree.SubElement(parent, "inlinemediaobject")
         data = ElementTree.SubElement(picture, "imageobject")
-        ElementTree.SubElement(data, "imagedata", fileref=pathlib.PurePath(element.get("src")).name)
+        image = ElementTree.SubElement(data, "imagedata", fileref=pathlib.PurePath(element.get("src")).name)
+        if get_width(self.folder / element.get("src")) > WIDE:
+            image.set("width", "100%")
         text = ElementTree.SubElement(picture, "textobject")
         ElementTree.SubElement(text, "phrase").text = element.get("alt")
 
 
-def to_gtk_doc(text, name, names, chapters):
+def to_gtk_doc(text, path, names, chapters):
     body = markdown.markdown(text, extensions=["fenced_code", "tables", "toc"], output_format="xhtml")
-    chapter = DocBook(name, names, chapters).convert(ElementTree.fromstring(f"<body>{body}</body>"))
+    chapter = DocBook(path, names, chapters).convert(ElementTree.fromstring(f"<body>{body}</body>"))
     return (
         '<?xml version="1.0"?>\n<!DOCTYPE chapter PUBLIC "-//OASIS//DTD DocBook XML V4.3//EN"\n'
         '  "http://www.oasis-open.org/docbook/xml/4.3/docbookx.dtd">\n'
@@ -178,7 +189,7 @@ def main():
             if reference == "gi-docgen":
                 (output / path.name).write_text(to_gi_docgen(text, names, chapters), encoding="utf-8")
             else:
-                (output / f"{path.stem}.xml").write_text(to_gtk_doc(text, path.stem, names, chapters), encoding="utf-8")
+                (output / f"{path.stem}.xml").write_text(to_gtk_doc(text, path, names, chapters), encoding="utf-8")
         except LookupError as error:
             sys.exit(f"{path}: {error}")
 
