@@ -81,7 +81,8 @@ buf_pool_allocate_timeout_pinned (BufPool *self,
  * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
  * @error: return location for an error
  *
- * Like [method@Pool.try_allocate], for garbage-collected languages: see [method@Pool.allocate_pinned].
+ * Like [method@Pool.try_allocate], for garbage-collected languages: see
+ * [method@Pool.allocate_pinned].
  *
  * In other languages than C and Vala it has the plain name. This function can be called from any
  * thread.
@@ -112,8 +113,8 @@ buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
  * @callback: (scope async) (nullable): what to call when the request was granted or has failed
  * @user_data: data for @callback
  *
- * Like [method@Pool.allocate_async], for garbage-collected languages: see [method@Pool.allocate_pinned].
- * The callback calls [method@Pool.allocate_finish].
+ * Like [method@Pool.allocate_async], for garbage-collected languages: see
+ * [method@Pool.allocate_pinned]. The callback calls [method@Pool.allocate_finish].
  *
  * In other languages than C and Vala it has the plain name. This function can be called from any
  * thread.

@@ -124,7 +124,8 @@ install_settings (void)
   /**
    * BufPool:buffer-size: (getter get_buffer_size)
    *
-   * The size of one buffer, in bytes: any size from 1 on. [enum@BufPool.BufferSize] has the usual ones.
+   * The size of one buffer, in bytes: any size from 1 on. [enum@BufPool.BufferSize] has the usual
+   * ones.
    *
    * Since: 1.0
    */
