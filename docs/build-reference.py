@@ -6,8 +6,8 @@
 
 Usage: build-reference.py GIR OUTPUT_DIR GI_DOCGEN [OPTION]...
 
-In the pages, constants and error codes become links, as all other names are; and the first page begins
-with the chapters, and leaves out what it has no value for."""
+In the pages, constants and error codes become links, as all other names are, and the sidebar has the
+chapters. The first page begins with them, and leaves out what it has no value for."""
 
 import pathlib
 import re
@@ -20,11 +20,23 @@ from symbol_names import SymbolNames
 PARTS = re.compile(r"(<a\b.*?</a>|<pre\b.*?</pre>)", re.DOTALL)
 CODE = re.compile(r"<code>([\w:-]+(?:\(\))?)</code>")
 EMPTY_ROW = re.compile(r"<tr><td><em>\w+</em></td><td><a href=\"\".*?</tr>\s*", re.DOTALL)
-CHAPTERS = re.compile(
+EXTRA = re.compile(
     r'  <section>\s*<div class="toggle-wrapper">\s*<h4 id="extra".*?</section>\s*(?=<section>|</section>)', re.DOTALL
 )
-FIRST_SECTION = re.compile(r'<div class="meta build toggle-wrapper">')
-TITLE = "Additional documentation"
+EXTRA_ITEM = re.compile(r'<li><a href="([\w-]+\.html)">(.*?)</a></li>')
+SUMMARY = re.compile(r"<!-- Summary: (.*?) -->")
+BUILD = '<div class="meta build toggle-wrapper">'
+END_OF_SIDEBAR = '<div class="section generator">'
+GUIDE = """<section>
+    <div class="toggle-wrapper">
+      <h4 id="guide" style="display:flex;">Guide <a href="#guide" class="anchor"></a></h4>
+      <div class="docblock">
+        <table>{}</table>
+      </div>
+    </div>
+  </section>
+
+  """
 
 
 def link_names(page, html, names):
@@ -38,15 +50,32 @@ def link_names(page, html, names):
     return f"{head}<body>{''.join(parts)}"
 
 
-def mend_start_page(html):
-    html = EMPTY_ROW.sub("", html)
-    chapters = CHAPTERS.search(html)
-    if chapters is None:
+def get_chapters(folder):
+    """Page, title and summary of each chapter, in their order."""
+    extra = EXTRA.search((folder / "index.html").read_text(encoding="utf-8"))
+    if extra is None:
         sys.exit("The first page has no chapters where they were expected")
-    html = html.replace(chapters[0], "")
-    guide = chapters[0].replace(TITLE, "Guide")
-    place = FIRST_SECTION.search(html)
-    return html[: place.start()] + guide + html[place.start() :]
+    for page, title in EXTRA_ITEM.findall(extra[0]):
+        summary = SUMMARY.search((folder / page).read_text(encoding="utf-8"))
+        if summary:
+            yield page, title, summary[1]
+        elif page != "classes_hierarchy.html":
+            sys.exit(f"{page} has no summary")
+
+
+def mend_start_page(html, chapters):
+    """The guide comes first, and nothing is folded up."""
+    rows = [f'<tr><td><a href="{page}">{title}</a></td><td>{text}</td></tr>' for page, title, text in chapters]
+    html = EMPTY_ROW.sub("", EXTRA.sub("", html)).replace(" default-hide", "")
+    return html.replace(BUILD, GUIDE.format("\n".join(rows)) + BUILD, 1)
+
+
+def add_to_sidebar(page, html, chapters):
+    links = [
+        f'<a href="{target}"{" class=current" if target == page else ""}>{title}</a>' for target, title, _ in chapters
+    ]
+    section = f'<div class="section"><h5>Guide</h5><div class="links">{"".join(links)}</div></div>\n      '
+    return html.replace(END_OF_SIDEBAR, section + END_OF_SIDEBAR, 1)
 
 
 def main():
@@ -60,10 +89,13 @@ def main():
         sys.exit(result.stdout or "gi-docgen has failed")
 
     names = SymbolNames(gir)
+    chapters = list(get_chapters(output))
     for path in output.glob("*.html"):
         html = link_names(path.name, path.read_text(encoding="utf-8"), names)
         if path.name == "index.html":
-            html = mend_start_page(html)
+            html = mend_start_page(html, chapters)
+        else:
+            html = add_to_sidebar(path.name, html, chapters)
         path.write_text(html, encoding="utf-8")
 
 

@@ -41,7 +41,7 @@ class SymbolNames:
         for part in element:
             part_kind = part.tag.removeprefix(CORE)
             if part_kind == "member":
-                self._add(part.get(C + "identifier"), page, capitals=True)
+                self._add(part.get(C + "identifier"), f"{page}#{part.get('name')}", capitals=True)
             elif part_kind == "property":
                 part_name = part.get("name")
                 self._add(f"{element.get(C + 'type')}:{part_name}", f"property.{name}.{part_name}.html")

@@ -21,7 +21,12 @@ from symbol_names import SymbolNames
 FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(?<![`\[])`([^`\n]+)`(?!`)")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
-LANGUAGES = {"c": "C", "vala": "Vala", "python": "Python", "javascript": "JavaScript"}
+
+# Pictures that are wider, in points, take the width of the page.
+WIDE = 600
+
+# gtk-doc colours every listing as if it were C.
+LISTINGS = {"c": "C", "vala": "Vala"}
 
 
 def split_target(target, chapters):
@@ -31,6 +36,11 @@ def split_target(target, chapters):
     if (path.endswith(".md") and name in chapters and "/" not in path) or not path:
         return name, anchor
     return None
+
+
+def get_width(picture):
+    """The width of an SVG, in points."""
+    return float(ElementTree.parse(picture).getroot().get("width").removesuffix("pt"))
 
 
 def to_gi_docgen(text, names, chapters):
@@ -64,14 +74,17 @@ class DocBook:
         "tr": "tr", "th": "th", "td": "td", "p": "para", "em": "emphasis", "blockquote": "blockquote",
     }  # fmt: skip
 
-    def __init__(self, name, names, chapters):
-        self.name = name
+    def __init__(self, path, names, chapters):
+        self.name = path.stem
+        self.folder = path.parent
         self.names = names
         self.chapters = chapters
 
     def convert(self, html):
         """The chapter. HTML has its headings between the rest; DocBook has sections in each other."""
         chapter = ElementTree.Element("chapter", id=self.name)
+        # One page for each chapter.
+        chapter.append(ElementTree.ProcessingInstruction("dbhtml", "stop-chunking"))
         levels = [chapter]
         for element in html:
             if re.fullmatch(r"h[1-6]", element.tag):
@@ -117,12 +130,13 @@ class DocBook:
 
     def add_pre(self, parent, element):
         code = element.find("code")
-        language = LANGUAGES.get((code.get("class") or "").removeprefix("language-"))
-        listing = ElementTree.SubElement(ElementTree.SubElement(parent, "informalexample"), "programlisting")
-        if language:
-            listing.set("role", "example")
-            listing.set("language", language)
-        listing.text = code.text
+        language = LISTINGS.get((code.get("class") or "").removeprefix("language-"))
+        if language is None:
+            ElementTree.SubElement(parent, "screen").text = code.text
+            return
+        example = ElementTree.SubElement(parent, "informalexample")
+        attributes = {"role": "example", "language": language}
+        ElementTree.SubElement(example, "programlisting", attributes).text = code.text
 
     def add_code(self, parent, element):
         self.names.check(element.text)
@@ -146,14 +160,16 @@ class DocBook:
     def add_img(self, parent, element):
         picture = ElementTree.SubElement(parent, "inlinemediaobject")
         data = ElementTree.SubElement(picture, "imageobject")
-        ElementTree.SubElement(data, "imagedata", fileref=pathlib.PurePath(element.get("src")).name)
+        image = ElementTree.SubElement(data, "imagedata", fileref=pathlib.PurePath(element.get("src")).name)
+        if get_width(self.folder / element.get("src")) > WIDE:
+            image.set("width", "100%")
         text = ElementTree.SubElement(picture, "textobject")
         ElementTree.SubElement(text, "phrase").text = element.get("alt")
 
 
-def to_gtk_doc(text, name, names, chapters):
+def to_gtk_doc(text, path, names, chapters):
     body = markdown.markdown(text, extensions=["fenced_code", "tables", "toc"], output_format="xhtml")
-    chapter = DocBook(name, names, chapters).convert(ElementTree.fromstring(f"<body>{body}</body>"))
+    chapter = DocBook(path, names, chapters).convert(ElementTree.fromstring(f"<body>{body}</body>"))
     return (
         '<?xml version="1.0"?>\n<!DOCTYPE chapter PUBLIC "-//OASIS//DTD DocBook XML V4.3//EN"\n'
         '  "http://www.oasis-open.org/docbook/xml/4.3/docbookx.dtd">\n'
@@ -173,7 +189,7 @@ def main():
             if reference == "gi-docgen":
                 (output / path.name).write_text(to_gi_docgen(text, names, chapters), encoding="utf-8")
             else:
-                (output / f"{path.stem}.xml").write_text(to_gtk_doc(text, path.stem, names, chapters), encoding="utf-8")
+                (output / f"{path.stem}.xml").write_text(to_gtk_doc(text, path, names, chapters), encoding="utf-8")
         except LookupError as error:
             sys.exit(f"{path}: {error}")
 

@@ -28,7 +28,7 @@ def check_build():
 
 
 def check_warnings():
-    noise = [line for line in build.stdout.splitlines() if re.search(r"warning:|error:|no value found", line)]
+    noise = [line for line in build.stdout.splitlines() if re.search(r"warning:|error:|no value found", line, re.I)]
     fail_if([line for line in noise if not EXPECTED.search(line)])
 
 

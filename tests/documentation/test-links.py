@@ -51,7 +51,7 @@ def what_is_wrong(page, target, attributes):
     """None when nothing is."""
     if "data-namespace" in attributes:
         known = attributes["data-namespace"] in NAMESPACES
-        return None if known and attributes.get("data-link", "").endswith(".html") else "no such namespace"
+        return None if known and attributes.get("data-link", "").split("#")[0].endswith(".html") else "no such namespace"
     url = urllib.parse.urlsplit(target)
     if url.scheme in ("http", "https"):
         return None if url.netloc and not re.search(r"\s", target) else "no URL"

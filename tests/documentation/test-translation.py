@@ -107,7 +107,7 @@ CHAPTER = """# A title
 
 See `buf_pool_close()`, `malloc()`, [that](other.md#place), [this](#below) and [the code](../examples/digest.c).
 
-![A picture](images/a.svg)
+![A picture](images/budget.svg)
 
 ## Below
 
@@ -138,16 +138,17 @@ def check_for_gi_docgen():
         + CHAPTER.replace("`buf_pool_close()`,", "[`buf_pool_close()`](method.Pool.close.html),")
         .replace("other.md#place", "other.html#place")
         .replace("[the code](../examples/digest.c)", "the code")
-        .replace("images/a.svg", "a.svg"),
+        .replace("images/budget.svg", "budget.svg"),
     )
 
 
 def check_for_gtk_doc():
-    root = ElementTree.fromstring(chapters.to_gtk_doc(CHAPTER, "a", names, ["other"]).split("\n", 3)[3])
+    root = ElementTree.fromstring(chapters.to_gtk_doc(CHAPTER, DOCS / "a.md", names, ["other"]).split("\n", 3)[3])
     equal((root.tag, root.get("id"), root.findtext("title")), ("chapter", "a", "A title"))
     equal([link.get("linkend") for link in root.iter("link")], ["buf-pool-close", "other.place", "a.below"])
     equal([text.text for text in root.iter("literal")], ["buf_pool_close()", "malloc()"])
-    equal([data.get("fileref") for data in root.iter("imagedata")], ["a.svg"])
+    equal([data.get("fileref") for data in root.iter("imagedata")], ["budget.svg"])
+    equal([data.get("width") for data in root.iter("imagedata")], ["100%"])
     section = root.find("section")
     equal((section.get("id"), section.findtext("title")), ("a.below", "Below"))
     listing = section.find("informalexample/programlisting")
@@ -157,7 +158,7 @@ def check_for_gtk_doc():
 def check_wrong_name():
     for translate in (
         lambda text: chapters.to_gi_docgen(text, names, []),
-        lambda text: chapters.to_gtk_doc(text, "a", names, []),
+        lambda text: chapters.to_gtk_doc(text, DOCS / "a.md", names, []),
     ):
         for wrong in ("buf_pool_clsoe()", "BUF_POOL_ERROR_NONE", "BufPool:size"):
             try:
@@ -169,7 +170,7 @@ def check_wrong_name():
 
 def check_names():
     equal(names.pages["BufPool:max-memory"], "property.Pool.max-memory.html")
-    equal(names.pages["BUF_POOL_ERROR_CLOSED"], "error.PoolError.html")
+    equal(names.pages["BUF_POOL_ERROR_CLOSED"], "error.PoolError.html#closed")
     equal(names.identifiers["BUF_POOL_ERROR_CLOSED"], "BUF-POOL-ERROR-CLOSED:CAPS")
     equal(names.identifiers["BufPool:max-memory"], "BufPool--max-memory")
 
