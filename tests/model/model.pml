@@ -173,5 +173,6 @@ chan turns = [N_WAITERS + 3] of { byte };
 #endif
 
 #include "waiter.pml"
+#include "stripe.pml"
 #include "budget.pml"
 #include "pool.pml"

@@ -1,0 +1,120 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The fast paths: buf-budget-private.h. No mutex is held. */
+
+/* ---- what the faults change -------------------------------------------------------------- */
+
+#ifdef FAULT_GIVE_WITHOUT_COMPARING
+#define GIVE_BLINDLY || true
+#else
+#define GIVE_BLINDLY
+#endif
+#ifdef FAULT_PUBLISH_BEFORE_MUTEX
+#define WITHIN_MARK(n) true
+#else
+#define WITHIN_MARK(n) n <= m - w
+#endif
+#ifdef FAULT_REFILL_REVOKED
+#define MAY_SETTLE  true
+#define NOT_REVOKED skip
+#else
+#define MAY_SETTLE  !revoked
+#define NOT_REVOKED assert (!revoked && w >= 0)
+#endif
+#ifdef FAULT_WAIT_WITHOUT_REVOKING
+#define REVOKES && false
+#else
+#define REVOKES
+#endif
+
+/* ---- without the mutex -------------------------------------------------------------------- */
+
+/* What every process has of its own: the stripe and the word it has loaded, the mark, the outcome
+ * of a request, a set of tasks to complete, and some answers. */
+#define LOCALS \
+  byte s, m, out, done; \
+  short w; \
+  bit ok, restoring, late, may_be_late, relies
+
+/* From here on the pool cannot go before this process has let go of it, or needs it no more. */
+#define PROTECTED \
+  unprotected = unprotected - relies; \
+  relies = 0
+
+inline choose_any_stripe ()                             /* buf_budget_get_stripe, stale mask */
+{
+  if
+  :: s = 0
+  :: s = 1
+  fi
+}
+
+inline choose_stripe ()                                 /* buf_budget_get_stripe, under the mutex */
+{
+  if
+  :: s = 0
+  :: mask == 1 -> s = 1
+  fi
+}
+
+inline load_mark ()                                     /* mark: it may be stale */
+{
+#ifdef OTHER_MARK
+  if
+  :: m = mark
+  :: m = OTHER_MARK
+  :: m = MAXIMUM / 4
+  fi
+#else
+  m = mark
+#endif
+}
+
+inline take_credit (n)                                  /* buf_budget_take_credit */
+{
+  atomic { TOUCH; choose_any_stripe (); w = stripe[s] } /* the load */
+  if
+  :: w >= n ->
+     d_step {
+       TOUCH;
+       ok = (stripe[s] == w);                           /* buf_stripe_exchange */
+       if
+       :: ok ->
+          stripe[s] = w - n;
+          TAKE (n);
+          if
+          :: n_line > 0 -> PASS
+          :: else
+          fi;
+          BALANCE;
+          PROTECTED
+       :: else
+       fi;
+       s = 0;
+       w = 0
+     }
+  :: else -> d_step { ok = 0; s = 0; w = 0 }
+  fi
+}
+
+inline give_credit (n)                                  /* buf_budget_give_credit */
+{
+  atomic { TOUCH; choose_any_stripe (); load_mark () }
+  d_step { TOUCH; w = stripe[s] }                       /* the load */
+  if
+  :: w >= 0 && WITHIN_MARK (n) ->
+     d_step {
+       TOUCH;
+       ok = (stripe[s] == w) GIVE_BLINDLY;              /* buf_stripe_exchange */
+       if
+       :: ok -> stripe[s] = w + n; in_use = in_use - n; BALANCE
+       :: else
+       fi;
+       s = 0;
+       w = 0;
+       m = 0
+     }
+  :: else -> d_step { ok = 0; s = 0; w = 0; m = 0 }
+  fi
+}
