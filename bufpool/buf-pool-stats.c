@@ -12,6 +12,15 @@
  * counted where their message is made, and belong to nobody's critical section.
  */
 
+/**
+ * SECTION:buf-pool-stats
+ * @Title: BufPoolStats
+ * @Short_description: what has happened to the requests of a pool
+ *
+ * A pool counts what is slow anyway: waits, refusals, overtakings. A snapshot tells whether its
+ * budget is too small: requests that wait often or for long, and what they waited for.
+ */
+
 G_DEFINE_BOXED_TYPE (BufPoolStats, buf_pool_stats, buf_pool_stats_copy, buf_pool_stats_free)
 
 /**
