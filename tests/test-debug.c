@@ -341,6 +341,52 @@ test_waits (void)
     }
 }
 
+static GString *logged;
+
+static GLogWriterOutput
+collect_waits (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
+{
+  g_string_append_printf (logged, "%s\n", get_field (fields, n_fields, "MESSAGE"));
+  return G_LOG_WRITER_HANDLED;
+}
+
+static void
+test_waits_that_fail (void)
+{
+  g_test_summary ("A wait that ends otherwise is logged with how it ended");
+
+  if (run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
+    {
+      g_autoptr (BufPool) pool = test_pool_new (16, 4);
+      g_autoptr (BufPoolAllocation) first = test_allocate (pool, 4);
+      g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+      TestRequester *requesters[3];
+
+      logged = g_string_new (NULL);
+      g_log_set_writer_func (collect_waits, NULL, NULL);
+      g_assert_null (buf_pool_allocate_timeout (pool, 1, 1, NULL, NULL));
+      requesters[0] = test_requester_start_full (pool, 1, G_MAXUINT64, cancellable);
+      test_wait_for_waiting (pool, 1);
+      g_cancellable_cancel (cancellable);
+      g_assert_null (test_requester_end (requesters[0], NULL));
+      requesters[1] = test_requester_start (pool, 4);
+      test_wait_for_waiting (pool, 1);
+      buf_pool_set_max_memory (pool, 32);
+      g_assert_null (test_requester_end (requesters[1], NULL));
+      requesters[2] = test_requester_start (pool, 1);
+      test_wait_for_waiting (pool, 1);
+      buf_pool_close (pool);
+      g_assert_null (test_requester_end (requesters[2], NULL));
+
+      g_assert_true (g_pattern_match_simple ("* ms and timed out*"
+                                             "* ms and was cancelled*"
+                                             "* ms and became too large*"
+                                             "* ms and failed, since the pool was closed*",
+                                             logged->str));
+      g_string_free (logged, TRUE);
+    }
+}
+
 static void
 test_short_waits (void)
 {
@@ -448,6 +494,7 @@ main (int argc, char **argv)
   g_test_add_func ("/debug/describe-under-load", test_describe_under_load);
   g_test_add_func ("/debug/exit", test_exit);
   g_test_add_func ("/debug/waits", test_waits);
+  g_test_add_func ("/debug/waits-that-fail", test_waits_that_fail);
   g_test_add_func ("/debug/short-waits", test_short_waits);
   g_test_add_func ("/debug/fill", test_fill);
   g_test_add_func ("/debug/guard", test_guard);
