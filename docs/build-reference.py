@@ -7,8 +7,11 @@
 Usage: build-reference.py GIR OUTPUT_DIR GI_DOCGEN [OPTION]...
 
 In the pages, constants and error codes become links, as all other names are, and the sidebar has the
-chapters. The first page begins with them, and leaves out what it has no value for."""
+chapters. The first page begins with them, and leaves out what it has no value for. What a search finds is
+shown without markup."""
 
+import importlib
+import json
 import pathlib
 import re
 import shutil
@@ -16,6 +19,8 @@ import subprocess
 import sys
 
 from symbol_names import SymbolNames
+
+translate_text = importlib.import_module("translate-comments").translate_text
 
 PARTS = re.compile(r"(<a\b.*?</a>|<pre\b.*?</pre>)", re.DOTALL)
 CODE = re.compile(r"<code>([\w:-]+(?:\(\))?)</code>")
@@ -78,6 +83,15 @@ def add_to_sidebar(page, html, chapters):
     return html.replace(END_OF_SIDEBAR, section + END_OF_SIDEBAR, 1)
 
 
+def mend_search_index(path):
+    """The summaries are shown as they are, so without markup."""
+    index = json.loads(path.read_text(encoding="utf-8"))
+    for symbol in index["symbols"]:
+        if symbol.get("summary"):
+            symbol["summary"] = re.sub(r"(?<!\w)[#%@](?=\w)", "", translate_text(symbol["summary"]))
+    path.write_text(json.dumps(index), encoding="utf-8")
+
+
 def main():
     gir, output, *command = sys.argv[1:]
     output = pathlib.Path(output)
@@ -90,6 +104,7 @@ def main():
 
     names = SymbolNames(gir)
     chapters = list(get_chapters(output))
+    mend_search_index(output / "index.json")
     for path in output.glob("*.html"):
         html = link_names(path.name, path.read_text(encoding="utf-8"), names)
         if path.name == "index.html":

@@ -59,6 +59,7 @@ def check_codes():
 def check_search():
     index = json.loads(read("index.json"))
     found = {symbol["ident"] for symbol in index["symbols"] if "ident" in symbol}
+    fail_if([text for symbol in index["symbols"] if "@" in (text := symbol.get("summary") or "")])
     equal({"buf_pool_allocate", "buf_pool_allocation_get_bytes", "buf_pool_drain_async"} - found, set())
 
 
