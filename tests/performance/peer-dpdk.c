@@ -12,7 +12,10 @@
 #include "peer.h"
 
 /* DPDK's mempool: a ring of elements of one size, all made at the beginning, and in front of it a
- * cache for each thread that DPDK knows. */
+ * cache for each thread that DPDK knows. A thread that is interrupted while it works on the ring
+ * stops all others until it runs again: DPDK expects a processor for each thread. With more threads
+ * than processors it takes so long that there is a time limit, and what did not finish is reported.
+ */
 
 /* It is not measured with more memory than this, nor with more elements. */
 #define MEMORY       "192"
@@ -129,7 +132,7 @@ get_version (void)
 
 const Peer peer_dpdk = {
   .name = "rte_mempool",
-  .features = PEER_HAS_BUDGET,
+  .features = PEER_HAS_BUDGET | PEER_MAY_HANG,
   .remark = "all memory from the beginning; a cache for each thread; who finds nothing yields",
   .create = create,
   .destroy = destroy,
@@ -143,7 +146,7 @@ const Peer peer_dpdk = {
 
 const Peer peer_dpdk_uncached = {
   .name = "rte_mempool, no cache",
-  .features = PEER_HAS_BUDGET,
+  .features = PEER_HAS_BUDGET | PEER_MAY_HANG,
   .remark = "all memory from the beginning; who finds nothing yields",
   .create = create_uncached,
   .destroy = destroy,
