@@ -36,13 +36,14 @@ typedef struct
   gchar padding[BUF_CACHE_LINE]; /* so that the mutex is on another cache line */
 
   GMutex mutex;
-  BufWaiterQueue queue; /* LOCK: mutex */
-  GQueue ready;         /* LOCK: mutex; settled tasks, completed when the lock is dropped */
-  gint64 maximum;       /* LOCK: mutex */
-  guint calm;           /* LOCK: mutex; sections since somebody last had to revoke or wait */
-  guint n_inside;       /* LOCK: mutex; threads between enter and leave */
-  gboolean revoked;     /* LOCK: mutex */
-  gboolean closed;      /* LOCK: mutex */
+  BufWaiterQueue queue;    /* LOCK: mutex */
+  BufReady ready;          /* LOCK: mutex; for when it is dropped */
+  gint64 maximum;          /* LOCK: mutex */
+  guint calm;              /* LOCK: mutex; sections since somebody last had to revoke or wait */
+  guint n_inside;          /* LOCK: mutex; threads between enter and leave */
+  gboolean revoked;        /* LOCK: mutex */
+  gboolean closed;         /* LOCK: mutex */
+  gboolean awaits_leavers; /* LOCK: mutex; whether @nobody_inside has to be signalled */
   GCond nobody_inside;
 } BufBudget;
 

@@ -179,7 +179,7 @@ is_wanted_locked (BufBudget *self)
 static void
 serve_and_unlock (BufBudget *self)
 {
-  GQueue ready;
+  BufReady ready;
 
   if (is_drained_locked (self, self->queue.pinned))
     buf_waiter_queue_free_drainers_locked (&self->queue, &self->ready);
@@ -191,9 +191,9 @@ serve_and_unlock (BufBudget *self)
     restore_locked (self);
 
   ready = self->ready;
-  g_queue_init (&self->ready);
+  buf_ready_init (&self->ready);
   g_mutex_unlock (&self->mutex);
-  buf_waiter_complete_all (&ready);
+  buf_ready_complete (&ready);
 }
 
 static void
@@ -233,7 +233,7 @@ buf_budget_init (BufBudget *self, gint64 maximum, gint64 unit, guint n_processor
   self->maximum = maximum;
   g_mutex_init (&self->mutex);
   g_cond_init (&self->nobody_inside);
-  g_queue_init (&self->ready);
+  buf_ready_init (&self->ready);
   buf_waiter_queue_init (&self->queue, maximum);
   for (guint i = 0; i < n_stripes; i++)
     atomic_init (&self->stripes[i].word, BUF_STRIPE_REVOKED);
@@ -355,7 +355,7 @@ sleep_locked (BufBudget *self, BufWaiter *waiter, gint64 deadline)
           g_mutex_lock (&self->mutex);
         }
       else
-        late = !buf_waiter_sleep_locked (waiter, &self->mutex, deadline);
+        late = !buf_wakeup_sleep_locked (waiter->wakeup, &self->mutex, deadline);
     }
 }
 
@@ -498,7 +498,7 @@ void
 buf_budget_leave (BufBudget *self)
 {
   g_mutex_lock (&self->mutex);
-  if (--self->n_inside == 0)
+  if (--self->n_inside == 0 && self->awaits_leavers)
     g_cond_broadcast (&self->nobody_inside);
   g_mutex_unlock (&self->mutex);
 }
@@ -507,6 +507,7 @@ void
 buf_budget_wait_for_leavers (BufBudget *self)
 {
   g_mutex_lock (&self->mutex);
+  self->awaits_leavers = TRUE;
   while (self->n_inside > 0)
     g_cond_wait (&self->nobody_inside, &self->mutex);
   g_mutex_unlock (&self->mutex);

@@ -85,12 +85,37 @@ buf_debug_get_milliseconds (const gchar *variable, guint64 fallback)
   return milliseconds;
 }
 
+#ifdef __linux__
+static _Thread_local guint own_thread_id; /* asking for it takes a system call */
+
+/* After a fork, in the only thread of the child. */
+static void
+forget_thread_id (void)
+{
+  own_thread_id = 0;
+}
+
+static guint
+ask_for_thread_id (void)
+{
+  static gsize forgets = 0;
+
+  if (g_once_init_enter (&forgets))
+    {
+      pthread_atfork (NULL, NULL, forget_thread_id);
+      g_once_init_leave (&forgets, 1);
+    }
+  own_thread_id = gettid ();
+  return own_thread_id;
+}
+#endif
+
 /* As debuggers show it. */
 guint
 buf_debug_get_thread_id (void)
 {
 #ifdef __linux__
-  return gettid ();
+  return own_thread_id != 0 ? own_thread_id : ask_for_thread_id ();
 #else
   return 0;
 #endif

@@ -5,6 +5,7 @@
 
 #include "buf-debug-private.h"
 #include "buf-trace-private.h"
+#include "buf-wakeup-private.h"
 
 G_BEGIN_DECLS
 
@@ -12,7 +13,7 @@ G_BEGIN_DECLS
 #define BUF_WAITER_MAX_WOKEN 8
 
 /* How often the waiter at the head may be overtaken before nobody overtakes it any more. */
-#define BUF_WAITER_MAX_OVERTAKEN 128
+#define BUF_WAITER_MAX_OVERTAKEN 512
 
 typedef enum
 {
@@ -40,8 +41,15 @@ typedef struct _BufWaiterQueue BufWaiterQueue;
 /* Called without the lock, once, by whoever decided the outcome. */
 typedef void (*BufWaiterFunc) (BufWaiter *waiter);
 
-/* Somebody who waits: a thread (complete is NULL; lives on the thread's stack, and is signalled
- * under the lock) or a task (complete is called after the lock was dropped). */
+/* What has to be done when the lock is dropped: for threads and for tasks. */
+typedef struct
+{
+  BufWakeups wakeups;
+  GQueue tasks; /* of BufWaiter, settled */
+} BufReady;
+
+/* Somebody who waits: a thread (complete is NULL; lives on the thread's stack) or a task (complete
+ * is called after the lock was dropped). */
 struct _BufWaiter
 {
   GList link;             /* LOCK: mutex; in @queue, then in a list of those to complete */
@@ -56,8 +64,8 @@ struct _BufWaiter
   gint64 waited;          /* LOCK: mutex; for how long, once it is settled; 0 if not at all */
   guint thread_id;        /* const; who asked */
   guint overtaken;        /* LOCK: mutex */
-  gboolean woken;         /* LOCK: mutex; told to try, and has not tried yet */
-  GCond cond;
+  gboolean woken;         /* LOCK: mutex; is told to try, and has not tried yet */
+  BufWakeup *wakeup;      /* const; NULL for a task */
 
   /* If the queue is watched: which requests were served while this one waited. */
   guint64 first_served;                /* LOCK: mutex; the number of the first */
@@ -94,21 +102,22 @@ struct _BufWaiterQueue
   BufServed last[BUF_WAITER_N_SERVED]; /* LOCK: mutex; likewise; a ring, by their number */
 };
 
+void buf_ready_init (BufReady *self);
+void buf_ready_complete (BufReady *self);
+
 void buf_waiter_init (BufWaiter *self, gint64 bytes, BufWaiterFunc complete);
 void buf_waiter_clear (BufWaiter *self);
-gboolean buf_waiter_sleep_locked (BufWaiter *self, GMutex *mutex, gint64 deadline);
 gboolean buf_waiter_was_woken_locked (BufWaiter *self);
-void buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, GQueue *ready);
-void buf_waiter_complete_all (GQueue *ready);
+void buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, BufReady *ready);
 
 void buf_waiter_queue_init (BufWaiterQueue *self, gint64 free);
 void buf_waiter_queue_push_locked (BufWaiterQueue *self, BufWaiter *waiter);
 gboolean buf_waiter_queue_take_locked (BufWaiterQueue *self, BufWaiter *waiter, gint64 bytes);
-void buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, GQueue *ready);
-void buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready);
+void buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, BufReady *ready);
+void buf_waiter_queue_serve_locked (BufWaiterQueue *self, BufReady *ready);
 void buf_waiter_queue_fail_locked (BufWaiterQueue *self,
                                    gint64 above,
                                    BufOutcome outcome,
-                                   GQueue *ready);
+                                   BufReady *ready);
 
 G_END_DECLS

@@ -12,8 +12,8 @@
  *
  * Words: the *free* bytes are what may be taken here. A waiter *takes* when it removes bytes from
  * free itself; it is *granted* when another does that for it. To *overtake* is to take, or to be
- * granted, while an older waiter stands at the head. A waiter is *woken* when a thread was told to
- * come and take, but nothing was set aside for it.
+ * granted, while an older waiter stands at the head. A waiter is *woken* when its thread was, or
+ * is about to be, told to come and take, but nothing was set aside for it.
  *
  * A thread is normally woken and not granted: until it has been scheduled, others may come and
  * take, so that free bytes are never idle for the time of a context switch. The head counts each
@@ -31,6 +31,28 @@
  */
 
 void
+buf_ready_init (BufReady *self)
+{
+  self->wakeups.n = 0;
+  g_queue_init (&self->tasks);
+}
+
+/* Called without the lock. */
+void
+buf_ready_complete (BufReady *self)
+{
+  GList *link;
+
+  buf_wakeups_signal_all (&self->wakeups);
+  while ((link = g_queue_pop_head_link (&self->tasks)) != NULL)
+    {
+      BufWaiter *waiter = link->data;
+
+      waiter->complete (waiter);
+    }
+}
+
+void
 buf_waiter_init (BufWaiter *self, gint64 bytes, BufWaiterFunc complete)
 {
   *self = (BufWaiter){
@@ -40,7 +62,8 @@ buf_waiter_init (BufWaiter *self, gint64 bytes, BufWaiterFunc complete)
     .thread_id = buf_debug_get_thread_id (),
   };
   self->link.data = self;
-  g_cond_init (&self->cond);
+  if (complete == NULL)
+    self->wakeup = buf_wakeup_new ();
 }
 
 void
@@ -48,18 +71,7 @@ buf_waiter_clear (BufWaiter *self)
 {
   g_assert (self->queue == NULL);
 
-  g_cond_clear (&self->cond);
-}
-
-/* Returns FALSE when the deadline has passed (monotonic microseconds, negative: none). */
-gboolean
-buf_waiter_sleep_locked (BufWaiter *self, GMutex *mutex, gint64 deadline)
-{
-  if (deadline >= 0)
-    return g_cond_wait_until (&self->cond, mutex, deadline);
-
-  g_cond_wait (&self->cond, mutex);
-  return TRUE;
+  g_clear_pointer (&self->wakeup, buf_wakeup_unref);
 }
 
 static GQueue *
@@ -105,7 +117,7 @@ count_wait_locked (BufWaiter *self)
 
 /* Settles the outcome and takes the waiter out of its queue. */
 void
-buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, GQueue *ready)
+buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, BufReady *ready)
 {
   g_assert (self->outcome == BUF_OUTCOME_PENDING);
   g_assert (outcome != BUF_OUTCOME_PENDING);
@@ -117,24 +129,10 @@ buf_waiter_finish_locked (BufWaiter *self, BufOutcome outcome, GQueue *ready)
     g_queue_unlink (get_list (self), &self->link);
   self->queue = NULL;
 
-  /* A thread's node is gone as soon as the thread has seen the outcome: so, signal it now. */
   if (self->complete == NULL)
-    g_cond_signal (&self->cond);
+    buf_wakeups_add_locked (&ready->wakeups, self->wakeup);
   else
-    g_queue_push_tail_link (ready, &self->link);
-}
-
-void
-buf_waiter_complete_all (GQueue *ready)
-{
-  GList *link;
-
-  while ((link = g_queue_pop_head_link (ready)) != NULL)
-    {
-      BufWaiter *waiter = link->data;
-
-      waiter->complete (waiter);
-    }
+    g_queue_push_tail_link (&ready->tasks, &self->link);
 }
 
 static BufWaiter *
@@ -209,14 +207,14 @@ buf_waiter_queue_take_locked (BufWaiterQueue *self, BufWaiter *waiter, gint64 by
 }
 
 static void
-wake_locked (BufWaiter *waiter)
+wake_locked (BufWaiter *waiter, BufReady *ready)
 {
   if (waiter->woken)
     return;
 
   waiter->woken = TRUE;
   waiter->queue->n_woken++;
-  g_cond_signal (&waiter->cond);
+  buf_wakeups_add_locked (&ready->wakeups, waiter->wakeup);
 }
 
 /* Whether the rule lets the waiter take, if it fits. */
@@ -230,7 +228,7 @@ has_turn_locked (BufWaiterQueue *self, BufWaiter *waiter)
 
 /* Grants or wakes all that the rule allows, in their order. */
 void
-buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready)
+buf_waiter_queue_serve_locked (BufWaiterQueue *self, BufReady *ready)
 {
   gint64 unpromised = self->free;
   gint64 smallest = G_MAXINT64;
@@ -260,7 +258,7 @@ buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready)
           else
             {
               smallest = MIN (smallest, waiter->bytes);
-              wake_locked (waiter);
+              wake_locked (waiter, ready);
             }
         }
     }
@@ -271,7 +269,7 @@ buf_waiter_queue_serve_locked (BufWaiterQueue *self, GQueue *ready)
 
 /* Nothing is outstanding but what is pinned. */
 void
-buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, GQueue *ready)
+buf_waiter_queue_free_drainers_locked (BufWaiterQueue *self, BufReady *ready)
 {
   GList *link = self->drainers.head;
 
@@ -290,7 +288,7 @@ void
 buf_waiter_queue_fail_locked (BufWaiterQueue *self,
                               gint64 maximum,
                               BufOutcome outcome,
-                              GQueue *ready)
+                              BufReady *ready)
 {
   GList *link = self->waiters.head;
 

@@ -5,7 +5,10 @@
  * it sets first. */
 
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "buf-debug-private.h"
 #include "testing.h"
 
 /* The last block of memory that was freed, of the size that a test is interested in. */
@@ -480,6 +483,23 @@ test_guard_is_quiet (void)
   g_test_trap_assert_stderr_unmatched ("*CRITICAL*");
 }
 
+static void
+test_thread_id_after_fork (void)
+{
+  pid_t child;
+  int status;
+
+  g_test_summary ("The first thread has the number of its process, also in the child of a fork");
+
+  g_assert_cmpuint (buf_debug_get_thread_id (), ==, getpid ());
+  child = fork ();
+  if (child == 0)
+    _exit (buf_debug_get_thread_id () != (guint) getpid ());
+  g_assert_cmpint (child, >, 0);
+  g_assert_cmpint (waitpid (child, &status, 0), ==, child);
+  g_assert_cmpint (status, ==, 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -499,5 +519,6 @@ main (int argc, char **argv)
   g_test_add_func ("/debug/fill", test_fill);
   g_test_add_func ("/debug/guard", test_guard);
   g_test_add_func ("/debug/guard-is-quiet", test_guard_is_quiet);
+  g_test_add_func ("/debug/thread-id-after-fork", test_thread_id_after_fork);
   return g_test_run ();
 }

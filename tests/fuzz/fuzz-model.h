@@ -12,7 +12,7 @@ G_BEGIN_DECLS
 #define FUZZ_N_THREADS     4
 #define FUZZ_N_TASKS       8
 #define FUZZ_N_REQUESTS    (FUZZ_N_THREADS + FUZZ_N_TASKS)
-#define FUZZ_MAX_OVERTAKEN 128
+#define FUZZ_MAX_OVERTAKEN 512
 
 typedef enum
 {

@@ -12,7 +12,7 @@ G_BEGIN_DECLS
 typedef struct
 {
   guint8 slot;
-  guint8 overtaken;
+  guint16 overtaken;
   guint8 woken;
   guint8 cancelled;
 } FuzzWaiter;

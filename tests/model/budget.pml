@@ -66,8 +66,16 @@ inline settle ()                                        /* settle_locked */
   (closed || free < 0 || n_line > 0 || drains[DRAIN] || drains[DISPOSE]) /* is_wanted_locked */
 #endif
 
-inline complete_all ()                                  /* buf_waiter_complete_all, on_settled */
+inline complete ()                                      /* buf_ready_complete, on_settled */
 {
+  do
+  :: HAS (to_signal, 0) || HAS (to_signal, N_WAITERS) -> d_step { signal (0) }
+  :: HAS (to_signal, 1) || HAS (to_signal, 1 + N_WAITERS) -> d_step { signal (1) }
+  :: HAS (to_signal, 2) || HAS (to_signal, 2 + N_WAITERS) -> d_step { signal (2) }
+  :: HAS (to_signal, DRAIN) -> d_step { signal (DRAIN) }
+  :: HAS (to_signal, DISPOSE) -> d_step { signal (DISPOSE) }
+  :: to_signal == 0 -> break
+  od;
   if
   :: done != 0 -> d_step { settled = settled | done; done = 0 }
   :: else
@@ -104,6 +112,8 @@ inline serve_and_unlock ()                              /* serve_and_unlock */
       fi;
       done = ready;
       ready = 0;
+      to_signal = signals;
+      signals = 0;
       if
       :: !restoring -> UNLOCK
       :: else
@@ -125,7 +135,7 @@ inline serve_and_unlock ()                              /* serve_and_unlock */
      }
   :: else
   fi;
-  complete_all ()
+  complete ()
 }
 
 /* Locks, and asks for n bytes. What came of it is in out. */
@@ -210,6 +220,12 @@ inline enqueue_drainer (me)                             /* enqueue_locked, drain
   }
 }
 
+#ifdef FAULT_SIGNAL_ONCE_PER_WAIT
+#define EXPECT(w, yes) skip
+#else
+#define EXPECT(w, yes) expects[w] = yes
+#endif
+
 /* Locks the mutex again before it goes on. What came of the try is in m. */
 #define SETTLED 0
 #define FAILED  1
@@ -236,8 +252,10 @@ inline sleep (me)                                       /* sleep_locked */
        :: !taken && late -> finish (me, TIMED_OUT); m = SETTLED
        :: !taken && !late && ok -> m = FAILED
        :: !taken && !late && !ok ->
-          asleep[me] = 1;                               /* buf_waiter_sleep_locked */
+          asleep[me] = 1;                               /* buf_wakeup_sleep_locked */
+          EXPECT (me, 1);
           m = ASLEEP;
+          assert (ready == 0 && signals == 0);
           UNLOCK
        fi;
        ok = 0
@@ -255,9 +273,12 @@ inline sleep (me)                                       /* sleep_locked */
         if
         :: !asleep[me]
         :: atomic { may_be_late && asleep[me]; asleep[me] = 0; late = 1 }
+#if MAX_SPURIOUS
+        :: atomic { n_spurious < MAX_SPURIOUS && asleep[me]; n_spurious++; asleep[me] = 0 }
+#endif
         fi;
         QUEUE_UP
-        atomic { LOCK; m = 0 }
+        atomic { LOCK; EXPECT (me, 0); m = 0 }
      fi
   od
 }
@@ -301,7 +322,7 @@ inline notify_without_lock (n)
   d_step {
     TOUCH;
     if
-    :: n_line > 0 -> wake (line[0])
+    :: n_line > 0 && !woken[line[0]] -> woken[line[0]] = 1; n_woken++; asleep[line[0]] = 0
     :: else
     fi
   }
@@ -396,7 +417,7 @@ inline leave ()                                         /* buf_budget_leave */
     d_step {
       n_inside--;
       if
-      :: n_inside == 0 -> awaits_leavers = 0            /* g_cond_broadcast */
+      :: n_inside == 0 && awaits_leavers -> leavers_awaited = 0 /* g_cond_broadcast */
       :: else
       fi;
       UNLOCK
@@ -408,10 +429,20 @@ inline wait_for_leavers ()                              /* buf_budget_wait_for_l
 {
   do
   :: QUEUE_UP
-     atomic { LOCK; awaits_leavers = (n_inside > 0); done = awaits_leavers; UNLOCK }
+     atomic {
+       LOCK;
+       d_step {
+#ifndef FAULT_NOBODY_AWAITS_LEAVERS
+         awaits_leavers = 1;
+#endif
+         leavers_awaited = (n_inside > 0);
+         done = leavers_awaited;
+         UNLOCK
+       }
+     }
      if
      :: done == 0 -> break
-     :: else -> atomic { !awaits_leavers; done = 0 }    /* g_cond_wait */
+     :: else -> atomic { !leavers_awaited; done = 0 }   /* g_cond_wait */
      fi
   od
 }

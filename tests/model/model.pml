@@ -14,7 +14,7 @@
  * to another stripe, and a mask that is stale. The count in the word is left out: whether nothing
  * is outstanding is decided by the bytes alone.
  *
- * What only the model has, to check the code against: in_use, passed, freed, unprotected.
+ * What only the model has, to check the code against: n_spurious, in_use, passed, freed, unprotected.
  */
 
 #ifndef MAXIMUM
@@ -40,6 +40,12 @@
 #endif
 #ifndef MAX_WOKEN
 #define MAX_WOKEN 1
+#endif
+#ifndef MAX_SIGNALS
+#define MAX_SIGNALS 8 /* or 1: the others are signalled under the mutex */
+#endif
+#ifndef MAX_SPURIOUS
+#define MAX_SPURIOUS 0 /* how often a thread wakes up for no reason */
 #endif
 #ifndef MAX_OVERTAKEN
 #define MAX_OVERTAKEN 2
@@ -78,12 +84,15 @@
 #endif
 
 #define HAS(set, w)   ((set >> w) & 1)
+#define SET(set, w)   set = set | (1 << (w))
+#define CLEAR(set, w) set = set & ~(1 << (w))
 #define IS_TASK(w)    HAS (TASKS, w)
 #define SIZE(w)       (w == 0 -> SIZE0 : (w == 1 -> SIZE1 : SIZE2))
 #define REVOKED       -1
 #define CREDIT(i)     (stripe[i] < 0 -> 0 : stripe[i])
 #define INFINITE      255
 #define NOBODY        255
+#define WAKEUP(w)     (w + N_WAITERS * latest[w])
 
 /* Waiters: three who request, one who drains, and dispose. */
 #define N_REQUESTERS 3
@@ -109,8 +118,10 @@ byte calm;                   /* calm */
 bit revoked;                 /* revoked */
 bit closed;                  /* closed */
 byte n_inside;               /* n_inside */
-bit awaits_leavers;          /* nobody_inside: whether dispose sleeps there */
-byte ready;                  /* ready: a set of tasks */
+bit awaits_leavers;          /* awaits_leavers */
+bit leavers_awaited;         /* nobody_inside: whether dispose sleeps there */
+byte ready;                  /* ready.tasks: a set of tasks */
+short signals;               /* ready.wakeups: a set of wake-ups */
 
 /* BufWaiterQueue */
 byte line[N_REQUESTERS + 1]; /* queue.waiters; one more for the shift in remove() */
@@ -123,7 +134,15 @@ byte n_woken;                /* queue.n_woken */
 byte outcome[N_WAITERS];     /* outcome */
 byte overtaken[N_REQUESTERS];/* overtaken */
 bit woken[N_REQUESTERS];     /* woken */
+
+/* BufWakeup */
 bit asleep[N_WAITERS];       /* cond: whether its thread sleeps there */
+#ifdef FAULT_SIGNAL_ONCE_PER_WAIT
+bit expects[N_WAITERS] = 1;
+#else
+bit expects[N_WAITERS];      /* asleep: and nobody is about to signal it */
+#endif
+bit latest[N_WAITERS];       /* each wait has a wake-up of its own: a signal may come after it */
 
 /* Around it */
 byte references;             /* of the GObject */
@@ -135,6 +154,7 @@ byte link_mutex;             /* CancelLink: whose mutex is locked */
 byte alive;                  /* waiters that are initialised, and not cleared yet */
 
 /* Only in the model */
+byte n_spurious;             /* wake-ups for no reason */
 byte in_use = HELD;          /* bytes that are out */
 byte passed[N_REQUESTERS];   /* how often each was overtaken at the head, counted apart */
 bit freed;                   /* the pool is gone */

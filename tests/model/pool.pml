@@ -3,9 +3,6 @@
 
 /* Who uses the budget: buf-pool-blocking.c, buf-pool-async.c, buf-pool.c, and the program. */
 
-#define SET(set, w)   set = set | (1 << w)
-#define CLEAR(set, w) set = set & ~(1 << w)
-
 /* ---- buf-pool-blocking.c ----------------------------------------------------------------- */
 
 inline on_cancelled (who)                               /* on_cancelled */
@@ -50,7 +47,7 @@ inline wait_for_budget (me)                             /* block, wait_for_budge
 #else
   wait (me);
 #endif
-  CLEAR (alive, me);                                    /* buf_waiter_clear */
+  d_step { CLEAR (alive, me); latest[me] = !latest[me] } /* buf_waiter_clear */
 #if CANCELLABLE
   if
   :: HAS (cancelled, me) ->

@@ -31,10 +31,10 @@
 /* ---- without the mutex -------------------------------------------------------------------- */
 
 /* What every process has of its own: the stripe and the word it has loaded, the mark, the outcome
- * of a request, a set of tasks to complete, and some answers. */
+ * of a request, sets of tasks to complete and of wake-ups to signal, and some answers. */
 #define LOCALS \
   byte s, m, out, done; \
-  short w; \
+  short w, to_signal; \
   bit ok, restoring, late, may_be_late, relies
 
 /* From here on the pool cannot go before this process has let go of it, or needs it no more. */

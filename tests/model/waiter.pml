@@ -11,9 +11,23 @@
 #define COUNT_OVERTAKEN(w) overtaken[w]++
 #endif
 
-inline signal (who)                                     /* g_cond_signal */
+inline add_wakeup (who)                                 /* buf_wakeups_add_locked */
 {
-  asleep[who] = 0                                       /* lost when nobody sleeps there */
+  if
+  :: expects[who] && MAX_SIGNALS == 1 && signals != 0 -> expects[who] = 0; asleep[who] = 0
+  :: expects[who] && !(MAX_SIGNALS == 1 && signals != 0) -> expects[who] = 0; SET (signals, WAKEUP (who))
+  :: else
+  fi
+}
+
+inline signal (who)                                     /* g_cond_signal, without the lock */
+{
+  if
+  :: HAS (to_signal, WAKEUP (who)) -> asleep[who] = 0       /* lost when nobody sleeps there */
+  :: else
+  fi;
+  CLEAR (to_signal, who);
+  CLEAR (to_signal, who + N_WAITERS)                    /* of a wait that is over: wakes nobody */
 }
 
 inline forget_woken (who)                               /* buf_waiter_was_woken_locked */
@@ -53,7 +67,7 @@ inline finish (who, how)                                /* buf_waiter_finish_loc
   fi;
   if
   :: IS_TASK (who) -> ready = ready | (1 << who)
-  :: else -> signal (who)
+  :: else -> add_wakeup (who)
   fi
 }
 
@@ -88,7 +102,7 @@ inline wake (who)                                       /* wake_locked */
 {
   if
   :: woken[who]
-  :: else -> assert (HAS (alive, who)); woken[who] = 1; n_woken++; signal (who)
+  :: else -> assert (HAS (alive, who)); woken[who] = 1; n_woken++; add_wakeup (who)
   fi
 }
 

@@ -29,6 +29,18 @@ spin (Team *team, guint member, gpointer data)
   peer_leave_thread (self->peer);
 }
 
+/* For one thread, alone. */
+static guint
+calibrate (Contention *self, guint milliseconds)
+{
+  guint n;
+
+  peer_enter_thread (self->peer);
+  n = peer_calibrate (self->peer, self->pool, 1, 0, milliseconds);
+  peer_leave_thread (self->peer);
+  return n;
+}
+
 static void
 measure (Harness *harness, gpointer data)
 {
@@ -36,7 +48,8 @@ measure (Harness *harness, gpointer data)
   gint64 took;
 
   self->pool = self->peer->create (BUFFER_SIZE, 1, BUDGET);
-  self->n = harness_choose (harness, 200000, 500);
+  if (self->n == 0)
+    self->n = calibrate (self, harness_choose (harness, 30, 1));
   took = team_run (self->n_threads, spin, self);
   self->peer->destroy (self->pool);
   harness_record (harness, "throughput", "million/s", 1000.0 * self->n_threads * self->n / took);

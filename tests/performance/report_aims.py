@@ -83,10 +83,11 @@ def get_aims(figures):
         0.95,
         {case: figures.median("saturation", case, POOL, "fairness") for case in saturation},
     )
+    bound = int(figures.machine("saturation")["bound of overtaking"])
     at_most(
         "saturation, most overtaken",
-        "bounded by 128",
-        128,
+        f"bounded by {bound}",
+        bound,
         {case: figures.get("saturation", case, POOL, "most overtaken")["maximum"] for case in saturation},
     )
     for case in figures.cases("wake-up"):

@@ -158,18 +158,28 @@ def write_random_run(figures):
     return table(["MiB", "peak beyond the budget", "left when all is dropped"], rows)
 
 
+# What other allocators are tried with: program, case, quantity, and its unit.
+UNDER_ALLOCATORS = [
+    ("latency", "1 × 64 B", "time", "ns"),
+    ("latency", "16 × 64 B", "time", "ns"),
+    ("latency", "1 × 4 KiB", "time", "ns"),
+    ("latency", "1 × 64 KiB", "time", "ns"),
+    ("pipeline", "1 to 1, 64 B", "time", "ns"),
+    ("contention", "2 threads", "throughput", "million/s"),
+]
+
+
 def write_allocators(figures):
     rows = []
-    wanted = [("latency", "1 × 64 B", "time"), ("latency", "1 × 4 KiB", "time"), ("latency", "1 × 64 KiB", "time")]
     for allocator in ("", ", jemalloc", ", mimalloc"):
+        wanted = [row if figures.has(row[0] + allocator) else None for row in UNDER_ALLOCATORS]
+        if not any(wanted):
+            continue
+        name = figures.machine("latency" + allocator)["allocator"]
         for subject in (POOL, "malloc", "floor"):
-            if figures.has("latency" + allocator):
-                name = figures.machine("latency" + allocator)["allocator"]
-                rows.append(
-                    [f"{subject}, {name}"]
-                    + [cell(figures, program + allocator, case, subject, quantity) for program, case, quantity in wanted]
-                )
-    return table(["ns"] + [case for _, case, _ in wanted], rows)
+            cells = [cell(figures, w[0] + allocator, w[1], subject, w[2]) if w else "" for w in wanted]
+            rows.append([f"{subject}, {name}"] + cells)
+    return table([""] + [f"{case}, {unit}" for _, case, _, unit in UNDER_ALLOCATORS], rows)
 
 
 def write_languages(figures):

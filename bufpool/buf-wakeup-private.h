@@ -1,0 +1,36 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+/* What a thread sleeps on. It has references of its own, since it is signalled without the lock:
+ * by then the thread may have gone on. */
+typedef struct
+{
+  gint ref_count;  /* atomic */
+  gboolean asleep; /* LOCK: the one it sleeps with; since then, nobody was to signal it */
+  GCond cond;
+} BufWakeup;
+
+/* How many threads one section tells to wake up after its lock was dropped. If there are more, the
+ * others are told at once. */
+#define BUF_WAKEUPS_MAX 8
+
+typedef struct
+{
+  BufWakeup *items[BUF_WAKEUPS_MAX];
+  guint n;
+} BufWakeups;
+
+BufWakeup *buf_wakeup_new (void);
+void buf_wakeup_unref (BufWakeup *self);
+gboolean buf_wakeup_sleep_locked (BufWakeup *self, GMutex *mutex, gint64 deadline);
+
+void buf_wakeups_add_locked (BufWakeups *self, BufWakeup *wakeup);
+void buf_wakeups_signal_all (BufWakeups *self);
+
+G_END_DECLS
