@@ -240,7 +240,7 @@ buf_pool_allocation_peek_data (BufPoolAllocation *self)
 {
   if (G_UNLIKELY (has_flag (self, BUF_ALLOCATION_DETACHED)))
     return get_detached (self)->data;
-  return (guint8 *) self + BUF_ALLOCATION_INLINE_OFFSET;
+  return buf_pool_allocation_get_inline_data (self);
 }
 
 /* A pinned allocation that was released may have outlived its pool. */

@@ -55,6 +55,20 @@ gsize buf_pool_allocation_peek_buffer_size (BufPoolAllocation *self);
 gboolean
 buf_pool_allocation_hold_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error);
 
+/* Whether it is what nearly all are: plain, inline, and not released. Looked at once, since another
+ * thread may be releasing it. */
+static inline gboolean
+buf_pool_allocation_is_simple (BufPoolAllocation *self)
+{
+  return G_LIKELY (atomic_load_explicit (&self->flags, memory_order_relaxed) == 0);
+}
+
+static inline guint8 *
+buf_pool_allocation_get_inline_data (BufPoolAllocation *self)
+{
+  return (guint8 *) self + BUF_ALLOCATION_INLINE_OFFSET;
+}
+
 /* Turns @bytes of the budget, which the caller has taken, into an allocation, or gives them back.
  */
 static inline BufPoolAllocation *

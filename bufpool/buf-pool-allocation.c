@@ -171,6 +171,8 @@ buf_pool_allocation_get_first (BufPoolAllocation *self)
 {
   g_return_val_if_fail (self != NULL, NULL);
 
+  if (buf_pool_allocation_is_simple (self))
+    return buf_pool_allocation_get_inline_data (self);
   return buf_pool_allocation_get_data (self, NULL);
 }
 
@@ -191,6 +193,8 @@ buf_pool_allocation_get_buffer (BufPoolAllocation *self, gsize index)
   g_return_val_if_fail (self != NULL, NULL);
   g_return_val_if_fail (index < self->n_buffers, NULL);
 
+  if (buf_pool_allocation_is_simple (self))
+    return buf_pool_allocation_get_inline_data (self) + index * self->pool->buffer_size;
   if (buf_pool_allocation_is_released (self))
     return NULL;
   return buf_pool_allocation_peek_data (self) + index * buf_pool_allocation_peek_buffer_size (self);
