@@ -10,6 +10,7 @@
 #define BUFFER_SIZE 64
 #define BUDGET      (64 << 20)
 #define TIME_LIMIT  5
+#define N_RUNS      21
 
 typedef struct
 {
@@ -62,6 +63,7 @@ main (int argc, char **argv)
   Harness *harness = harness_new (argc, argv, "contention");
 
   peer_describe_all (harness);
+  harness_set_runs (harness, N_RUNS);
   for (guint i = 0; i < G_N_ELEMENTS (threads); i++)
     for (guint j = 0; peers[j] != NULL; j++)
       {
@@ -73,8 +75,7 @@ main (int argc, char **argv)
         contention = g_new0 (Contention, 1);
         contention->peer = peers[j];
         contention->n_threads = threads[i];
-        if (peers[j]->features & PEER_MAY_HANG)
-          harness_isolate_next (harness, TIME_LIMIT);
+        harness_isolate_next (harness, TIME_LIMIT);
         harness_add (harness, name, peers[j]->name, measure, contention, g_free);
       }
   harness_measure (harness);

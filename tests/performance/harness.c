@@ -17,6 +17,9 @@
 
 #define N_RUNS 11
 
+/* Seconds for an isolated process that only shows that it works. */
+#define QUICK_LIMIT 3
+
 /* Who does not finish this often is not asked again. */
 #define MAX_UNFINISHED 3
 
@@ -146,7 +149,7 @@ harness_describe (Harness *self, const gchar *what, const gchar *text)
 void
 harness_isolate_next (Harness *self, guint seconds)
 {
-  self->next_limit = self->quick ? 1 : seconds;
+  self->next_limit = self->quick ? QUICK_LIMIT : seconds;
 }
 
 void

@@ -39,8 +39,9 @@ void harness_add (Harness *self,
                   gpointer data,
                   GDestroyNotify destroy);
 
-/* The next one that is added runs in a process of its own, and is ended after @seconds: what did
- * not finish is counted, and is no failure. */
+/* The next one that is added runs in a process of its own, a new one each time, and is ended after
+ * @seconds: what did not finish is counted, and is no failure. So whatever hangs does no harm, and
+ * nobody inherits a heap or threads from the one before. */
 void harness_isolate_next (Harness *self, guint seconds);
 
 /* Measures what was added, and drops it. */

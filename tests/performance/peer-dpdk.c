@@ -132,7 +132,7 @@ get_version (void)
 
 const Peer peer_dpdk = {
   .name = "rte_mempool",
-  .features = PEER_HAS_BUDGET | PEER_MAY_HANG,
+  .features = PEER_HAS_BUDGET,
   .remark = "all memory from the beginning; a cache for each thread; who finds nothing yields",
   .create = create,
   .destroy = destroy,
@@ -146,7 +146,7 @@ const Peer peer_dpdk = {
 
 const Peer peer_dpdk_uncached = {
   .name = "rte_mempool, no cache",
-  .features = PEER_HAS_BUDGET | PEER_MAY_HANG,
+  .features = PEER_HAS_BUDGET,
   .remark = "all memory from the beginning; who finds nothing yields",
   .create = create_uncached,
   .destroy = destroy,

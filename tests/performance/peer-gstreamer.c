@@ -89,7 +89,7 @@ get_version (void)
 
 const Peer peer_gstreamer = {
   .name = "GstBufferPool",
-  .features = PEER_HAS_BUDGET | PEER_WAITS | PEER_MAY_HANG,
+  .features = PEER_HAS_BUDGET | PEER_WAITS,
   .remark = "keeps its buffers; may spin for ever with several threads, so it has a time limit",
   .create = create,
   .destroy = destroy,

@@ -23,7 +23,6 @@ typedef enum
   PEER_WAITS = 1 << 1,      /* a request that does not fit waits, asleep */
   PEER_IS_FAIR = 1 << 2,    /* nobody waits without end while others are served */
   PEER_ANY_SIZE = 1 << 3,   /* each request says how much it wants */
-  PEER_MAY_HANG = 1 << 4,   /* is measured in a process of its own, with a time limit */
 } PeerFeatures;
 
 typedef struct

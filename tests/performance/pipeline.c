@@ -83,8 +83,7 @@ add_case (Harness *harness, gsize buffer_size, guint n_producers, guint n_consum
       pipeline->buffer_size = buffer_size;
       pipeline->n_producers = n_producers;
       pipeline->n_consumers = n_consumers;
-      if (peers[i]->features & PEER_MAY_HANG)
-        harness_isolate_next (harness, TIME_LIMIT);
+      harness_isolate_next (harness, TIME_LIMIT);
       harness_add (harness, name, peers[i]->name, measure, pipeline, g_free);
     }
   harness_measure (harness);

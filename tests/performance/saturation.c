@@ -120,8 +120,7 @@ add_case (Harness *harness, guint n_threads, guint n_blocks)
       saturation->peer = peers[i];
       saturation->n_threads = n_threads;
       saturation->n_blocks = n_blocks;
-      if (peers[i]->features & PEER_MAY_HANG)
-        harness_isolate_next (harness, TIME_LIMIT);
+      harness_isolate_next (harness, TIME_LIMIT);
       harness_add (harness, name, peers[i]->name, measure, saturation, g_free);
     }
   harness_measure (harness);
