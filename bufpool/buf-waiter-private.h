@@ -12,7 +12,9 @@ G_BEGIN_DECLS
 /* How many threads are told to try at the same time. The others follow one by one. */
 #define BUF_WAITER_MAX_WOKEN 8
 
-/* How often the waiter at the head may be overtaken before nobody overtakes it any more. */
+/* How often the waiter at the head may be overtaken before nobody overtakes it any more. To serve
+ * it then costs a change of threads, the time of some hundred requests; to wait this long costs it
+ * no more than that. */
 #define BUF_WAITER_MAX_OVERTAKEN 512
 
 typedef enum

@@ -13,13 +13,13 @@ def best_and_worst(ratios):
     return ratios[case], f"{case}; from {min(ratios.values()):.2f} to {ratios[case]:.2f}"
 
 
-def compare(figures, program, cases, other, quantity="time", inverse=False):
-    """How many times the other the pool has in each case, or with inverse the other way round."""
+def compare(figures, program, cases, other, quantity="time", inverse=False, who=POOL):
+    """How many times the other it has in each case, or with inverse the other way round."""
     ratios = {}
     for case in cases:
         if other not in figures.subjects(program, case):
             continue
-        ours, theirs = (figures.median(program, case, who, quantity) for who in (POOL, other))
+        ours, theirs = (figures.median(program, case, subject, quantity) for subject in (who, other))
         if theirs is not None:
             ratios[case] = theirs / ours if inverse else ours / theirs
     return ratios
@@ -44,11 +44,13 @@ def get_aims(figures):
         worst, where = best_and_worst(ratios)
         aims.append((workload, aim, worst, where, worst <= limit))
 
-    def at_least(workload, aim, limit, ratios):
+    def at_least(workload, aim, limit, ratios, floor=None):
         if not ratios:
             return
         case = min(ratios, key=ratios.get)
         where = f"{case}; from {ratios[case]:.2f} to {max(ratios.values()):.2f}"
+        if floor is not None:
+            where += f"; the floor: {floor[case]:.2f}"
         aims.append((workload, aim, ratios[case], where, ratios[case] >= limit))
 
     at_most("latency, one thread", "≤ 1.25 × the floor", 1.25, compare(figures, "latency", plain, "floor"))
@@ -63,11 +65,14 @@ def get_aims(figures):
         ("contention, 2 threads", "≥ 1.9 × one thread", scaling, f"the floor: {floor:.2f}", scaling >= 1.9)
     )
     for other in FOREIGN:
-        at_least(
-            f"latency, against {other}", "≥ 7 × faster", 7, compare(figures, "latency", plain, other, inverse=True)
-        )
-        contention = compare(figures, "contention", figures.cases("contention"), other, "throughput")
-        at_least(f"contention, against {other}", "≥ 7 × faster", 7, contention)
+        for program, cases, quantity in (
+            ("latency", plain, "time"),
+            ("contention", figures.cases("contention"), "throughput"),
+        ):
+            ratios, floor = (
+                compare(figures, program, cases, other, quantity, quantity == "time", who) for who in (POOL, "floor")
+            )
+            at_least(f"{program}, against {other}", "≥ 7 × faster", 7, ratios, floor)
     at_most(
         "pipeline", "≤ 1.5 × malloc", 1.5, compare(figures, "pipeline", figures.cases("pipeline"), "malloc")
     )
