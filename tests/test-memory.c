@@ -96,6 +96,30 @@ test_every_allocation (void)
 }
 
 static void
+test_each_buffer (void)
+{
+  g_test_summary ("Each buffer follows the one before, aligned and zeroed if it was asked for");
+
+  for (guint kind = 0; kind < 4; kind++)
+    {
+      g_autoptr (BufPool) pool = new_kind (kind);
+      g_autoptr (BufPoolAllocation) allocation = test_allocate (pool, 3);
+      guint8 *first = buf_pool_allocation_get_first (allocation);
+
+      for (guint i = 0; i < 3; i++)
+        {
+          guint8 *buffer = buf_pool_allocation_get_buffer (allocation, i);
+
+          g_assert_true (buffer == first + i * 4096);
+          if (kind >= 2)
+            g_assert_cmpuint ((guintptr) buffer % 4096, ==, 0);
+          if (kind % 2 == 1)
+            g_assert_true (buffer[0] == 0 && memcmp (buffer, buffer + 1, 4095) == 0);
+        }
+    }
+}
+
+static void
 test_waiter_is_served (void)
 {
   g_test_summary ("When the allocator refuses one waiter, the next is served");
@@ -279,6 +303,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
 
   g_test_add_func ("/memory/every-allocation", test_every_allocation);
+  g_test_add_func ("/memory/each-buffer", test_each_buffer);
   g_test_add_func ("/memory/waiter-is-served", test_waiter_is_served);
   g_test_add_func ("/memory/task-is-served", test_task_is_served);
   g_test_add_func ("/memory/under-load", test_under_load);

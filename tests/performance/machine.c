@@ -3,12 +3,18 @@
 
 #include "machine.h"
 
+#include <dlfcn.h>
 #include <gnu/libc-version.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/utsname.h>
 
+#ifdef __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "gcc " __VERSION__
+#endif
 #ifndef COMPILER_FLAGS
 #define COMPILER_FLAGS "unknown"
 #endif
@@ -68,16 +74,27 @@ get_processor_model (void)
   return g_strdup ("unknown");
 }
 
-static const gchar *
+typedef int (
+    *JemallocControl) (const char *name, void *old, size_t *size, void *new, size_t new_size);
+typedef int (*MimallocVersion) (void);
+
+/* Whose malloc() it is that was preloaded, if any. */
+static gchar *
 get_allocator (void)
 {
-  const gchar *preloaded = g_getenv ("LD_PRELOAD");
+  JemallocControl control = (JemallocControl) dlsym (RTLD_DEFAULT, "mallctl");
+  MimallocVersion get_version = (MimallocVersion) dlsym (RTLD_DEFAULT, "mi_version");
+  const char *version = NULL;
+  size_t size = sizeof version;
 
-  if (preloaded != NULL && strstr (preloaded, "jemalloc") != NULL)
-    return "jemalloc";
-  if (preloaded != NULL && strstr (preloaded, "mimalloc") != NULL)
-    return "mimalloc";
-  return "C library";
+  if (control != NULL && control ("version", &version, &size, NULL, 0) == 0)
+    return g_strdup_printf ("jemalloc %.*s", (int) strcspn (version, "-"), version);
+  if (get_version != NULL)
+    return g_strdup_printf ("mimalloc %d.%d.%d",
+                            get_version () / 100,
+                            get_version () / 10 % 10,
+                            get_version () % 10);
+  return g_strdup ("C library");
 }
 
 void
@@ -85,6 +102,7 @@ machine_describe (MachineFunc tell, gpointer data)
 {
   g_autofree gchar *model = get_processor_model ();
   g_autofree gchar *n_processors = g_strdup_printf ("%u", machine_get_n_processors ());
+  g_autofree gchar *allocator = get_allocator ();
   g_autofree gchar *kernel = NULL;
   g_autofree gchar *glib = NULL;
   struct utsname system;
@@ -96,10 +114,10 @@ machine_describe (MachineFunc tell, gpointer data)
       kernel = g_strdup_printf ("%s %s %s", system.sysname, system.release, system.machine);
       tell (data, "kernel", kernel);
     }
-  tell (data, "compiler", __VERSION__);
+  tell (data, "compiler", COMPILER);
   tell (data, "compiler flags", COMPILER_FLAGS);
   tell (data, "C library", gnu_get_libc_version ());
-  tell (data, "allocator", get_allocator ());
+  tell (data, "allocator", allocator);
   glib = g_strdup_printf ("%u.%u.%u", glib_major_version, glib_minor_version, glib_micro_version);
   tell (data, "GLib", glib);
 }

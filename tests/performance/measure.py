@@ -2,10 +2,11 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Runs all programs one after the other: measure.py [--quick] BUILD OUTPUT.json
+"""Runs all programs one after the other: measure.py [--quick] BUILD OUTPUT.json [NAME]...
 
-Prints TAP. With --quick each program only shows that it works, and the report is tried on what they
-say; PYTHON_WITH_MATPLOTLIB is the interpreter for that."""
+Prints TAP. With names, as in the output, only these are measured again, and the others stay. With
+--quick each program only shows that it works, and the report is tried on what they say;
+PYTHON_WITH_MATPLOTLIB is the interpreter for that."""
 
 import ctypes.util
 import json
@@ -15,7 +16,8 @@ import sys
 import tempfile
 
 QUICK = "--quick" in sys.argv
-BUILD, OUTPUT = [os.path.abspath(argument) for argument in sys.argv[1:] if argument != "--quick"]
+BUILD, OUTPUT, *NAMES = [argument for argument in sys.argv[1:] if argument != "--quick"]
+BUILD, OUTPUT = os.path.abspath(BUILD), os.path.abspath(OUTPUT)
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.join(BUILD, "bufpool")
 TIME_LIMIT = 200 if QUICK else 1200
@@ -83,13 +85,22 @@ def try_report():
         assert os.path.getsize(os.path.join(folder, "performance.md")) > 10000 and len(pictures) >= 6, pictures
 
 
+def load_results():
+    with open(OUTPUT, encoding="utf-8") as file:
+        return json.load(file)["programs"]
+
+
 def main():
-    results = {}
+    results = load_results() if NAMES else {}
     jobs = [(name, lambda name=name: run_program(name)) for name in PROGRAMS]
     for allocator in ALLOCATORS:
         for name in PRELOADED:
             jobs.append((f"{name}, {allocator}", lambda name=name, library=allocator: run_preloaded(name, library)))
     jobs += [("python", run_python), ("javascript", run_javascript)]
+    unknown = set(NAMES) - {name for name, _ in jobs}
+    if unknown:
+        sys.exit(f"There is no {', '.join(sorted(unknown))}, but: {', '.join(name for name, _ in jobs)}")
+    jobs = [(name, job) for name, job in jobs if not NAMES or name in NAMES]
 
     failed = 0
     print(f"1..{len(jobs) + QUICK}", flush=True)

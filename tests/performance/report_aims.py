@@ -3,6 +3,8 @@
 
 """The aims, and whether they were reached: all of it from the figures."""
 
+import math
+
 POOL = "libbufpool"
 FOREIGN = ["GstBufferPool", "naive"]
 
@@ -20,7 +22,9 @@ def compare(figures, program, cases, other, quantity="time", inverse=False, who=
         if other not in figures.subjects(program, case):
             continue
         ours, theirs = (figures.median(program, case, subject, quantity) for subject in (who, other))
-        if theirs is not None:
+        if ours is None:
+            ratios[case] = 0 if quantity == "throughput" or inverse else math.inf
+        elif theirs is not None:
             ratios[case] = theirs / ours if inverse else ours / theirs
     return ratios
 

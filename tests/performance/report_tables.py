@@ -13,8 +13,8 @@ def is_number(text):
 
 
 def table(head, rows):
-    """Columns of numbers are aligned to the right."""
-    rule = ["---:" if all(is_number(row[i]) for row in rows) else "---" for i in range(len(head))]
+    """Columns of numbers are aligned to the right; the first one says what the row is."""
+    rule = ["---:" if i > 0 and all(is_number(row[i]) for row in rows) else "---" for i in range(len(head))]
     lines = [head, rule] + rows
     return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
 
@@ -29,7 +29,11 @@ def number(value):
 
 def cell(figures, program, case, subject, quantity="time"):
     figure = figures.get(program, case, subject, quantity)
-    return UNFINISHED if figure is None else number(figure["median"])
+    if figure is None:
+        return UNFINISHED
+    if figures.is_unfinished(program, case, subject):
+        return f"{number(figure['median'])} ({len(figure['samples'])} of {figures.programs[program]['runs']} runs)"
+    return number(figure["median"])
 
 
 def grid(figures, program, cases, quantity="time", first=""):
