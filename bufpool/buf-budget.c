@@ -485,34 +485,6 @@ buf_budget_is_closed (BufBudget *self)
   return closed;
 }
 
-/* Between these two a thread may touch the budget without having anything out. */
-void
-buf_budget_enter (BufBudget *self)
-{
-  g_mutex_lock (&self->mutex);
-  self->n_inside++;
-  g_mutex_unlock (&self->mutex);
-}
-
-void
-buf_budget_leave (BufBudget *self)
-{
-  g_mutex_lock (&self->mutex);
-  if (--self->n_inside == 0 && self->awaits_leavers)
-    g_cond_broadcast (&self->nobody_inside);
-  g_mutex_unlock (&self->mutex);
-}
-
-void
-buf_budget_wait_for_leavers (BufBudget *self)
-{
-  g_mutex_lock (&self->mutex);
-  self->awaits_leavers = TRUE;
-  while (self->n_inside > 0)
-    g_cond_wait (&self->nobody_inside, &self->mutex);
-  g_mutex_unlock (&self->mutex);
-}
-
 /* @history may be NULL. */
 void
 buf_budget_get_figures (BufBudget *self, BufBudgetFigures *figures, BufHistory *history)

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The locked sections: buf-budget.c. */
+/* The locked sections: buf-budget.c, buf-budget-inside.c. */
 
 inline collect (at, left)                               /* collect_locked: the exchange */
 {
