@@ -13,8 +13,7 @@ G_BEGIN_DECLS
 #define BUF_WAITER_MAX_WOKEN 8
 
 /* How often the waiter at the head may be overtaken before nobody overtakes it any more. To serve
- * it then costs a change of threads, the time of some hundred requests; to wait this long costs it
- * no more than that. */
+ * it then costs a change of threads, which takes as long as some hundred short requests. */
 #define BUF_WAITER_MAX_OVERTAKEN 512
 
 typedef enum
