@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "buf-debug-private.h"
+#include "debug/buf-debug-private.h"
 #include "testing.h"
 
 /* The last block of memory that was freed, of the size that a test is interested in. */

@@ -100,7 +100,7 @@ installed() {
         [ -e "$prefix/share/gir-1.0/BufPool-1.0.gir" ] &&
             [ -e "$libdir/girepository-1.0/BufPool-1.0.typelib" ] || return 1
     fi
-    if [ -d "$build_dir/bufpool/overrides/python" ]; then
+    if [ -d "$build_dir/bufpool/bindings/python" ]; then
         folder=$(dirname "$(dirname "$(dirname "$(find "$work/destdir" -name BufPool.py)")")")
         /usr/bin/python3 -c "import sys; sys.exit('${folder#"$work/destdir"}' not in sys.path)"
     fi

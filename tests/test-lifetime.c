@@ -3,7 +3,7 @@
 
 /* How a pool ends: close, drain and dispose, with others still at work. */
 
-#include "buf-pool-private.h"
+#include "pool/buf-pool-private.h"
 #include "testing.h"
 
 static void
@@ -80,9 +80,9 @@ get_n_drainers (BufPool *pool)
 {
   guint n;
 
-  g_mutex_lock (&pool->budget.mutex);
-  n = pool->budget.queue.drainers.length;
-  g_mutex_unlock (&pool->budget.mutex);
+  g_mutex_lock (&pool->semaphore.mutex);
+  n = pool->semaphore.queue.drainers.length;
+  g_mutex_unlock (&pool->semaphore.mutex);
   return n;
 }
 

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "buf-waiter-private.h"
+#include "semaphore/buf-waiter-private.h"
 #include "testing.h"
 
 static void

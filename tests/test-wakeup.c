@@ -3,7 +3,7 @@
 
 /* BufWakeup: threads that sleep under a lock, and are signalled after it was dropped. */
 
-#include "buf-wakeup-private.h"
+#include "semaphore/buf-wakeup-private.h"
 #include "testing.h"
 
 #define N_SLEEPERS (3 * BUF_WAKEUPS_MAX)

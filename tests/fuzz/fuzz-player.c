@@ -173,7 +173,7 @@ churn (FuzzPlayer *self, const FuzzStep *step)
     {
       BufPoolAllocation *allocation;
 
-      buf_budget_thread_number = 1 + (step->thread + i / 3) % 8;
+      buf_semaphore_thread_number = 1 + (step->thread + i / 3) % 8;
       if (try_and_compare (self, n_buffers, FALSE, &allocation) != FUZZ_GRANTED)
         return;
       self->statistics->n_operations++;
@@ -322,7 +322,7 @@ play_step (FuzzPlayer *self, const FuzzStep *step)
 {
   FuzzHolding *holding;
 
-  buf_budget_thread_number = 1 + step->thread;
+  buf_semaphore_thread_number = 1 + step->thread;
   self->step_name = fuzz_operation_get_name (step->operation);
   self->statistics->n_operations++;
 
@@ -372,8 +372,8 @@ play_end (FuzzPlayer *self)
   fuzz_check (self, !is_request_left (self));
   fuzz_check (self, buf_pool_get_allocated_memory (self->pool) == 0);
   self->statistics->most_overtaken =
-      MAX (self->statistics->most_overtaken, self->pool->budget.queue.history.most_overtaken);
-  fuzz_check (self, self->pool->budget.queue.history.most_overtaken <= BUF_WAITER_MAX_OVERTAKEN);
+      MAX (self->statistics->most_overtaken, self->pool->semaphore.queue.history.most_overtaken);
+  fuzz_check (self, self->pool->semaphore.queue.history.most_overtaken <= BUF_WAITER_MAX_OVERTAKEN);
 }
 
 static void

@@ -7,7 +7,7 @@
 
 #include <bufpool/bufpool.h>
 
-#include "bufpool/buf-pool-private.h"
+#include "bufpool/pool/buf-pool-private.h"
 #include "fuzz-model.h"
 #include "fuzz-sequence.h"
 

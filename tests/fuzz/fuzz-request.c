@@ -47,7 +47,7 @@ run (FuzzPlayer *player, FuzzRequest *request)
   g_autoptr (GError) error = NULL;
   gboolean drained = FALSE;
 
-  buf_budget_thread_number = request->thread_number;
+  buf_semaphore_thread_number = request->thread_number;
   if (request->n_buffers == 0)
     drained = buf_pool_drain_timeout (request->pool, request->timeout, request->token, &error);
   else if (request->pinned)
@@ -189,16 +189,16 @@ count_waiters (GQueue *waiters, guint *n_threads, guint *n_tasks)
 static gboolean
 is_settled (FuzzPlayer *self, gboolean arrived_only)
 {
-  BufBudget *budget = &self->pool->budget;
+  BufSemaphore *semaphore = &self->pool->semaphore;
   guint n_threads = 0, n_tasks = 0, n_woken;
   guint n_threads_queued = 0, n_tasks_queued = 0;
 
   /* First those in the queue: who leaves it meanwhile is not over yet. */
-  g_mutex_lock (&budget->mutex);
-  count_waiters (&budget->queue.waiters, &n_threads_queued, &n_tasks_queued);
-  count_waiters (&budget->queue.drainers, &n_threads_queued, &n_tasks_queued);
-  n_woken = budget->queue.n_woken;
-  g_mutex_unlock (&budget->mutex);
+  g_mutex_lock (&semaphore->mutex);
+  count_waiters (&semaphore->queue.waiters, &n_threads_queued, &n_tasks_queued);
+  count_waiters (&semaphore->queue.drainers, &n_threads_queued, &n_tasks_queued);
+  n_woken = semaphore->queue.n_woken;
+  g_mutex_unlock (&semaphore->mutex);
 
   for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
     {

@@ -107,7 +107,7 @@
 #define TOO_LARGE 4
 #define CLOSED    5
 
-/* BufBudget */
+/* BufSemaphore */
 short stripe[2];             /* stripes[i].word: credit, or REVOKED */
 byte mask = 1;               /* mask */
 byte mark = MAXIMUM / 4;     /* mark */
@@ -194,5 +194,5 @@ chan turns = [N_WAITERS + 3] of { byte };
 
 #include "waiter.pml"
 #include "stripe.pml"
-#include "budget.pml"
+#include "semaphore.pml"
 #include "pool.pml"

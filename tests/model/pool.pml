@@ -168,7 +168,7 @@ proctype task (byte me)                                 /* buf_pool_allocate_asy
   :: out == PENDING ->                                  /* wait_in_queue */
      SET (alive, me);
      enqueue (me);
-     serve_and_unlock ();                               /* buf_budget_enqueue */
+     serve_and_unlock ();                               /* buf_semaphore_enqueue */
      do
      :: HAS (settled, me) -> break                      /* on_deliver */
      :: HAS (cancelled, me) && !HAS (settled, me) && !late ->
@@ -268,7 +268,7 @@ proctype dispose ()                                     /* buf_pool_dispose, buf
   close ();
   wait_for_the_last ();
   CLEAR (alive, DISPOSE);
-  d_step {                                              /* buf_budget_clear */
+  d_step {                                              /* buf_semaphore_clear */
     assert (closed && n_inside == 0 && n_line == 0 && !drains[DRAIN] && !drains[DISPOSE]);
     assert (in_use == 0);
     freed = 1

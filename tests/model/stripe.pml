@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The fast paths: buf-budget-private.h. No mutex is held. */
+/* The fast paths: buf-semaphore-private.h. No mutex is held. */
 
 /* ---- what the faults change -------------------------------------------------------------- */
 
@@ -42,7 +42,7 @@
   unprotected = unprotected - relies; \
   relies = 0
 
-inline choose_any_stripe ()                             /* buf_budget_get_stripe, stale mask */
+inline choose_any_stripe ()                             /* buf_semaphore_get_stripe, stale mask */
 {
   if
   :: s = 0
@@ -50,7 +50,7 @@ inline choose_any_stripe ()                             /* buf_budget_get_stripe
   fi
 }
 
-inline choose_stripe ()                                 /* buf_budget_get_stripe, under the mutex */
+inline choose_stripe ()                                 /* buf_semaphore_get_stripe, under the mutex */
 {
   if
   :: s = 0
@@ -71,7 +71,7 @@ inline load_mark ()                                     /* mark: it may be stale
 #endif
 }
 
-inline take_credit (n)                                  /* buf_budget_take_credit */
+inline take_credit (n)                                  /* buf_semaphore_take_credit */
 {
   atomic { TOUCH; choose_any_stripe (); w = stripe[s] } /* the load */
   if
@@ -98,7 +98,7 @@ inline take_credit (n)                                  /* buf_budget_take_credi
   fi
 }
 
-inline give_credit (n)                                  /* buf_budget_give_credit */
+inline give_credit (n)                                  /* buf_semaphore_give_credit */
 {
   atomic { TOUCH; choose_any_stripe (); load_mark () }
   d_step { TOUCH; w = stripe[s] }                       /* the load */

@@ -131,13 +131,13 @@ KNOWN = [
 
 # What is called how, which file and function it is in, and the call whose order it is.
 PLACES = {
-    "take": ("buf-budget-private.h", "buf_budget_take_credit", r"buf_stripe_exchange \("),
-    "give": ("buf-budget-private.h", "buf_budget_give_credit", r"buf_stripe_exchange \("),
-    "collect": ("buf-budget.c", "collect_locked", r"atomic_exchange_explicit \("),
-    "settle": ("buf-budget.c", "settle_locked", r"atomic_compare_exchange_weak_explicit \("),
-    "restore": ("buf-budget.c", "restore_locked", r"atomic_store_explicit \("),
-    "sole owner": ("buf-pool-allocation.c", "buf_pool_allocation_unref", r"atomic_load_explicit \("),
-    "unref": ("buf-pool-allocation.c", "buf_pool_allocation_unref", r"atomic_fetch_sub_explicit \("),
+    "take": ("semaphore/buf-semaphore-private.h", "buf_semaphore_take_credit", r"buf_stripe_exchange \("),
+    "give": ("semaphore/buf-semaphore-private.h", "buf_semaphore_give_credit", r"buf_stripe_exchange \("),
+    "collect": ("semaphore/buf-semaphore.c", "collect_locked", r"atomic_exchange_explicit \("),
+    "settle": ("semaphore/buf-semaphore.c", "settle_locked", r"atomic_compare_exchange_weak_explicit \("),
+    "restore": ("semaphore/buf-semaphore.c", "restore_locked", r"atomic_store_explicit \("),
+    "sole owner": ("memory/buf-pool-allocation.c", "buf_pool_allocation_unref", r"atomic_load_explicit \("),
+    "unref": ("memory/buf-pool-allocation.c", "buf_pool_allocation_unref", r"atomic_fetch_sub_explicit \("),
 }
 
 
@@ -177,7 +177,7 @@ def unlock(orders):
 
 
 def give(orders):
-    """Frees the block, and gives its byte: buf_pool_allocation_unref, buf_budget_give_credit."""
+    """Frees the block, and gives its byte: buf_pool_allocation_unref, buf_semaphore_give_credit."""
     yield Store("block", "free")
     yield Load("mark", RELAXED)
     word = yield Load("word", RELAXED)
@@ -189,7 +189,7 @@ def give(orders):
 
 
 def take(orders):
-    """Takes a byte, and uses the block if it has to be that one: buf_budget_take_credit."""
+    """Takes a byte, and uses the block if it has to be that one: buf_semaphore_take_credit."""
     word = yield Load("word", RELAXED)
     if word[0] < 1:
         raise Stop

@@ -24,8 +24,8 @@ static inline void count_collection (gint64 mark);
 #define atomic_exchange_explicit(word, mark, order)                                                \
   (count_collection (mark), __atomic_exchange_n (word, mark, order))
 
-#include "buf-budget.c"
-#include "buf-waiter.c"
+#include "semaphore/buf-semaphore.c"
+#include "semaphore/buf-waiter.c"
 
 static inline void
 count_collection (gint64 mark)
@@ -39,40 +39,40 @@ count_collection (gint64 mark)
 gpointer
 counted_budget_new (gsize buffers, guint n_processors)
 {
-  BufBudget *self = g_aligned_alloc0 (1, sizeof (BufBudget) + BUF_CACHE_LINE, BUF_CACHE_LINE);
+  BufSemaphore *self = g_aligned_alloc0 (1, sizeof (BufSemaphore) + BUF_CACHE_LINE, BUF_CACHE_LINE);
 
-  buf_budget_init (self, buffers, 1, n_processors);
+  buf_semaphore_init (self, buffers, 1, n_processors);
   return self;
 }
 
 void
 counted_budget_free (gpointer budget)
 {
-  buf_budget_close (budget);
-  buf_budget_clear (budget);
+  buf_semaphore_close (budget);
+  buf_semaphore_clear (budget);
   g_aligned_free (budget);
 }
 
 guint
 counted_budget_get_n_stripes (gpointer budget)
 {
-  return atomic_load_explicit (&((BufBudget *) budget)->mask, memory_order_relaxed) + 1;
+  return atomic_load_explicit (&((BufSemaphore *) budget)->mask, memory_order_relaxed) + 1;
 }
 
 gboolean
 counted_budget_take (gpointer budget, guint thread, gsize buffers)
 {
-  BufBudgetFigures figures;
+  BufSemaphoreFigures figures;
 
-  buf_budget_thread_number = thread + 1;
-  return buf_budget_take_credit (budget, buffers) ||
-         buf_budget_acquire (budget, buffers, FALSE, &figures) == BUF_OUTCOME_GRANTED;
+  buf_semaphore_thread_number = thread + 1;
+  return buf_semaphore_take_credit (budget, buffers) ||
+         buf_semaphore_acquire (budget, buffers, FALSE, &figures) == BUF_OUTCOME_GRANTED;
 }
 
 void
 counted_budget_give (gpointer budget, guint thread, gsize buffers)
 {
-  buf_budget_thread_number = thread + 1;
-  if (!buf_budget_give_credit (budget, buf_budget_get_stripe (budget), buffers))
-    buf_budget_release (budget, buffers);
+  buf_semaphore_thread_number = thread + 1;
+  if (!buf_semaphore_give_credit (budget, buf_semaphore_get_stripe (budget), buffers))
+    buf_semaphore_release (budget, buffers);
 }

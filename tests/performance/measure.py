@@ -67,12 +67,12 @@ def run_python():
     return run_language(
         os.environ.get("PYTHON_WITH_GI", "/usr/bin/python3"),
         "languages.py",
-        PYTHONPATH=os.path.join(LIBRARY, "overrides", "python"),
+        PYTHONPATH=os.path.join(LIBRARY, "bindings", "python"),
     )
 
 
 def run_javascript():
-    return run_language("gjs", "languages.js", GJS_PATH=os.path.join(HERE, "..", "..", "bufpool"))
+    return run_language("gjs", "languages.js", GJS_PATH=os.path.join(HERE, "..", "..", "bufpool", "bindings", "gjs"))
 
 
 def try_report():

@@ -4,7 +4,7 @@
 /* More threads than the budget has room for: what they get done together, how long each waits, and
  * whether all get their share. */
 
-#include "buf-pool-private.h"
+#include "pool/buf-pool-private.h"
 #include "distribution.h"
 #include "peer.h"
 #include "team.h"
@@ -101,7 +101,7 @@ measure (Harness *harness, gpointer data)
     harness_record (harness,
                     "most overtaken",
                     "times",
-                    ((BufPool *) self->pool)->budget.queue.history.most_overtaken);
+                    ((BufPool *) self->pool)->semaphore.queue.history.most_overtaken);
   self->peer->destroy (self->pool);
 }
 

@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "bufpool/buf-pool-private.h"
+#include "bufpool/pool/buf-pool-private.h"
 #include "soak.h"
 
 /*
@@ -60,9 +60,12 @@ soak_generation_unref (SoakGeneration *self)
   g_assert_cmpuint (buf_pool_get_waiting (self->pool), ==, 0);
 
   g_mutex_lock (&mutex);
-  soak_most_overtaken = MAX (soak_most_overtaken, self->pool->budget.queue.history.most_overtaken);
+  soak_most_overtaken =
+      MAX (soak_most_overtaken, self->pool->semaphore.queue.history.most_overtaken);
   g_mutex_unlock (&mutex);
-  g_assert_cmpuint (self->pool->budget.queue.history.most_overtaken, <=, BUF_WAITER_MAX_OVERTAKEN);
+  g_assert_cmpuint (self->pool->semaphore.queue.history.most_overtaken,
+                    <=,
+                    BUF_WAITER_MAX_OVERTAKEN);
   g_object_unref (self->pool);
   g_free (self);
 }

@@ -1,0 +1,280 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include <string.h>
+
+#ifdef HAVE_BACKTRACE
+#include <dlfcn.h>
+#include <execinfo.h>
+#include <link.h>
+#endif
+
+#include "debug/buf-debug-stack-private.h"
+
+/*
+ * Call stacks for the reports of BUFPOOL_DEBUG.
+ *
+ * Capturing is cheap: the C library walks the stack, and only addresses are kept. To name them is
+ * the work of addr2line, from the binutils, one process for each module: it knows files and lines,
+ * follows separate debug files, and none of this is in the library. Without it, or without debug
+ * information, there are the names that the dynamic linker knows.
+ */
+
+#define INDENT "    "
+
+#ifdef HAVE_BACKTRACE
+
+/* Also loads what backtrace() needs, which it does when it is first called. */
+void
+buf_debug_stack_capture (BufDebugStack *self)
+{
+  gpointer frames[BUF_DEBUG_MAX_FRAMES + 1];
+  int n_frames = backtrace (frames, G_N_ELEMENTS (frames));
+
+  /* Without this function itself. */
+  self->n_frames = MAX (n_frames - 1, 0);
+  memcpy (self->frames, frames + 1, self->n_frames * sizeof *frames);
+}
+
+typedef struct
+{
+  guintptr address;
+  guintptr bias; /* what is to be subtracted from the address to find it in the file */
+  gchar *path;   /* of the module */
+} Module;
+
+static int
+find_module (struct dl_phdr_info *info, gsize size, gpointer user_data)
+{
+  Module *module = user_data;
+
+  for (guint i = 0; i < info->dlpi_phnum; i++)
+    {
+      guintptr start = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+
+      if (info->dlpi_phdr[i].p_type != PT_LOAD || module->address < start ||
+          module->address - start >= info->dlpi_phdr[i].p_memsz)
+        continue;
+
+      module->bias = info->dlpi_addr;
+      if (info->dlpi_name[0] != '\0')
+        module->path = g_strdup (info->dlpi_name);
+      else
+        module->path = g_file_read_link ("/proc/self/exe", NULL);
+      return 1;
+    }
+  return 0;
+}
+
+/* A name without a file, for an address that addr2line does not know. */
+static gchar *
+get_plain_name (gpointer address, const gchar *path)
+{
+  g_autofree gchar *module = path != NULL ? g_path_get_basename (path) : g_strdup ("?");
+  Dl_info info;
+
+  if (dladdr ((guint8 *) address - 1, &info) != 0 && info.dli_sname != NULL)
+    return g_strdup_printf ("%s (in %s)", info.dli_sname, module);
+  return g_strdup_printf ("%p (in %s)", address, module);
+}
+
+/* Appends what addr2line prints in two lines, a function and its place, if it knows something. */
+static void
+append_full_name (GString *name, const gchar *function, const gchar *place)
+{
+  g_autofree gchar *file = NULL;
+
+  if (function[0] == '?')
+    return;
+
+  if (name->len > 0)
+    g_string_append (name, "\n" INDENT);
+  g_string_append (name, function);
+  if (place[0] == '?')
+    return;
+
+  file = g_path_get_basename (place);
+  *strchrnul (file, ' ') = '\0'; /* a discriminator */
+  g_string_append_printf (name, " (%s)", file);
+}
+
+/* The output is, for each address: a line with it, then two lines for each function that it lies
+ * in, the innermost first, as functions are inlined into others. */
+static void
+read_names (BufDebugNames *self, GPtrArray *addresses, gchar **lines)
+{
+  for (guint i = 0; i < addresses->len && *lines != NULL; i++)
+    {
+      g_autoptr (GString) name = g_string_new (NULL);
+
+      for (lines++; lines[0] != NULL && lines[1] != NULL && !g_str_has_prefix (*lines, "0x");
+           lines += 2)
+        append_full_name (name, lines[0], lines[1]);
+
+      if (name->len > 0)
+        g_hash_table_replace (self, addresses->pdata[i], g_strdup (name->str));
+    }
+}
+
+/* Looks up @addresses, which lie in one module. */
+static void
+look_up_in_module (BufDebugNames *self, const Module *module, GPtrArray *addresses)
+{
+  g_autoptr (GPtrArray) argv = g_ptr_array_new_with_free_func (g_free);
+  g_autofree gchar *output = NULL;
+  g_auto (GStrv) lines = NULL;
+
+  g_ptr_array_add (argv, g_strdup ("addr2line"));
+  g_ptr_array_add (argv, g_strdup ("-aiCfe"));
+  g_ptr_array_add (argv, g_strdup (module->path));
+  for (guint i = 0; i < addresses->len; i++)
+    {
+      /* The call lies before the address to return to. */
+      guintptr call = (guintptr) addresses->pdata[i] - 1;
+
+      g_ptr_array_add (argv, g_strdup_printf ("0x%" G_GINTPTR_MODIFIER "x", call - module->bias));
+    }
+  g_ptr_array_add (argv, NULL);
+
+  if (!g_spawn_sync (NULL,
+                     (gchar **) argv->pdata,
+                     NULL,
+                     G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL,
+                     NULL,
+                     NULL,
+                     &output,
+                     NULL,
+                     NULL,
+                     NULL))
+    return;
+
+  lines = g_strsplit (output, "\n", -1);
+  read_names (self, addresses, lines);
+}
+
+/* Names all addresses that were added. */
+void
+buf_debug_names_look_up (BufDebugNames *self)
+{
+  g_autoptr (GHashTable) by_path =
+      g_hash_table_new_full (g_str_hash, g_str_equal, g_free, (GDestroyNotify) g_ptr_array_unref);
+  g_autofree gpointer *addresses = g_hash_table_get_keys_as_array (self, NULL);
+  GHashTableIter iter;
+  gpointer path, in_module;
+
+  for (guint i = 0; addresses[i] != NULL; i++)
+    {
+      Module module = { .address = (guintptr) addresses[i] - 1 };
+
+      dl_iterate_phdr (find_module, &module);
+      g_hash_table_replace (self, addresses[i], get_plain_name (addresses[i], module.path));
+      if (module.path == NULL)
+        continue;
+
+      in_module = g_hash_table_lookup (by_path, module.path);
+      if (in_module == NULL)
+        {
+          in_module = g_ptr_array_new ();
+          g_hash_table_insert (by_path, module.path, in_module);
+        }
+      else
+        g_free (module.path);
+      g_ptr_array_add (in_module, addresses[i]);
+    }
+
+  g_hash_table_iter_init (&iter, by_path);
+  while (g_hash_table_iter_next (&iter, &path, &in_module))
+    {
+      Module module = { .address = (guintptr) g_ptr_array_index ((GPtrArray *) in_module, 0) - 1 };
+
+      dl_iterate_phdr (find_module, &module);
+      look_up_in_module (self, &module, in_module);
+      g_free (module.path);
+    }
+}
+
+#else
+
+void
+buf_debug_stack_capture (BufDebugStack *self)
+{
+  self->n_frames = 0;
+}
+
+void
+buf_debug_names_look_up (BufDebugNames *self)
+{
+}
+
+#endif
+
+gboolean
+buf_debug_stack_equal (const BufDebugStack *self, const BufDebugStack *other)
+{
+  return self->n_frames == other->n_frames &&
+         memcmp (self->frames, other->frames, self->n_frames * sizeof *self->frames) == 0;
+}
+
+BufDebugNames *
+buf_debug_names_new (void)
+{
+  return g_hash_table_new_full (NULL, NULL, NULL, g_free);
+}
+
+void
+buf_debug_stack_add_names (const BufDebugStack *self, BufDebugNames *names)
+{
+  for (guint i = 0; i < self->n_frames; i++)
+    g_hash_table_insert (names, self->frames[i], NULL);
+}
+
+/* Whether a frame is one of the library's own, which all lie on the inside. A program may well have
+ * functions and files that begin with "buf", too. */
+static gboolean
+is_own_frame (const gchar *name)
+{
+  return g_str_has_prefix (name, "buf_pool_") || g_str_has_prefix (name, "buf_debug_") ||
+         strstr (name, " (buf-pool-") != NULL || strstr (name, " (in libbufpool-") != NULL;
+}
+
+static guint
+count_own_frames (const BufDebugStack *self, BufDebugNames *names)
+{
+  guint n_own = 0;
+
+  while (n_own < self->n_frames && is_own_frame (g_hash_table_lookup (names, self->frames[n_own])))
+    n_own++;
+  return n_own;
+}
+
+/* Whether both have called the library from the same place, whatever it did then. */
+gboolean
+buf_debug_stack_has_same_caller (const BufDebugStack *self,
+                                 const BufDebugStack *other,
+                                 BufDebugNames *names)
+{
+  guint own = count_own_frames (self, names);
+  guint other_own = count_own_frames (other, names);
+
+  return self->n_frames - own == other->n_frames - other_own &&
+         memcmp (self->frames + own,
+                 other->frames + other_own,
+                 (self->n_frames - own) * sizeof *self->frames) == 0;
+}
+
+/* One line for each frame, from the one that called the library on. */
+void
+buf_debug_stack_append_to (const BufDebugStack *self, BufDebugNames *names, GString *description)
+{
+  if (self->n_frames == 0)
+    g_string_append (description, INDENT "(this C library tells no call stacks)\n");
+
+  for (guint i = count_own_frames (self, names); i < self->n_frames; i++)
+    {
+      const gchar *name = g_hash_table_lookup (names, self->frames[i]);
+
+      g_string_append_printf (description, INDENT "%s\n", name);
+    }
+}

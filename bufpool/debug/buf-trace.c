@@ -1,0 +1,57 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include <sysprof-capture.h>
+
+#include "debug/buf-trace-private.h"
+
+/*
+ * What Sysprof shows: each wait as a span, and for each pool a graph of the memory that is out.
+ *
+ * Sysprof tells a program by its environment that it is recorded. So it is looked for there, once
+ * for each pool: to ask the collector would make each thread allocate memory for it.
+ */
+
+#define GROUP "BufPool"
+
+/* 0 when nobody records. */
+guint
+buf_trace_add_counter (const gchar *pool_name)
+{
+  SysprofCaptureCounter counter = { .type = SYSPROF_CAPTURE_COUNTER_INT64 };
+
+  if (g_getenv ("SYSPROF_CONTROL_FD") == NULL && g_getenv ("SYSPROF_TRACE_FD") == NULL)
+    return 0;
+  if (!sysprof_collector_is_active ())
+    return 0;
+
+  counter.id = sysprof_collector_request_counters (1);
+  g_strlcpy (counter.category, GROUP, sizeof counter.category);
+  g_strlcpy (counter.name, pool_name != NULL ? pool_name : "a pool", sizeof counter.name);
+  g_strlcpy (counter.description, "Bytes allocated", sizeof counter.description);
+  sysprof_collector_define_counters (&counter, 1);
+  return counter.id;
+}
+
+void
+buf_trace_set_counter (guint counter, gint64 bytes)
+{
+  SysprofCaptureCounterValue value = { .v64 = bytes };
+
+  sysprof_collector_set_counters (&counter, &value, 1);
+}
+
+/* Times are monotonic microseconds. */
+void
+buf_trace_wait (const gchar *pool_name, gint64 since, gint64 waited, gint64 bytes)
+{
+  sysprof_collector_mark_printf (since * 1000,
+                                 waited * 1000,
+                                 GROUP,
+                                 bytes > 0 ? "wait" : "drain",
+                                 "%s: %" G_GINT64_FORMAT " bytes",
+                                 pool_name != NULL ? pool_name : "a pool",
+                                 bytes);
+}

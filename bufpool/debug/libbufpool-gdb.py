@@ -1,0 +1,218 @@
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""What GDB tells of buffer pools. It loads this file with the library, if it may: see "help bufpool"."""
+
+import re
+import time
+
+import gdb
+import gdb.printing
+
+CREDIT_BITS = 40
+REVOKED = 1 << (CREDIT_BITS - 1)
+INDENT = "    "
+
+
+def pointer_to(type_name, value):
+    return value.cast(gdb.lookup_type(type_name).pointer())
+
+
+def each_in_queue(queue, type_name):
+    """What a GQueue holds."""
+    link = queue["head"]
+    while int(link) != 0:
+        yield pointer_to(type_name, link["data"])
+        link = link["next"]
+
+
+def each_stripe(semaphore):
+    """Credit and count of each stripe that is used; None when it is revoked."""
+    for i in range(int(semaphore["mask"]) + 1):
+        word = int(semaphore["stripes"][i]["word"])
+        credit = word & ((1 << CREDIT_BITS) - 1)
+        yield None if credit >= REVOKED else (credit, word >> CREDIT_BITS)
+
+
+def name_of(pool):
+    return f'"{pool["name"].string()}"' if int(pool["name"]) != 0 else "without a name"
+
+
+def is_alive():
+    """Whether there is a process, whose clock goes on, and not only its core."""
+    connection = getattr(gdb.selected_inferior(), "connection", None)
+    return connection is not None and connection.type != "core"
+
+
+def describe_since(microseconds):
+    if is_alive():
+        return f"for {time.monotonic() - int(microseconds) / 1e6:.3f} s"
+    return f"since {int(microseconds) / 1e6:.3f} s of the monotonic clock"
+
+
+def describe_thread(thread_id):
+    """By the number that GDB gives it, if it still runs."""
+    for thread in gdb.selected_inferior().threads():
+        if thread.ptid[1] == int(thread_id):
+            return f"thread {thread.num} (LWP {int(thread_id)})"
+    return f"LWP {int(thread_id)}"
+
+
+def describe_frame(address):
+    """Names the function and the line of a call, and tells whether that is in the library."""
+    call = int(address) - 1
+    place = gdb.find_pc_line(call)
+    block = gdb.block_for_pc(call)
+    while block is not None and block.function is None:
+        block = block.superblock
+    if block is None:
+        symbol = gdb.execute(f"info symbol {call:#x}", to_string=True).strip()
+        return symbol.split(" in section ")[0] if not symbol.startswith("No symbol") else hex(call), False
+
+    if place.symtab is None:
+        return block.function.name, False
+    file = place.symtab.filename.split("/")[-1]
+    return f"{block.function.name} ({file}:{place.line})", re.search(r"bufpool/(\w+/)?buf-", place.symtab.filename) is not None
+
+
+class Figures:
+    """How much there is of what. In a running program, which may be in the middle of something, they may
+    not add up."""
+
+    def __init__(self, pool):
+        self.semaphore = pool["semaphore"]
+        self.queue = self.semaphore["queue"]
+        self.stripes = list(each_stripe(self.semaphore))
+        live = [stripe for stripe in self.stripes if stripe is not None]
+        self.maximum = int(self.semaphore["maximum"])
+        self.free = int(self.queue["free"])
+        self.in_stripes = sum(credit for credit, _ in live)
+        self.in_use = self.maximum - self.free - self.in_stripes
+        self.n_allocations = int(self.queue["n_allocations"]) + sum(count for _, count in live)
+        self.n_waiting = int(self.queue["waiters"]["length"])
+
+    def __str__(self):
+        return (
+            f"{self.n_allocations} allocations with {self.in_use} of {self.maximum} bytes, "
+            f"{self.n_waiting} requests wait"
+        )
+
+
+def print_budget(figures):
+    semaphore = figures.semaphore
+    print(
+        f"  budget: {figures.maximum} bytes = {figures.in_use} in use + {figures.free} free "
+        f"+ {figures.in_stripes} in stripes; {int(semaphore['queue']['pinned'])} pinned"
+    )
+    states = [word for word in ("closed", "revoked") if int(semaphore[word])]
+    print(f"  state: {', '.join(states) or 'open'}; threads inside: {int(semaphore['n_inside'])}")
+
+
+def print_stripes(figures):
+    print(f"  stripes: {len(figures.stripes)} of {int(figures.semaphore['n_stripes'])}")
+    for i, stripe in enumerate(figures.stripes):
+        print(f"{INDENT}{i}: " + ("revoked" if stripe is None else f"credit {stripe[0]}, count {stripe[1]}"))
+
+
+def print_waiters(figures):
+    print(f"  waiting: {figures.n_waiting}")
+    for waiter in each_in_queue(figures.queue["waiters"], "BufWaiter"):
+        kind = "in" if int(waiter["complete"]) == 0 else "a task, asked for by"
+        print(
+            f"{INDENT}{int(waiter['bytes'])} bytes, {kind} {describe_thread(waiter['thread_id'])}, "
+            f"{describe_since(waiter['since'])}, overtaken {int(waiter['overtaken'])} times"
+            + (", woken" if int(waiter["woken"]) else "")
+        )
+
+    print(f"  draining: {int(figures.queue['drainers']['length'])}")
+    for waiter in each_in_queue(figures.queue["drainers"], "BufWaiter"):
+        what = "what is not pinned" if int(waiter["spares_pinned"]) else "everything"
+        print(f"{INDENT}{describe_thread(waiter['thread_id'])}, until {what} is dropped, {describe_since(waiter['since'])}")
+
+
+def print_stack(stack):
+    frames = [describe_frame(stack["frames"][i]) for i in range(int(stack["n_frames"]))]
+    while len(frames) > 1 and frames[0][1]:
+        del frames[0]
+    for frame, _ in frames:
+        print(f"{INDENT}  {frame}")
+
+
+def print_outstanding(pool, figures):
+    print(f"  outstanding: {figures.n_allocations}")
+    if int(pool["ledger"]) == 0:
+        if figures.n_allocations > 0:
+            print(f"{INDENT}BUFPOOL_DEBUG=leaks would have recorded where they come from")
+        return
+
+    for record in each_in_queue(pool["ledger"]["records"], "BufDebugRecord"):
+        print(
+            f"{INDENT}{int(record['size'])} bytes at {int(record['data']):#x}, by "
+            f"{describe_thread(record['thread_id'])} \"{record['thread'].string()}\", "
+            f"{describe_since(record['since'])}"
+        )
+        print_stack(record["stack"])
+
+
+def print_pool(pool):
+    figures = Figures(pool)
+    print(f"Pool {name_of(pool)} at {int(pool):#x}, buffers of {int(pool['buffer_size'])} bytes")
+    print_budget(figures)
+    print_stripes(figures)
+    print_waiters(figures)
+    print_outstanding(pool, figures)
+
+
+class BufPoolCommand(gdb.Command):
+    """Show how buffer pools stand: bufpool [EXPRESSION]
+
+Without an argument it shows every pool of the program, else the one that the expression points to.
+For each pool:
+
+  budget       what of it is in use, free, and dealt out to the stripes, in bytes
+  state        closed; revoked: every request and release goes through the lock
+  stripes      the credit of each, and its count of allocations, less those given back to it
+  waiting      requests in their order: bytes, thread, for how long, how often it was overtaken,
+               and whether it was woken to try
+  draining     who waits until nothing is outstanding, as the end of a pool does
+  outstanding  allocations; with BUFPOOL_DEBUG=leaks each one with its size and call stack
+
+It reads memory only, so it works on the core of a program as well. A core has no clock: it shows when
+a wait began, and not how long ago that is. The debug information of libbufpool is needed."""
+
+    def __init__(self):
+        super().__init__("bufpool", gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
+
+    def invoke(self, argument, _from_tty):
+        try:
+            gdb.lookup_type("struct _BufPool")
+            all_pools = gdb.parse_and_eval("'buf-pool-report.c'::all_pools")
+        except gdb.error as error:
+            raise gdb.GdbError(
+                f"There is no debug information of libbufpool, or the library is not loaded yet ({error})."
+            ) from error
+
+        if argument:
+            print_pool(pointer_to("struct _BufPool", gdb.parse_and_eval(argument)))
+            return
+        pools = list(each_in_queue(all_pools, "struct _BufPool"))
+        if not pools:
+            print("There are no pools.")
+        for pool in pools:
+            print_pool(pool)
+
+
+class PoolPrinter:
+    """One line for a pool, where GDB prints the structure. Its fields are shown by print /r."""
+
+    def __init__(self, pool):
+        self.pool = pool
+
+    def to_string(self):
+        return f"BufPool {name_of(self.pool)}: {Figures(self.pool)}"
+
+
+BufPoolCommand()
+printers = gdb.printing.RegexpCollectionPrettyPrinter("libbufpool")
+printers.add_printer("BufPool", "^_BufPool$", PoolPrinter)
+gdb.printing.register_pretty_printer(gdb.current_objfile(), printers, replace=True)

@@ -1,0 +1,428 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory/buf-pool-allocation-private.h"
+#include "buf-pool-error.h"
+
+/**
+ * BufPoolAllocation:
+ *
+ * One contiguous block of buffers, out of the budget of a [class@Pool].
+ *
+ * An allocation is counted by references, atomically: it may be passed to other threads, and
+ * referenced and dropped there. When the last reference is dropped, the memory is freed, its bytes
+ * go back to the budget of the pool, and whoever waits for them is served. The functions that look
+ * at an allocation may be called from any thread; what the program writes into the memory it has to
+ * order itself, as with any memory.
+ *
+ * The pool outlives its allocations: when it is disposed of, it waits for them.
+ *
+ * Since: 1.0
+ */
+
+G_DEFINE_BOXED_TYPE (BufPoolAllocation,
+                     buf_pool_allocation,
+                     buf_pool_allocation_ref,
+                     buf_pool_allocation_unref)
+
+static gsize
+get_size (BufPoolAllocation *self)
+{
+  return self->n_buffers * buf_pool_allocation_peek_buffer_size (self);
+}
+
+/**
+ * buf_pool_allocation_ref: (skip)
+ * @self: an allocation
+ *
+ * Adds a reference. Any thread may do this that holds one.
+ *
+ * Returns: (transfer full): @self
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_allocation_ref (BufPoolAllocation *self)
+{
+  g_return_val_if_fail (self != NULL, NULL);
+
+  atomic_fetch_add_explicit (&self->ref_count, 1, memory_order_relaxed);
+  return self;
+}
+
+static inline void
+allocation_free (BufPoolAllocation *self)
+{
+  BufPool *pool = self->pool;
+  gint64 bytes;
+  BufStripe *stripe;
+
+  if (G_UNLIKELY (atomic_load_explicit (&self->flags, memory_order_relaxed) &
+                  BUF_ALLOCATION_DETACHED))
+    {
+      buf_pool_allocation_free_detached (self);
+      return;
+    }
+
+  bytes = self->n_buffers * (gint64) pool->buffer_size;
+  stripe = buf_semaphore_get_stripe (&pool->semaphore);
+  free (self);
+  if (G_LIKELY (buf_semaphore_give_credit (&pool->semaphore, stripe, bytes)))
+    return;
+
+  buf_pool_trace_memory (pool, -bytes);
+  buf_semaphore_release (&pool->semaphore, bytes);
+}
+
+/**
+ * buf_pool_allocation_unref: (skip)
+ * @self: (transfer full): an allocation
+ *
+ * Drops a reference. With the last one the memory is freed, its bytes go back to the budget of the
+ * pool, and those who wait for them are served; a callback of an asynchronous request never runs
+ * inside of this call. Any thread may do this.
+ *
+ * Since: 1.0
+ */
+void
+buf_pool_allocation_unref (BufPoolAllocation *self)
+{
+  g_return_if_fail (self != NULL);
+
+  /* The only owner cannot be joined by another: no need to ask the other processors. */
+  if (atomic_load_explicit (&self->ref_count, memory_order_acquire) == 1 ||
+      atomic_fetch_sub_explicit (&self->ref_count, 1, memory_order_acq_rel) == 1)
+    allocation_free (self);
+}
+
+/**
+ * buf_pool_allocation_get_length:
+ * @self: an allocation
+ *
+ * How many buffers the allocation has.
+ *
+ * Returns: the number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ *
+ * Since: 1.0
+ */
+gsize
+buf_pool_allocation_get_length (BufPoolAllocation *self)
+{
+  g_return_val_if_fail (self != NULL, 0);
+
+  return buf_pool_allocation_is_released (self) ? 0 : self->n_buffers;
+}
+
+/**
+ * buf_pool_allocation_get_buffer_size:
+ * @self: an allocation
+ *
+ * The size of each buffer: the [property@Pool:buffer-size] of the pool.
+ *
+ * Returns: the size of one buffer, in bytes
+ *
+ * Since: 1.0
+ */
+gsize
+buf_pool_allocation_get_buffer_size (BufPoolAllocation *self)
+{
+  g_return_val_if_fail (self != NULL, 0);
+
+  return buf_pool_allocation_is_released (self) ? 0 : buf_pool_allocation_peek_buffer_size (self);
+}
+
+/**
+ * buf_pool_allocation_get_allocated_bytes:
+ * @self: an allocation
+ *
+ * The size of all buffers together: what the allocation takes of the budget.
+ *
+ * Returns: the size of the allocation, in bytes
+ *
+ * Since: 1.0
+ */
+gsize
+buf_pool_allocation_get_allocated_bytes (BufPoolAllocation *self)
+{
+  g_return_val_if_fail (self != NULL, 0);
+
+  return buf_pool_allocation_is_released (self) ? 0 : get_size (self);
+}
+
+/**
+ * buf_pool_allocation_get_first:
+ * @self: an allocation
+ *
+ * The address of the first buffer. The others follow it without a gap, each
+ * [method@PoolAllocation.get_buffer_size] bytes after the one before.
+ *
+ * Returns: (transfer none) (nullable): the first buffer, valid as long as the allocation, or %NULL
+ *   if it was released
+ *
+ * Since: 1.0
+ */
+gpointer
+buf_pool_allocation_get_first (BufPoolAllocation *self)
+{
+  g_return_val_if_fail (self != NULL, NULL);
+
+  if (buf_pool_allocation_is_simple (self))
+    return buf_pool_allocation_get_inline_data (self);
+  return buf_pool_allocation_get_data (self, NULL);
+}
+
+/**
+ * buf_pool_allocation_get_buffer:
+ * @self: an allocation
+ * @index: which buffer, from 0 to one less than [method@PoolAllocation.get_length]
+ *
+ * The address of one buffer. An index out of range is a programming error.
+ *
+ * Returns: (transfer none) (nullable): the buffer, valid as long as the allocation
+ *
+ * Since: 1.0
+ */
+gpointer
+buf_pool_allocation_get_buffer (BufPoolAllocation *self, gsize index)
+{
+  g_return_val_if_fail (self != NULL, NULL);
+  g_return_val_if_fail (index < self->n_buffers, NULL);
+
+  if (buf_pool_allocation_is_simple (self))
+    return buf_pool_allocation_get_inline_data (self) + index * self->pool->buffer_size;
+  if (buf_pool_allocation_is_released (self))
+    return NULL;
+  return buf_pool_allocation_peek_data (self) + index * buf_pool_allocation_peek_buffer_size (self);
+}
+
+/**
+ * buf_pool_allocation_get_data:
+ * @self: an allocation
+ * @size: (out) (optional): return location for the size of all buffers together, in bytes
+ *
+ * The memory of all buffers, which may be written to.
+ *
+ * Returns: (transfer none) (nullable) (array length=size) (element-type guint8): the first byte,
+ *   valid as long as the allocation, or %NULL if it was released
+ *
+ * Since: 1.0
+ */
+guint8 *
+buf_pool_allocation_get_data (BufPoolAllocation *self, gsize *size)
+{
+  gboolean released;
+
+  g_return_val_if_fail (self != NULL, NULL);
+
+  /* Looked at once: another thread may be releasing it. */
+  released = buf_pool_allocation_is_released (self);
+  if (size != NULL)
+    *size = released ? 0 : get_size (self);
+  return released ? NULL : buf_pool_allocation_peek_data (self);
+}
+
+static GBytes *
+new_view (BufPoolAllocation *self, gsize offset, gsize size)
+{
+  if (!buf_pool_allocation_take_view (self))
+    return NULL;
+
+  return g_bytes_new_with_free_func (buf_pool_allocation_peek_data (self) + offset,
+                                     size,
+                                     (GDestroyNotify) buf_pool_allocation_drop_view,
+                                     self);
+}
+
+/**
+ * buf_pool_allocation_get_bytes:
+ * @self: an allocation
+ *
+ * All buffers as a [struct@GLib.Bytes], without a copy. It keeps the allocation, and so its share
+ * of the budget. What a [struct@GLib.Bytes] shows should not change: write first, then make it.
+ *
+ * Returns: (transfer full) (nullable): a view of the whole allocation, or %NULL if it was released
+ *
+ * Since: 1.0
+ */
+GBytes *
+buf_pool_allocation_get_bytes (BufPoolAllocation *self)
+{
+  g_return_val_if_fail (self != NULL, NULL);
+
+  return new_view (self, 0, get_size (self));
+}
+
+/**
+ * buf_pool_allocation_get_buffer_bytes:
+ * @self: an allocation
+ * @index: which buffer, from 0 to one less than [method@PoolAllocation.get_length]
+ *
+ * One buffer as a [struct@GLib.Bytes], without a copy, see [method@PoolAllocation.get_bytes]. An
+ * index out of range is a programming error.
+ *
+ * Returns: (transfer full) (nullable): a view of the buffer
+ *
+ * Since: 1.0
+ */
+GBytes *
+buf_pool_allocation_get_buffer_bytes (BufPoolAllocation *self, gsize index)
+{
+  gsize buffer_size;
+
+  g_return_val_if_fail (self != NULL, NULL);
+  g_return_val_if_fail (index < self->n_buffers, NULL);
+
+  buffer_size = buf_pool_allocation_peek_buffer_size (self);
+  return new_view (self, index * buffer_size, buffer_size);
+}
+
+/* Takes a view for a part of the allocation, if there is such a part. */
+gboolean
+buf_pool_allocation_hold_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
+{
+  gsize whole = get_size (self);
+
+  if (!buf_pool_allocation_take_view (self))
+    {
+      g_set_error (error,
+                   BUF_POOL_ERROR,
+                   BUF_POOL_ERROR_RELEASED,
+                   "The allocation of %" G_GSIZE_FORMAT " bytes was released",
+                   whole);
+      return FALSE;
+    }
+  if (offset <= whole && size <= whole - offset)
+    return TRUE;
+
+  buf_pool_allocation_drop_view (self);
+  g_set_error (error,
+               BUF_POOL_ERROR,
+               BUF_POOL_ERROR_OUT_OF_RANGE,
+               "%" G_GSIZE_FORMAT " bytes from offset %" G_GSIZE_FORMAT
+               " on do not lie within the %" G_GSIZE_FORMAT " bytes of the allocation",
+               size,
+               offset,
+               whole);
+  return FALSE;
+}
+
+/**
+ * buf_pool_allocation_fill:
+ * @self: an allocation
+ * @offset: where to begin, in bytes from the first buffer
+ * @data: (array length=size) (element-type guint8): what to copy
+ * @size: how much to copy, in bytes
+ * @error: return location for an error
+ *
+ * Copies @data into the allocation, over as many buffers as it takes. If not all of it fits,
+ * nothing is copied, and the error is %BUF_POOL_ERROR_OUT_OF_RANGE.
+ *
+ * Returns: whether it was copied
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_allocation_fill (BufPoolAllocation *self,
+                          gsize offset,
+                          const guint8 *data,
+                          gsize size,
+                          GError **error)
+{
+  g_return_val_if_fail (self != NULL, FALSE);
+  g_return_val_if_fail (data != NULL || size == 0, FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  if (!buf_pool_allocation_hold_range (self, offset, size, error))
+    return FALSE;
+
+  if (size > 0)
+    memmove (buf_pool_allocation_peek_data (self) + offset, data, size);
+  buf_pool_allocation_drop_view (self);
+  return TRUE;
+}
+
+/**
+ * buf_pool_allocation_extract:
+ * @self: an allocation
+ * @offset: where to begin, in bytes from the first buffer
+ * @size: how much to copy, in bytes
+ * @error: return location for an error
+ *
+ * Copies a part of the allocation. The copy has nothing to do with the budget. If the part does not
+ * lie within the allocation, the error is %BUF_POOL_ERROR_OUT_OF_RANGE; if the allocation was
+ * released, it is %BUF_POOL_ERROR_RELEASED.
+ *
+ * Returns: (transfer full): the copy, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+GBytes *
+buf_pool_allocation_extract (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
+{
+  GBytes *copy;
+
+  g_return_val_if_fail (self != NULL, NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  if (!buf_pool_allocation_hold_range (self, offset, size, error))
+    return NULL;
+
+  copy = g_bytes_new (buf_pool_allocation_peek_data (self) + offset, size);
+  buf_pool_allocation_drop_view (self);
+  return copy;
+}
+
+/**
+ * buf_pool_allocation_iter_init: (skip)
+ * @iter: an iterator, usually on the stack
+ * @self: an allocation
+ *
+ * Places the iterator before the first buffer. It owns nothing: the allocation has to outlive it.
+ *
+ * Since: 1.0
+ */
+void
+buf_pool_allocation_iter_init (BufPoolAllocationIter *iter, BufPoolAllocation *self)
+{
+  g_return_if_fail (iter != NULL);
+  g_return_if_fail (self != NULL);
+
+  *iter = (BufPoolAllocationIter){ .next = buf_pool_allocation_get_first (self) };
+  if (iter->next == NULL)
+    return;
+
+  iter->left = self->n_buffers;
+  iter->step = buf_pool_allocation_peek_buffer_size (self);
+}
+
+/**
+ * buf_pool_allocation_iter_next: (skip)
+ * @iter: an iterator that was placed with [method@PoolAllocationIter.init]
+ * @buffer: (out) (optional) (transfer none): return location for the address of the buffer
+ *
+ * Goes to the next buffer.
+ *
+ * Returns: %FALSE when there are no more, and @buffer is not set
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_allocation_iter_next (BufPoolAllocationIter *iter, gpointer *buffer)
+{
+  g_return_val_if_fail (iter != NULL, FALSE);
+
+  if (iter->left == 0)
+    return FALSE;
+
+  if (buffer != NULL)
+    *buffer = iter->next;
+  iter->left--;
+  if (iter->left > 0)
+    iter->next = (guint8 *) iter->next + iter->step;
+  return TRUE;
+}

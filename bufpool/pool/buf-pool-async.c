@@ -1,0 +1,498 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "memory/buf-pool-allocation-private.h"
+#include "pool/buf-pool-private.h"
+
+/*
+ * The task side of a pool: requests, and waiting until nothing is outstanding, for main loops.
+ *
+ * What is there is taken at once, and the task returns in the next iteration of its context. What
+ * is not there becomes a PendingTask: a node in the same queue as the waiting threads. Whoever
+ * settles its outcome, a releaser in any thread, does no more than attach a source to the task's
+ * context. Everything else happens when that source is dispatched: so no callback of a user runs
+ * inside a release, and a releaser never touches a cancellable.
+ *
+ * A PendingTask is referenced by the wait, and by the source that watches the cancellable. The
+ * reference of the wait passes to the source that delivers. The sources are dropped with the
+ * PendingTask, before the task, which holds their context: dropping a source looks at its context,
+ * and whoever has attached it does not know whether that is still there.
+ *
+ * The cancellable is not watched by g_cancellable_source_new(), which, in GLib 2.74, can leave
+ * sources behind in the context for ever when many of them share a cancellable.
+ *
+ * A task holds its context, and a source that has not been dispatched holds its task: so a request
+ * whose context is abandoned, and never iterated again, keeps what it was granted. It is the same
+ * with every GTask.
+ *
+ * GTask drops its source object before a result that nobody has fetched. So an allocation on its
+ * way to the caller carries a reference of its own on the pool, and is freed before that is
+ * dropped. GTask does not check the cancellable: it would throw a result away that we have counted.
+ */
+
+typedef struct _PendingTask PendingTask;
+
+/* Makes the result of a settled task. */
+typedef void (*DeliverFunc) (PendingTask *self, BufOutcome outcome);
+
+struct _PendingTask
+{
+  BufWaiter waiter;
+  gint ref_count; /* atomic */
+  GTask *task;
+  BufPoolRequest request;
+  DeliverFunc deliver;
+  BufDebugStack *origin; /* where it began; NULL unless BUFPOOL_DEBUG asks for it */
+  GSource *deliver_source;
+  GSource *cancel_source; /* with a cancellable only */
+  gulong cancel_handler;
+};
+
+static BufPool *
+get_pool (PendingTask *self)
+{
+  return g_task_get_source_object (self->task);
+}
+
+static PendingTask *
+pending_task_ref (PendingTask *self)
+{
+  g_atomic_int_inc (&self->ref_count);
+  return self;
+}
+
+static void
+pending_task_unref (PendingTask *self)
+{
+  if (!g_atomic_int_dec_and_test (&self->ref_count))
+    return;
+
+  g_clear_pointer (&self->deliver_source, g_source_unref);
+  g_clear_pointer (&self->cancel_source, g_source_unref);
+  buf_waiter_clear (&self->waiter);
+  g_free (self->origin);
+  g_object_unref (self->task);
+  g_free (self);
+}
+
+static void
+stop_watching (PendingTask *self)
+{
+  if (self->cancel_source == NULL)
+    return;
+
+  /* It does not wait for a handler that is running, as g_cancellable_disconnect() would. */
+  g_signal_handler_disconnect (g_task_get_cancellable (self->task), self->cancel_handler);
+  g_source_destroy (self->cancel_source);
+}
+
+static gboolean
+on_deliver (gpointer user_data)
+{
+  PendingTask *self = user_data;
+
+  stop_watching (self);
+  buf_pool_report_wait (get_pool (self), &self->waiter);
+  self->deliver (self, self->waiter.outcome);
+  return G_SOURCE_REMOVE;
+}
+
+/* Called by whoever has settled the outcome, in its thread. After the last line all may be over. */
+static void
+on_settled (BufWaiter *waiter)
+{
+  PendingTask *self = (PendingTask *) waiter;
+  GSource *source = g_idle_source_new ();
+
+  self->deliver_source = source;
+  g_source_set_priority (source, g_task_get_priority (self->task));
+  g_source_set_callback (source, on_deliver, self, (GDestroyNotify) pending_task_unref);
+  g_source_set_static_name (source, "[libbufpool] deliver");
+  g_source_attach (source, g_task_get_context (self->task));
+}
+
+/* What a handler of the cancellable needs, which may run, in another thread, to the end of all. */
+typedef struct
+{
+  GSource *source;
+  GMainContext *context;
+} CancelSignal;
+
+static void
+cancel_signal_free (gpointer data, GClosure *closure)
+{
+  CancelSignal *self = data;
+
+  g_source_unref (self->source);
+  g_main_context_unref (self->context);
+  g_free (self);
+}
+
+static void
+on_cancelled_anywhere (GCancellable *cancellable, gpointer user_data)
+{
+  CancelSignal *self = user_data;
+
+  g_source_set_ready_time (self->source, 0);
+}
+
+static gboolean
+on_cancelled (gpointer user_data)
+{
+  PendingTask *self = user_data;
+
+  buf_semaphore_withdraw (&get_pool (self)->semaphore, &self->waiter, BUF_OUTCOME_CANCELLED);
+  return G_SOURCE_REMOVE;
+}
+
+static gboolean
+dispatch_cancel_source (GSource *source, GSourceFunc callback, gpointer user_data)
+{
+  return callback (user_data);
+}
+
+static GSourceFuncs cancel_source_funcs = { .dispatch = dispatch_cancel_source };
+
+static void
+watch_cancellable (PendingTask *self)
+{
+  GCancellable *cancellable = g_task_get_cancellable (self->task);
+  GMainContext *context = g_task_get_context (self->task);
+  CancelSignal *signal;
+
+  if (cancellable == NULL)
+    return;
+
+  self->cancel_source = g_source_new (&cancel_source_funcs, sizeof (GSource));
+  g_source_set_priority (self->cancel_source, g_task_get_priority (self->task));
+  g_source_set_callback (self->cancel_source,
+                         on_cancelled,
+                         pending_task_ref (self),
+                         (GDestroyNotify) pending_task_unref);
+  g_source_set_static_name (self->cancel_source, "[libbufpool] cancelled");
+
+  signal = g_new (CancelSignal, 1);
+  signal->source = g_source_ref (self->cancel_source);
+  signal->context = g_main_context_ref (context);
+  self->cancel_handler = g_signal_connect_data (cancellable,
+                                                "cancelled",
+                                                G_CALLBACK (on_cancelled_anywhere),
+                                                signal,
+                                                cancel_signal_free,
+                                                0);
+  if (g_cancellable_is_cancelled (cancellable))
+    g_source_set_ready_time (self->cancel_source, 0);
+  g_source_attach (self->cancel_source, context);
+}
+
+/* Lets the task wait for the bytes of the request; without any, until nothing is outstanding. */
+static void
+wait_in_queue (GTask *task, const BufPoolRequest *request, DeliverFunc deliver)
+{
+  PendingTask *self = g_new0 (PendingTask, 1);
+  BufPool *pool = g_task_get_source_object (task);
+
+  buf_waiter_init (&self->waiter, request->bytes, on_settled);
+  self->waiter.pins = request->pinned;
+  self->ref_count = 1;
+  self->task = g_object_ref (task);
+  self->request = *request;
+  self->deliver = deliver;
+  if (pool->ledger != NULL)
+    {
+      self->origin = g_new0 (BufDebugStack, 1);
+      buf_debug_stack_capture (self->origin);
+    }
+
+  /* From the first of these two on, the context may run in another thread, and end it all. */
+  pending_task_ref (self);
+  watch_cancellable (self);
+  buf_semaphore_enqueue (&pool->semaphore, &self->waiter);
+  pending_task_unref (self);
+}
+
+static GTask *
+new_task (BufPool *self,
+          int io_priority,
+          GCancellable *cancellable,
+          GAsyncReadyCallback callback,
+          gpointer user_data,
+          gpointer source_tag)
+{
+  GTask *task = g_task_new (self, cancellable, callback, user_data);
+
+  /* In parentheses: the macro of this name would copy a name for each task. */
+  (g_task_set_source_tag) (task, source_tag);
+  g_task_set_priority (task, io_priority);
+  g_task_set_check_cancellable (task, FALSE);
+  return task;
+}
+
+static void
+drop_unfetched (gpointer data)
+{
+  BufPoolAllocation *allocation = data;
+  BufPool *pool = allocation->pool;
+
+  buf_pool_allocation_unref (allocation);
+  g_object_unref (pool);
+}
+
+/* The bytes were taken, and if the request says so they were pinned, and the pool referenced; for a
+ * request that began at @origin, or just now. */
+static void
+return_allocation (GTask *task, const BufPoolRequest *request, const BufDebugStack *origin)
+{
+  BufPool *pool = g_task_get_source_object (task);
+  GError *error = NULL;
+  BufPoolAllocation *allocation;
+
+  if (request->pinned)
+    allocation = buf_pool_allocation_new_pinned (pool, request->n_buffers, request->bytes, &error);
+  else
+    allocation = buf_pool_allocation_new (pool, request->n_buffers, request->bytes, &error);
+
+  if (allocation == NULL)
+    {
+      g_task_return_error (task, error);
+      return;
+    }
+
+  if (origin != NULL)
+    buf_pool_allocation_set_origin (allocation, origin);
+  g_object_ref (pool);
+  g_task_return_pointer (task, allocation, drop_unfetched);
+}
+
+static void
+return_refusal (GTask *task,
+                const BufPoolRequest *request,
+                BufOutcome outcome,
+                const BufSemaphoreFigures *figures)
+{
+  GError *error = NULL;
+
+  buf_pool_set_request_error (g_task_get_source_object (task), request, outcome, figures, &error);
+  g_task_return_error (task, error);
+}
+
+static void
+deliver_allocation (PendingTask *self, BufOutcome outcome)
+{
+  BufSemaphoreFigures figures;
+
+  if (outcome == BUF_OUTCOME_GRANTED)
+    {
+      if (self->request.pinned)
+        g_object_ref (get_pool (self));
+      return_allocation (self->task, &self->request, self->origin);
+      return;
+    }
+
+  if (g_cancellable_is_cancelled (g_task_get_cancellable (self->task)))
+    outcome = BUF_OUTCOME_CANCELLED;
+  buf_semaphore_get_figures (&get_pool (self)->semaphore, &figures, NULL);
+  if (outcome == BUF_OUTCOME_TOO_LARGE)
+    figures.maximum = self->waiter.maximum;
+  return_refusal (self->task, &self->request, outcome, &figures);
+}
+
+/* Whether the task has returned, since the request cannot even begin. */
+static gboolean
+check_request (GTask *task, BufPool *self, gsize n_buffers, BufPoolRequest *request)
+{
+  GError *error = NULL;
+
+  if (buf_pool_check_cancelled (self, g_task_get_cancellable (task), &error) &&
+      buf_pool_check_request (self, n_buffers, request, &error))
+    return FALSE;
+
+  g_task_return_error (task, error);
+  return TRUE;
+}
+
+/* buf_pool_allocate_async(), plain or pinned. */
+void
+buf_pool_allocate_async_as (BufPool *self,
+                            gsize n_buffers,
+                            int io_priority,
+                            GCancellable *cancellable,
+                            GAsyncReadyCallback callback,
+                            gpointer user_data,
+                            gboolean pinned)
+{
+  g_autoptr (GTask) task = NULL;
+  BufPoolRequest request;
+  BufSemaphoreFigures figures;
+  BufOutcome outcome;
+
+  task = new_task (self, io_priority, cancellable, callback, user_data, buf_pool_allocate_async);
+  if (check_request (task, self, n_buffers, &request))
+    return;
+
+  request.pinned = pinned;
+  outcome = buf_semaphore_acquire (&self->semaphore, request.bytes, FALSE, &figures);
+  buf_pool_trace_memory (self, 0);
+  if (outcome == BUF_OUTCOME_GRANTED)
+    {
+      if (pinned)
+        buf_pool_pin (self, request.bytes);
+      return_allocation (task, &request, NULL);
+    }
+  else if (outcome == BUF_OUTCOME_PENDING)
+    wait_in_queue (task, &request, deliver_allocation);
+  else
+    return_refusal (task, &request, outcome, &figures);
+}
+
+/**
+ * buf_pool_allocate_async:
+ * @self: a pool
+ * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @io_priority: the priority at which the callback runs, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async) (nullable): what to call when the request was granted or has failed
+ * @user_data: data for @callback
+ *
+ * Like [method@Pool.allocate], for programs with a main loop: the request waits, and the thread
+ * does not. It waits in the same queue as the threads, by the same rule.
+ *
+ * The callback runs in the thread-default main context of the caller, and never inside of this
+ * call, nor inside of the call that gives back. There it calls [method@Pool.allocate_finish], which
+ * has the errors of [method@Pool.allocate]. A request that is cancelled after it was granted, but
+ * before the callback ran, fails with %G_IO_ERROR_CANCELLED, and gives its budget to others.
+ *
+ * A waiting request holds a reference on the pool. An allocation that is not fetched is freed with
+ * the result. The main context has to be iterated until the callback has run, also after
+ * cancelling: a request in a context that is given up keeps what it was granted.
+ *
+ * This function can be called from any thread.
+ *
+ * Since: 1.0
+ */
+void
+buf_pool_allocate_async (BufPool *self,
+                         gsize n_buffers,
+                         int io_priority,
+                         GCancellable *cancellable,
+                         GAsyncReadyCallback callback,
+                         gpointer user_data)
+{
+  g_return_if_fail (BUF_IS_POOL (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  buf_pool_allocate_async_as (self,
+                              n_buffers,
+                              io_priority,
+                              cancellable,
+                              callback,
+                              user_data,
+                              FALSE);
+}
+
+/**
+ * buf_pool_allocate_finish:
+ * @self: a pool
+ * @result: what the callback was given
+ * @error: return location for an error
+ *
+ * Fetches the result of [method@Pool.allocate_async], once.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_allocate_finish (BufPool *self, GAsyncResult *result, GError **error)
+{
+  BufPoolAllocation *allocation;
+
+  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
+  g_return_val_if_fail (g_task_is_valid (result, self), NULL);
+  g_return_val_if_fail (g_async_result_is_tagged (result, buf_pool_allocate_async), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  allocation = g_task_propagate_pointer (G_TASK (result), error);
+  if (allocation == NULL)
+    return NULL;
+
+  g_object_unref (allocation->pool);
+  if (!buf_pool_check_cancelled (self, g_task_get_cancellable (G_TASK (result)), error))
+    g_clear_pointer (&allocation, buf_pool_allocation_unref);
+  return allocation;
+}
+
+static void
+deliver_drained (PendingTask *self, BufOutcome outcome)
+{
+  GError *error = NULL;
+  BufSemaphoreFigures figures;
+
+  if (outcome == BUF_OUTCOME_GRANTED)
+    {
+      g_task_return_boolean (self->task, TRUE);
+      return;
+    }
+
+  buf_semaphore_get_figures (&get_pool (self)->semaphore, &figures, NULL);
+  buf_pool_set_drain_error (outcome, &figures, &error);
+  g_task_return_error (self->task, error);
+}
+
+/**
+ * buf_pool_drain_async:
+ * @self: a pool
+ * @io_priority: the priority at which the callback runs, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async) (nullable): what to call when nothing was outstanding
+ * @user_data: data for @callback
+ *
+ * Like [method@Pool.drain], for programs with a main loop. The callback runs in the thread-default
+ * main context of the caller, and calls [method@Pool.drain_finish].
+ *
+ * This function can be called from any thread.
+ *
+ * Since: 1.0
+ */
+void
+buf_pool_drain_async (BufPool *self,
+                      int io_priority,
+                      GCancellable *cancellable,
+                      GAsyncReadyCallback callback,
+                      gpointer user_data)
+{
+  g_autoptr (GTask) task = NULL;
+  const BufPoolRequest nothing = { 0 };
+
+  g_return_if_fail (BUF_IS_POOL (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = new_task (self, io_priority, cancellable, callback, user_data, buf_pool_drain_async);
+  if (!g_task_return_error_if_cancelled (task))
+    wait_in_queue (task, &nothing, deliver_drained);
+}
+
+/**
+ * buf_pool_drain_finish:
+ * @self: a pool
+ * @result: what the callback was given
+ * @error: return location for an error
+ *
+ * Fetches the result of [method@Pool.drain_async], once.
+ *
+ * Returns: whether nothing was outstanding
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_drain_finish (BufPool *self, GAsyncResult *result, GError **error)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
+  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
+  g_return_val_if_fail (g_async_result_is_tagged (result, buf_pool_drain_async), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  return g_task_propagate_boolean (G_TASK (result), error);
+}

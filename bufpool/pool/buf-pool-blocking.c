@@ -1,0 +1,412 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "memory/buf-pool-allocation-private.h"
+#include "pool/buf-pool-private.h"
+
+/*
+ * The blocking side of a pool: requests, and waiting until nothing is outstanding.
+ *
+ * A request first tries the credit of its thread's stripe, then asks the budget, and only then
+ * prepares to wait: only a wait needs the cancellable, which must not be touched under the budget's
+ * lock. From before it is connected until after the last look at the pool, the thread is "inside",
+ * and dispose waits for it.
+ */
+
+/* From here on, a time-out is as good as none: and 32-bit systems cannot count that far. */
+#define A_LIFETIME (G_GUINT64_CONSTANT (30) * 365 * 24 * 3600 * G_USEC_PER_SEC)
+
+/* When to give up, as monotonic time; negative for never. */
+static gint64
+get_deadline (guint64 timeout)
+{
+  return timeout < A_LIFETIME ? g_get_monotonic_time () + (gint64) timeout : -1;
+}
+
+/* What a blocked thread shares with the handler of its cancellable. The thread does not wait for a
+ * handler that is running, as g_cancellable_disconnect() would: another handler of the same
+ * cancellable may be dropping the pool, and so be waiting for the thread. */
+typedef struct
+{
+  gint ref_count; /* atomic */
+  GMutex mutex;
+  BufSemaphore *semaphore; /* LOCK: mutex; NULL when the wait is over */
+  BufWaiter *waiter;       /* LOCK: mutex; on the stack of the thread */
+} CancelLink;
+
+static CancelLink *
+cancel_link_new (BufSemaphore *semaphore, BufWaiter *waiter)
+{
+  CancelLink *self = g_new0 (CancelLink, 1);
+
+  self->ref_count = 1;
+  g_mutex_init (&self->mutex);
+  self->semaphore = semaphore;
+  self->waiter = waiter;
+  return self;
+}
+
+static void
+cancel_link_unref (gpointer data)
+{
+  CancelLink *self = data;
+
+  if (!g_atomic_int_dec_and_test (&self->ref_count))
+    return;
+
+  g_mutex_clear (&self->mutex);
+  g_free (self);
+}
+
+static void
+on_cancelled (GCancellable *cancellable, gpointer user_data)
+{
+  CancelLink *self = user_data;
+
+  g_mutex_lock (&self->mutex);
+  if (self->semaphore != NULL)
+    buf_semaphore_withdraw (self->semaphore, self->waiter, BUF_OUTCOME_CANCELLED);
+  g_mutex_unlock (&self->mutex);
+}
+
+static BufOutcome
+wait_cancellably (BufSemaphore *semaphore,
+                  BufWaiter *waiter,
+                  gint64 deadline,
+                  GCancellable *cancellable,
+                  BufSemaphoreFigures *figures)
+{
+  CancelLink *link = cancel_link_new (semaphore, waiter);
+  BufOutcome outcome;
+  gulong handler;
+
+  g_atomic_int_inc (&link->ref_count);
+  handler = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), link, cancel_link_unref);
+  outcome = buf_semaphore_wait (semaphore, waiter, deadline, figures);
+
+  g_mutex_lock (&link->mutex);
+  link->semaphore = NULL;
+  g_mutex_unlock (&link->mutex);
+  if (handler != 0)
+    g_signal_handler_disconnect (cancellable, handler);
+  cancel_link_unref (link);
+  return outcome;
+}
+
+/* Waits for @bytes; without any, until nothing is outstanding. The caller is inside. */
+static BufOutcome
+block (BufPool *self,
+       gint64 bytes,
+       guint64 timeout,
+       GCancellable *cancellable,
+       BufSemaphoreFigures *figures)
+{
+  gint64 deadline = get_deadline (timeout);
+  BufWaiter waiter;
+  BufOutcome outcome;
+
+  buf_waiter_init (&waiter, bytes, NULL);
+  if (cancellable != NULL)
+    outcome = wait_cancellably (&self->semaphore, &waiter, deadline, cancellable, figures);
+  else
+    outcome = buf_semaphore_wait (&self->semaphore, &waiter, deadline, figures);
+  buf_pool_report_wait (self, &waiter);
+  buf_waiter_clear (&waiter);
+  return outcome;
+}
+
+/* Returns whether the bytes were taken, after a wait. The caller is inside, and has left when this
+ * returns. */
+static gboolean
+wait_for_budget (BufPool *self,
+                 const BufPoolRequest *request,
+                 guint64 timeout,
+                 GCancellable *cancellable,
+                 GError **error)
+{
+  BufSemaphoreFigures figures;
+  BufOutcome outcome = block (self, request->bytes, timeout, cancellable, &figures);
+
+  /* It may be late, but a caller who has cancelled does not expect an allocation any more. */
+  if (g_cancellable_is_cancelled (cancellable))
+    {
+      if (outcome == BUF_OUTCOME_GRANTED)
+        buf_semaphore_release (&self->semaphore, request->bytes);
+      outcome = BUF_OUTCOME_CANCELLED;
+    }
+
+  if (outcome != BUF_OUTCOME_GRANTED)
+    buf_pool_set_request_error (self, request, outcome, &figures, error);
+  buf_semaphore_leave (&self->semaphore);
+  return outcome == BUF_OUTCOME_GRANTED;
+}
+
+static gboolean
+check_arguments (BufPool *self, GCancellable *cancellable, GError **error, const gchar *function)
+{
+  const gchar *failed = NULL;
+
+  if (!BUF_IS_POOL (self))
+    failed = "BUF_IS_POOL (self)";
+  else if (cancellable != NULL && !G_IS_CANCELLABLE (cancellable))
+    failed = "cancellable == NULL || G_IS_CANCELLABLE (cancellable)";
+  else if (error != NULL && *error != NULL)
+    failed = "error == NULL || *error == NULL";
+
+  if (failed != NULL)
+    g_return_if_fail_warning (G_LOG_DOMAIN, function, failed);
+  return failed == NULL;
+}
+
+/* Takes the bytes for a request of which nothing is known yet, if they are there. */
+gboolean
+buf_pool_try_take (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error)
+{
+  BufSemaphoreFigures figures;
+  BufOutcome outcome;
+
+  if (!buf_pool_check_request (self, n_buffers, request, error))
+    return FALSE;
+
+  outcome = buf_semaphore_acquire (&self->semaphore, request->bytes, FALSE, &figures);
+  buf_pool_trace_memory (self, 0);
+  if (outcome == BUF_OUTCOME_GRANTED)
+    return TRUE;
+
+  buf_pool_set_request_error (self, request, outcome, &figures, error);
+  return FALSE;
+}
+
+/* The same, but waits for them. */
+gboolean
+buf_pool_take (BufPool *self,
+               gsize n_buffers,
+               guint64 timeout,
+               GCancellable *cancellable,
+               BufPoolRequest *request,
+               GError **error)
+{
+  BufSemaphoreFigures figures;
+  BufOutcome outcome;
+
+  if (!buf_pool_check_cancelled (self, cancellable, error) ||
+      !buf_pool_check_request (self, n_buffers, request, error))
+    return FALSE;
+
+  outcome = buf_semaphore_acquire (&self->semaphore, request->bytes, TRUE, &figures);
+  buf_pool_trace_memory (self, 0);
+  if (outcome == BUF_OUTCOME_GRANTED)
+    return TRUE;
+  if (outcome == BUF_OUTCOME_PENDING)
+    return wait_for_budget (self, request, timeout, cancellable, error);
+
+  buf_pool_set_request_error (self, request, outcome, &figures, error);
+  return FALSE;
+}
+
+/* All that take_at_once() could not do, the checks of the arguments included. */
+static G_GNUC_NO_INLINE BufPoolAllocation *
+try_slowly (BufPool *self, gsize n_buffers, GError **error, const gchar *function)
+{
+  BufPoolRequest request;
+
+  if (!check_arguments (self, NULL, error, function) ||
+      !buf_pool_try_take (self, n_buffers, &request, error))
+    return NULL;
+
+  return buf_pool_allocation_new (self, n_buffers, request.bytes, error);
+}
+
+static G_GNUC_NO_INLINE BufPoolAllocation *
+allocate_slowly (BufPool *self,
+                 gsize n_buffers,
+                 guint64 timeout,
+                 GCancellable *cancellable,
+                 GError **error,
+                 const gchar *function)
+{
+  BufPoolRequest request;
+
+  if (!check_arguments (self, cancellable, error, function) ||
+      !buf_pool_take (self, n_buffers, timeout, cancellable, &request, error))
+    return NULL;
+
+  return buf_pool_allocation_new (self, n_buffers, request.bytes, error);
+}
+
+/* The fast path: takes the bytes if the thread's stripe has them. Whatever is wrong with the pool
+ * or with the request makes this return FALSE, and is found out later: the stripes of a pool that
+ * was built wrong, or is closed, are revoked. */
+static inline gboolean
+take_at_once (BufPool *self, gsize n_buffers, gint64 *bytes)
+{
+  if (G_UNLIKELY (!buf_pool_is_instance (self) || n_buffers - 1 >= BUF_POOL_MAX_BUFFERS))
+    return FALSE;
+
+  *bytes = (gint64) n_buffers * self->unit;
+  return buf_semaphore_take_credit (&self->semaphore, *bytes);
+}
+
+/**
+ * buf_pool_allocate:
+ * @self: a pool
+ * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Allocates one contiguous block of @n_buffers buffers. When the budget is used up, the calling
+ * thread waits until others have given back enough.
+ *
+ * Requests are served in their order, except that one that fits may overtake those that do not fit
+ * yet, or that have not been scheduled yet. Nobody is overtaken without end.
+ *
+ * Fails with %BUF_POOL_ERROR_INVALID_COUNT; with %BUF_POOL_ERROR_TOO_LARGE at once if the request
+ * exceeds [property@Pool:max-memory], or later when that is lowered; with %BUF_POOL_ERROR_CLOSED
+ * when the pool is closed, before or meanwhile; with %BUF_POOL_ERROR_NO_MEMORY; with
+ * %BUF_POOL_ERROR_INVALID_CONFIG if the pool was built wrong; and with %G_IO_ERROR_CANCELLED.
+ *
+ * This function can be called from any thread. Do not call it in a thread that has a main loop to
+ * run, nor while holding what others need in order to give back.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GError **error)
+{
+  gint64 bytes;
+
+  if (G_LIKELY (cancellable == NULL && take_at_once (self, n_buffers, &bytes)))
+    return buf_pool_allocation_new (self, n_buffers, bytes, error);
+  return allocate_slowly (self, n_buffers, BUF_POOL_FOR_EVER, cancellable, error, G_STRFUNC);
+}
+
+/**
+ * buf_pool_allocate_timeout:
+ * @self: a pool
+ * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @timeout: how long to wait at the most, in microseconds; %G_MAXUINT64 is for ever
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Like [method@Pool.allocate], but fails with %G_IO_ERROR_TIMED_OUT when the budget did not allow
+ * the request for the given time. The time is total, however often the thread was woken.
+ *
+ * This function can be called from any thread.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_allocate_timeout (BufPool *self,
+                           gsize n_buffers,
+                           guint64 timeout,
+                           GCancellable *cancellable,
+                           GError **error)
+{
+  gint64 bytes;
+
+  if (G_LIKELY (cancellable == NULL && take_at_once (self, n_buffers, &bytes)))
+    return buf_pool_allocation_new (self, n_buffers, bytes, error);
+  return allocate_slowly (self, n_buffers, timeout, cancellable, error, G_STRFUNC);
+}
+
+/**
+ * buf_pool_try_allocate:
+ * @self: a pool
+ * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @error: return location for an error
+ *
+ * Like [method@Pool.allocate], but never waits: when the budget does not allow the request now, or
+ * what is left of it is owed to one who has waited too long, it fails with %G_IO_ERROR_WOULD_BLOCK.
+ *
+ * This function can be called from any thread.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_try_allocate (BufPool *self, gsize n_buffers, GError **error)
+{
+  gint64 bytes;
+
+  if (G_LIKELY (take_at_once (self, n_buffers, &bytes)))
+    return buf_pool_allocation_new (self, n_buffers, bytes, error);
+  return try_slowly (self, n_buffers, error, G_STRFUNC);
+}
+
+static gboolean
+drain_within (BufPool *self, guint64 timeout, GCancellable *cancellable, GError **error)
+{
+  BufSemaphoreFigures figures;
+  BufOutcome outcome;
+
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return FALSE;
+
+  buf_semaphore_enter (&self->semaphore);
+  outcome = block (self, 0, timeout, cancellable, &figures);
+  if (outcome != BUF_OUTCOME_GRANTED)
+    buf_pool_set_drain_error (outcome, &figures, error);
+  buf_semaphore_leave (&self->semaphore);
+
+  return outcome == BUF_OUTCOME_GRANTED;
+}
+
+/**
+ * buf_pool_drain:
+ * @self: a pool
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Waits until nothing is outstanding: until there is a moment at which every allocation was
+ * dropped. The pool stays open, and when this function returns, others may have allocated again. To
+ * have the pool empty for good, call [method@Pool.close] first.
+ *
+ * Fails with %G_IO_ERROR_CANCELLED. This function can be called from any thread that does not
+ * itself hold an allocation.
+ *
+ * Returns: whether nothing was outstanding
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  return drain_within (self, BUF_POOL_FOR_EVER, cancellable, error);
+}
+
+/**
+ * buf_pool_drain_timeout:
+ * @self: a pool
+ * @timeout: how long to wait at the most, in microseconds; %G_MAXUINT64 is for ever
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Like [method@Pool.drain], but fails with %G_IO_ERROR_TIMED_OUT when something was outstanding for
+ * all of the given time. The message says how much.
+ *
+ * This function can be called from any thread.
+ *
+ * Returns: whether nothing was outstanding
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_drain_timeout (BufPool *self, guint64 timeout, GCancellable *cancellable, GError **error)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  return drain_within (self, timeout, cancellable, error);
+}

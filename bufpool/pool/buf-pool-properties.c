@@ -1,0 +1,483 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "pool/buf-pool-private.h"
+
+/*
+ * The properties of a pool, and the functions that get and set them.
+ */
+
+#define DEFAULT_BUFFER_SIZE 4096
+
+enum
+{
+  PROP_0,
+  PROP_BUFFER_SIZE,
+  PROP_MAX_MEMORY,
+  PROP_ALIGNMENT,
+  PROP_ZERO_FILL,
+  PROP_NAME,
+  PROP_ALLOCATED_MEMORY,
+  PROP_AVAILABLE_MEMORY,
+  PROP_ACTIVE_ALLOCATIONS,
+  PROP_WAITING,
+  PROP_CLOSED,
+  N_PROPS
+};
+
+static GParamSpec *properties[N_PROPS];
+
+static void
+buf_pool_get_property (GObject *object, guint prop_id, GValue *value, GParamSpec *pspec)
+{
+  BufPool *self = BUF_POOL (object);
+  BufSemaphoreFigures figures;
+
+  switch (prop_id)
+    {
+    case PROP_BUFFER_SIZE:
+      g_value_set_uint64 (value, self->buffer_size);
+      return;
+    case PROP_ALIGNMENT:
+      g_value_set_uint (value, self->alignment);
+      return;
+    case PROP_ZERO_FILL:
+      g_value_set_boolean (value, self->zero_fill);
+      return;
+    case PROP_NAME:
+      g_value_set_string (value, self->name);
+      return;
+    case PROP_CLOSED:
+      g_value_set_boolean (value, buf_pool_is_closed (self));
+      return;
+    default:
+      break;
+    }
+
+  buf_semaphore_get_figures (&self->semaphore, &figures, NULL);
+  switch (prop_id)
+    {
+    case PROP_MAX_MEMORY:
+      g_value_set_uint64 (value, figures.maximum);
+      break;
+    case PROP_ALLOCATED_MEMORY:
+      g_value_set_uint64 (value, figures.allocated);
+      break;
+    case PROP_AVAILABLE_MEMORY:
+      g_value_set_uint64 (value, figures.available);
+      break;
+    case PROP_ACTIVE_ALLOCATIONS:
+      g_value_set_uint64 (value, figures.n_allocations);
+      break;
+    case PROP_WAITING:
+      g_value_set_uint64 (value, figures.n_waiting);
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, prop_id, pspec);
+    }
+}
+
+static void
+set_max_memory (BufPool *self, guint64 max_memory)
+{
+  if (self->semaphore.stripes == NULL)
+    self->max_memory = max_memory;
+  else if (buf_semaphore_set_maximum (&self->semaphore, (gint64) max_memory))
+    g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_MAX_MEMORY]);
+}
+
+static void
+buf_pool_set_property (GObject *object, guint prop_id, const GValue *value, GParamSpec *pspec)
+{
+  BufPool *self = BUF_POOL (object);
+
+  switch (prop_id)
+    {
+    case PROP_BUFFER_SIZE:
+      self->buffer_size = g_value_get_uint64 (value);
+      break;
+    case PROP_MAX_MEMORY:
+      set_max_memory (self, g_value_get_uint64 (value));
+      break;
+    case PROP_ALIGNMENT:
+      self->alignment = g_value_get_uint (value);
+      break;
+    case PROP_ZERO_FILL:
+      self->zero_fill = g_value_get_boolean (value);
+      break;
+    case PROP_NAME:
+      self->name = g_value_dup_string (value);
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, prop_id, pspec);
+    }
+}
+
+static void
+install_settings (void)
+{
+  const GParamFlags construct_only =
+      G_PARAM_READWRITE | G_PARAM_CONSTRUCT_ONLY | G_PARAM_STATIC_STRINGS;
+
+  /**
+   * BufPool:buffer-size: (getter get_buffer_size)
+   *
+   * The size of one buffer, in bytes: any size from 1 on. [enum@BufPool.BufferSize] has the usual
+   * ones.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_BUFFER_SIZE] = g_param_spec_uint64 ("buffer-size",
+                                                      NULL,
+                                                      NULL,
+                                                      0,
+                                                      G_MAXUINT64,
+                                                      DEFAULT_BUFFER_SIZE,
+                                                      construct_only);
+
+  /**
+   * BufPool:max-memory: (getter get_max_memory) (setter set_max_memory)
+   *
+   * The budget: how many bytes all buffers together may take. What is larger than
+   * %BUF_POOL_UNLIMITED saturates to it. It can be changed at any time.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_MAX_MEMORY] =
+      g_param_spec_uint64 ("max-memory",
+                           NULL,
+                           NULL,
+                           0,
+                           G_GUINT64_CONSTANT (9007199254740991),
+                           G_GUINT64_CONSTANT (9007199254740991),
+                           G_PARAM_READWRITE | G_PARAM_CONSTRUCT | G_PARAM_EXPLICIT_NOTIFY |
+                               G_PARAM_LAX_VALIDATION | G_PARAM_STATIC_STRINGS);
+
+  /**
+   * BufPool:alignment: (getter get_alignment)
+   *
+   * What the address of each buffer is a multiple of, in bytes: a power of two, or 0 for what the
+   * allocator gives by itself. When it is more than the allocator gives by itself,
+   * [property@Pool:buffer-size] has to be a multiple of it.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_ALIGNMENT] =
+      g_param_spec_uint ("alignment", NULL, NULL, 0, G_MAXUINT, 0, construct_only);
+
+  /**
+   * BufPool:zero-fill: (getter get_zero_fill)
+   *
+   * Whether fresh buffers are filled with zeros. Otherwise they hold what was in that memory
+   * before.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_ZERO_FILL] =
+      g_param_spec_boolean ("zero-fill", NULL, NULL, FALSE, construct_only);
+
+  /**
+   * BufPool:name: (getter get_name)
+   *
+   * A name for the pool, for messages.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_NAME] = g_param_spec_string ("name", NULL, NULL, NULL, construct_only);
+}
+
+static GParamSpec *
+new_figure (const gchar *name)
+{
+  return g_param_spec_uint64 (name,
+                              NULL,
+                              NULL,
+                              0,
+                              G_MAXUINT64,
+                              0,
+                              G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+}
+
+static void
+install_figures (void)
+{
+  /**
+   * BufPool:allocated-memory: (getter get_allocated_memory)
+   *
+   * How many bytes are outstanding. It does not notify. Like the other figures it is exact whenever
+   * no other thread is inside a call, and close to it otherwise.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_ALLOCATED_MEMORY] = new_figure ("allocated-memory");
+
+  /**
+   * BufPool:available-memory: (getter get_available_memory)
+   *
+   * How many bytes of the budget are not used. It does not notify.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_AVAILABLE_MEMORY] = new_figure ("available-memory");
+
+  /**
+   * BufPool:active-allocations: (getter get_active_allocations)
+   *
+   * How many allocations are outstanding. It does not notify.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_ACTIVE_ALLOCATIONS] = new_figure ("active-allocations");
+
+  /**
+   * BufPool:waiting: (getter get_waiting)
+   *
+   * How many requests wait for budget. It does not notify.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_WAITING] = new_figure ("waiting");
+
+  /**
+   * BufPool:closed: (getter is_closed)
+   *
+   * Whether the pool was closed. It notifies in the thread that closes the pool.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_CLOSED] =
+      g_param_spec_boolean ("closed",
+                            NULL,
+                            NULL,
+                            FALSE,
+                            G_PARAM_READABLE | G_PARAM_EXPLICIT_NOTIFY | G_PARAM_STATIC_STRINGS);
+}
+
+void
+buf_pool_install_properties (GObjectClass *object_class)
+{
+  object_class->get_property = buf_pool_get_property;
+  object_class->set_property = buf_pool_set_property;
+
+  install_settings ();
+  install_figures ();
+  g_object_class_install_properties (object_class, N_PROPS, properties);
+}
+
+/**
+ * buf_pool_get_buffer_size: (get-property buffer-size)
+ * @self: a pool
+ *
+ * The size of one buffer.
+ *
+ * Returns: [property@Pool:buffer-size], in bytes
+ *
+ * Since: 1.0
+ */
+gsize
+buf_pool_get_buffer_size (BufPool *self)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), 0);
+
+  return MIN (self->buffer_size, G_MAXSIZE);
+}
+
+static BufSemaphoreFigures
+get_figures (BufPool *self)
+{
+  BufSemaphoreFigures figures;
+
+  buf_semaphore_get_figures (&self->semaphore, &figures, NULL);
+  return figures;
+}
+
+/**
+ * buf_pool_get_max_memory: (get-property max-memory)
+ * @self: a pool
+ *
+ * The budget.
+ *
+ * Returns: [property@Pool:max-memory], in bytes
+ *
+ * Since: 1.0
+ */
+gsize
+buf_pool_get_max_memory (BufPool *self)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), 0);
+
+  return MIN ((guint64) get_figures (self).maximum, G_MAXSIZE);
+}
+
+/**
+ * buf_pool_set_max_memory: (set-property max-memory)
+ * @self: a pool
+ * @max_memory: the new budget, in bytes; more than %BUF_POOL_UNLIMITED is %BUF_POOL_UNLIMITED
+ *
+ * Changes the budget. A larger one lets in those who wait and now fit. A smaller one takes nothing
+ * away: as long as more is outstanding, new requests wait. Those who wait for more than the new
+ * budget fail with %BUF_POOL_ERROR_TOO_LARGE.
+ *
+ * This function can be called from any thread; [property@Pool:max-memory] notifies in it.
+ *
+ * Since: 1.0
+ */
+void
+buf_pool_set_max_memory (BufPool *self, gsize max_memory)
+{
+  const guint64 unlimited = G_GUINT64_CONSTANT (9007199254740991);
+
+  g_return_if_fail (BUF_IS_POOL (self));
+
+  set_max_memory (self,
+                  max_memory == G_MAXSIZE ? unlimited : MIN ((guint64) max_memory, unlimited));
+}
+
+/**
+ * buf_pool_get_alignment: (get-property alignment)
+ * @self: a pool
+ *
+ * What the address of each buffer is a multiple of.
+ *
+ * Returns: [property@Pool:alignment], in bytes
+ *
+ * Since: 1.0
+ */
+guint
+buf_pool_get_alignment (BufPool *self)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), 0);
+
+  return self->alignment;
+}
+
+/**
+ * buf_pool_get_zero_fill: (get-property zero-fill)
+ * @self: a pool
+ *
+ * Whether fresh buffers are filled with zeros.
+ *
+ * Returns: [property@Pool:zero-fill]
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_get_zero_fill (BufPool *self)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
+
+  return self->zero_fill;
+}
+
+/**
+ * buf_pool_get_name: (get-property name)
+ * @self: a pool
+ *
+ * The name of the pool.
+ *
+ * Returns: (transfer none) (nullable): [property@Pool:name]
+ *
+ * Since: 1.0
+ */
+const gchar *
+buf_pool_get_name (BufPool *self)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
+
+  return self->name;
+}
+
+/**
+ * buf_pool_get_allocated_memory: (get-property allocated-memory)
+ * @self: a pool
+ *
+ * How much is outstanding.
+ *
+ * Returns: [property@Pool:allocated-memory], in bytes
+ *
+ * Since: 1.0
+ */
+gsize
+buf_pool_get_allocated_memory (BufPool *self)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), 0);
+
+  return MIN ((guint64) get_figures (self).allocated, G_MAXSIZE);
+}
+
+/**
+ * buf_pool_get_available_memory: (get-property available-memory)
+ * @self: a pool
+ *
+ * How much of the budget is not used.
+ *
+ * Returns: [property@Pool:available-memory], in bytes
+ *
+ * Since: 1.0
+ */
+gsize
+buf_pool_get_available_memory (BufPool *self)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), 0);
+
+  return MIN ((guint64) get_figures (self).available, G_MAXSIZE);
+}
+
+/**
+ * buf_pool_get_active_allocations: (get-property active-allocations)
+ * @self: a pool
+ *
+ * How many allocations are outstanding.
+ *
+ * Returns: [property@Pool:active-allocations]
+ *
+ * Since: 1.0
+ */
+gsize
+buf_pool_get_active_allocations (BufPool *self)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), 0);
+
+  return get_figures (self).n_allocations;
+}
+
+/**
+ * buf_pool_get_waiting: (get-property waiting)
+ * @self: a pool
+ *
+ * How many requests wait for budget.
+ *
+ * Returns: [property@Pool:waiting]
+ *
+ * Since: 1.0
+ */
+gsize
+buf_pool_get_waiting (BufPool *self)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), 0);
+
+  return get_figures (self).n_waiting;
+}
+
+/**
+ * buf_pool_is_closed: (get-property closed)
+ * @self: a pool
+ *
+ * Whether the pool was closed.
+ *
+ * Returns: %TRUE after [method@Pool.close]
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_is_closed (BufPool *self)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
+
+  /* The budget of a pool that was built wrong has been closed from the start. */
+  if (self->config_error != NULL)
+    return atomic_load (&self->has_closed);
+  return buf_semaphore_is_closed (&self->semaphore);
+}

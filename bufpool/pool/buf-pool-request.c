@@ -1,0 +1,151 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "buf-pool-error.h"
+#include "pool/buf-pool-private.h"
+
+/*
+ * What a request is, and what is said when it is refused: the same for threads and tasks.
+ *
+ * When several errors apply, the first of these is reported: cancelled, config, count, too large,
+ * closed.
+ */
+
+/* Whether the request may go on, as far as its cancellable tells. */
+gboolean
+buf_pool_check_cancelled (BufPool *self, GCancellable *cancellable, GError **error)
+{
+  if (!g_cancellable_set_error_if_cancelled (cancellable, error))
+    return TRUE;
+
+  buf_pool_count_refusal (self, BUF_REFUSAL_CANCELLED);
+  return FALSE;
+}
+
+/* Whether the request is one that the pool could ever grant, as far as its constant properties
+ * tell. Each request that was not granted at once comes here. */
+gboolean
+buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error)
+{
+  if (self->config_error != NULL)
+    {
+      buf_pool_count_refusal (self, BUF_REFUSAL_INVALID);
+      g_propagate_error (error, g_error_copy (self->config_error));
+      return FALSE;
+    }
+  if (n_buffers < 1 || n_buffers > BUF_POOL_MAX_BUFFERS)
+    {
+      buf_pool_count_refusal (self, BUF_REFUSAL_INVALID);
+      g_set_error (error,
+                   BUF_POOL_ERROR,
+                   BUF_POOL_ERROR_INVALID_COUNT,
+                   "%" G_GSIZE_FORMAT " buffers were asked for, but an allocation has from 1 to %u",
+                   n_buffers,
+                   BUF_POOL_MAX_BUFFERS);
+      return FALSE;
+    }
+
+  request->n_buffers = n_buffers;
+  request->pinned = FALSE;
+  if (__builtin_mul_overflow (n_buffers, self->buffer_size, &request->bytes))
+    request->bytes = G_MAXINT64;
+  return TRUE;
+}
+
+static BufRefusal
+get_refusal (BufOutcome outcome)
+{
+  switch (outcome)
+    {
+    case BUF_OUTCOME_PENDING:
+      return BUF_REFUSAL_WOULD_BLOCK;
+    case BUF_OUTCOME_TIMED_OUT:
+      return BUF_REFUSAL_TIMED_OUT;
+    case BUF_OUTCOME_CANCELLED:
+      return BUF_REFUSAL_CANCELLED;
+    case BUF_OUTCOME_TOO_LARGE:
+      return BUF_REFUSAL_TOO_LARGE;
+    case BUF_OUTCOME_CLOSED:
+      return BUF_REFUSAL_CLOSED;
+    case BUF_OUTCOME_GRANTED:
+    default:
+      g_assert_not_reached ();
+    }
+}
+
+/* Says why a request was not granted. PENDING: because it would have had to wait. */
+void
+buf_pool_set_request_error (BufPool *self,
+                            const BufPoolRequest *request,
+                            BufOutcome outcome,
+                            const BufSemaphoreFigures *figures,
+                            GError **error)
+{
+  g_autofree gchar *asked = NULL;
+
+  buf_pool_count_refusal (self, get_refusal (outcome));
+  if (error == NULL)
+    return;
+
+  asked = g_strdup_printf ("%" G_GSIZE_FORMAT " buffers of %" G_GUINT64_FORMAT
+                           " bytes (%" G_GINT64_FORMAT " bytes together) were asked for",
+                           request->n_buffers,
+                           self->buffer_size,
+                           request->bytes);
+
+  switch (outcome)
+    {
+    case BUF_OUTCOME_TOO_LARGE:
+      g_set_error (error,
+                   BUF_POOL_ERROR,
+                   BUF_POOL_ERROR_TOO_LARGE,
+                   "%s, but the pool never has more than %" G_GINT64_FORMAT " bytes",
+                   asked,
+                   figures->maximum);
+      break;
+
+    case BUF_OUTCOME_CLOSED:
+      g_set_error (error,
+                   BUF_POOL_ERROR,
+                   BUF_POOL_ERROR_CLOSED,
+                   "%s, but the pool is closed",
+                   asked);
+      break;
+
+    case BUF_OUTCOME_CANCELLED:
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED, "%s; the request was cancelled", asked);
+      break;
+
+    case BUF_OUTCOME_PENDING:
+    case BUF_OUTCOME_TIMED_OUT:
+      g_set_error (error,
+                   G_IO_ERROR,
+                   outcome == BUF_OUTCOME_PENDING ? G_IO_ERROR_WOULD_BLOCK : G_IO_ERROR_TIMED_OUT,
+                   "%s, but only %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
+                   " bytes are available, and %u others wait",
+                   asked,
+                   figures->available,
+                   figures->maximum,
+                   figures->n_waiting);
+      break;
+
+    case BUF_OUTCOME_GRANTED:
+    default:
+      g_assert_not_reached ();
+    }
+}
+
+void
+buf_pool_set_drain_error (BufOutcome outcome, const BufSemaphoreFigures *figures, GError **error)
+{
+  g_set_error (error,
+               G_IO_ERROR,
+               outcome == BUF_OUTCOME_CANCELLED ? G_IO_ERROR_CANCELLED : G_IO_ERROR_TIMED_OUT,
+               "%s while %" G_GINT64_FORMAT " allocations (%" G_GINT64_FORMAT
+               " bytes) are still outstanding",
+               outcome == BUF_OUTCOME_CANCELLED ? "Draining was cancelled" : "Draining timed out",
+               figures->n_allocations,
+               figures->allocated);
+}

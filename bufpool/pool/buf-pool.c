@@ -1,0 +1,285 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "memory/buf-pool-allocation-private.h"
+#include "buf-pool-error.h"
+#include "pool/buf-pool-private.h"
+
+/**
+ * BufPool:
+ *
+ * A buffer pool with a memory budget.
+ *
+ * A program says once how large its buffers are, and how much memory they may take together. From
+ * then on it cannot take more, however fast its producers are: when the budget is used up, whoever
+ * asks waits until others have given back.
+ *
+ * ```c
+ * #include <bufpool/bufpool.h>
+ * #include <string.h>
+ *
+ * int
+ * main (void)
+ * {
+ *   g_autoptr (GError) error = NULL;
+ *   g_autoptr (BufPool) pool = buf_pool_new (BUF_BUFFER_SIZE_S4096, 1024 * 1024, &error);
+ *   g_autoptr (BufPoolAllocation) allocation = NULL;
+ *
+ *   if (pool == NULL)
+ *     g_error ("%s", error->message);
+ *
+ *   allocation = buf_pool_allocate (pool, 4, NULL, &error);
+ *   if (allocation == NULL)
+ *     g_error ("%s", error->message);
+ *
+ *   memset (buf_pool_allocation_get_first (allocation), 0x55,
+ *           buf_pool_allocation_get_allocated_bytes (allocation));
+ *   return 0;
+ * }
+ * ```
+ *
+ * The memory comes from the allocator of the C library at the moment of the request, and goes back
+ * there when the last reference to the [struct@PoolAllocation] is dropped. The budget counts the
+ * bytes of the buffers, not the few bytes of bookkeeping beside them.
+ *
+ * When a pool is disposed of, which is when its last reference is dropped, it closes, and then
+ * waits until every allocation was dropped. In C, declare the pool before its allocations, so that
+ * g_autoptr() drops them in the right order.
+ *
+ * All functions can be called from any thread.
+ *
+ * Since: 1.0
+ */
+
+/* How long dispose waits before it says so, in milliseconds. */
+#define DEFAULT_DRAIN_WARNING 5000
+
+gpointer buf_pool_class;
+
+static void buf_pool_initable_iface_init (GInitableIface *iface);
+
+G_DEFINE_FINAL_TYPE_WITH_CODE (BufPool,
+                               buf_pool,
+                               G_TYPE_OBJECT,
+                               G_IMPLEMENT_INTERFACE (G_TYPE_INITABLE,
+                                                      buf_pool_initable_iface_init))
+
+static gboolean
+is_power_of_two (guint number)
+{
+  return number != 0 && (number & (number - 1)) == 0;
+}
+
+/* Whether the properties go together. */
+static gboolean
+check_config (BufPool *self, GError **error)
+{
+  if (self->buffer_size < 1 || self->buffer_size > MIN (BUF_POOL_UNLIMITED, G_MAXSSIZE))
+    g_set_error (error,
+                 BUF_POOL_ERROR,
+                 BUF_POOL_ERROR_INVALID_CONFIG,
+                 "A buffer size of %" G_GUINT64_FORMAT
+                 " bytes is not between 1 and %" G_GUINT64_FORMAT,
+                 self->buffer_size,
+                 (guint64) MIN (BUF_POOL_UNLIMITED, G_MAXSSIZE));
+  else if (self->max_memory < self->buffer_size)
+    g_set_error (error,
+                 BUF_POOL_ERROR,
+                 BUF_POOL_ERROR_INVALID_CONFIG,
+                 "A budget of %" G_GUINT64_FORMAT
+                 " bytes is not enough for one buffer of %" G_GUINT64_FORMAT " bytes",
+                 self->max_memory,
+                 self->buffer_size);
+  else if (self->alignment != 0 && !is_power_of_two (self->alignment))
+    g_set_error (error,
+                 BUF_POOL_ERROR,
+                 BUF_POOL_ERROR_INVALID_CONFIG,
+                 "An alignment of %u bytes is not a power of two",
+                 self->alignment);
+  else if (self->alignment > BUF_NATURAL_ALIGNMENT && self->buffer_size % self->alignment != 0)
+    g_set_error (error,
+                 BUF_POOL_ERROR,
+                 BUF_POOL_ERROR_INVALID_CONFIG,
+                 "A buffer size of %" G_GUINT64_FORMAT
+                 " bytes is not a multiple of the alignment, which is %u bytes",
+                 self->buffer_size,
+                 self->alignment);
+  else
+    return TRUE;
+
+  return FALSE;
+}
+
+static void
+buf_pool_constructed (GObject *object)
+{
+  BufPool *self = BUF_POOL (object);
+  gboolean valid = check_config (self, &self->config_error);
+
+  G_OBJECT_CLASS (buf_pool_parent_class)->constructed (object);
+
+  self->unit = (gint64) MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
+  if (buf_debug_get_flags () & BUF_DEBUG_NEEDS_LEDGER)
+    self->ledger = buf_debug_ledger_new ();
+  self->unusual_memory = self->ledger != NULL || self->zero_fill ||
+                         self->alignment > BUF_NATURAL_ALIGNMENT ||
+                         self->buffer_size > BUF_ALLOCATION_MAX_SIZE / BUF_POOL_MAX_BUFFERS;
+  buf_semaphore_init (&self->semaphore,
+                      (gint64) self->max_memory,
+                      valid ? (gint64) self->buffer_size : 1,
+                      g_get_num_processors ());
+  self->semaphore.queue.watched = (buf_debug_get_flags () & BUF_DEBUG_WAITS) != 0;
+  self->trace_counter = buf_trace_add_counter (self->name);
+  if (!valid)
+    buf_semaphore_close (&self->semaphore);
+  buf_pool_join_all (self);
+}
+
+static gboolean
+buf_pool_initable_init (GInitable *initable, GCancellable *cancellable, GError **error)
+{
+  BufPool *self = BUF_POOL (initable);
+
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return FALSE;
+  if (self->config_error == NULL)
+    return TRUE;
+
+  g_propagate_error (error, g_error_copy (self->config_error));
+  return FALSE;
+}
+
+static void
+buf_pool_initable_iface_init (GInitableIface *iface)
+{
+  iface->init = buf_pool_initable_init;
+}
+
+static gboolean
+wait_until_drained (BufPool *self, gint64 deadline, BufSemaphoreFigures *figures)
+{
+  BufWaiter waiter;
+  BufOutcome outcome;
+
+  buf_waiter_init (&waiter, 0, NULL);
+  waiter.spares_pinned = TRUE;
+  outcome = buf_semaphore_wait (&self->semaphore, &waiter, deadline, figures);
+  buf_waiter_clear (&waiter);
+  return outcome == BUF_OUTCOME_GRANTED;
+}
+
+/* Returns when nobody has anything of the pool any more, nor is about to touch it; except for what
+ * is pinned, and holds the pool itself. */
+static void
+wait_for_the_last (BufPool *self)
+{
+  BufSemaphoreFigures figures;
+  guint64 warning;
+
+  if (!wait_until_drained (self, 0, &figures))
+    {
+      warning = buf_debug_get_milliseconds ("BUFPOOL_DRAIN_WARNING", DEFAULT_DRAIN_WARNING);
+      if (warning > 0 &&
+          !wait_until_drained (self, g_get_monotonic_time () + (gint64) warning * 1000, &figures))
+        buf_pool_warn_of_drain (self, warning, &figures);
+      wait_until_drained (self, -1, &figures);
+    }
+
+  buf_semaphore_wait_for_leavers (&self->semaphore);
+}
+
+/* Chaining up comes before the wait: it runs the weak notifies, and they may drop allocations. */
+static void
+buf_pool_dispose (GObject *object)
+{
+  BufPool *self = BUF_POOL (object);
+
+  buf_pool_close (self);
+
+  G_OBJECT_CLASS (buf_pool_parent_class)->dispose (object);
+
+  wait_for_the_last (self);
+}
+
+static void
+buf_pool_finalize (GObject *object)
+{
+  BufPool *self = BUF_POOL (object);
+
+  buf_pool_leave_all (self);
+  buf_semaphore_clear (&self->semaphore);
+  buf_debug_ledger_free (self->ledger);
+  g_clear_error (&self->config_error);
+  g_free (self->name);
+
+  G_OBJECT_CLASS (buf_pool_parent_class)->finalize (object);
+}
+
+static void
+buf_pool_class_init (BufPoolClass *klass)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+
+  object_class->constructed = buf_pool_constructed;
+  object_class->dispose = buf_pool_dispose;
+  object_class->finalize = buf_pool_finalize;
+
+  buf_pool_install_properties (object_class);
+
+  buf_pool_class = klass;
+}
+
+static void
+buf_pool_init (BufPool *self)
+{
+}
+
+/**
+ * buf_pool_new:
+ * @buffer_size: the size of one buffer, in bytes, at least 1, see [property@Pool:buffer-size]
+ * @max_memory: the budget, in bytes, at least @buffer_size, see [property@Pool:max-memory]
+ * @error: return location for an error
+ *
+ * Creates a pool. If the values do not go together, it fails with %BUF_POOL_ERROR_INVALID_CONFIG.
+ *
+ * Returns: (transfer full): a new pool, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPool *
+buf_pool_new (gsize buffer_size, gsize max_memory, GError **error)
+{
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  return g_initable_new (BUF_TYPE_POOL,
+                         NULL,
+                         error,
+                         "buffer-size",
+                         (guint64) buffer_size,
+                         "max-memory",
+                         max_memory == G_MAXSIZE ? G_MAXUINT64 : (guint64) max_memory,
+                         NULL);
+}
+
+/**
+ * buf_pool_close:
+ * @self: a pool
+ *
+ * Closes the pool, for good: new requests, and those that wait, fail with %BUF_POOL_ERROR_CLOSED.
+ * What was handed out stays valid, and is not waited for. Closing a pool again does nothing.
+ *
+ * This function can be called from any thread; [property@Pool:closed] notifies in it.
+ *
+ * Since: 1.0
+ */
+void
+buf_pool_close (BufPool *self)
+{
+  g_return_if_fail (BUF_IS_POOL (self));
+
+  buf_semaphore_close (&self->semaphore);
+  if (!atomic_exchange (&self->has_closed, TRUE))
+    g_object_notify (G_OBJECT (self), "closed");
+}

@@ -1,0 +1,156 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <stdatomic.h>
+
+#include "semaphore/buf-waiter-private.h"
+
+G_BEGIN_DECLS
+
+#define BUF_CACHE_LINE 64
+
+/* A stripe's word: the low 40 bits are the credit (bytes), the rest is a signed count of the
+ * allocations taken from it less those given back to it. A revoked stripe reads as a negative
+ * credit, so that nothing fits into it in either direction. */
+#define BUF_STRIPE_CREDIT_BITS 40
+#define BUF_STRIPE_ONE         (G_GINT64_CONSTANT (1) << BUF_STRIPE_CREDIT_BITS)
+#define BUF_STRIPE_REVOKED     (G_GINT64_CONSTANT (1) << (BUF_STRIPE_CREDIT_BITS - 1))
+#define BUF_STRIPE_MAX_CREDIT  (G_GINT64_CONSTANT (1) << (BUF_STRIPE_CREDIT_BITS - 2))
+
+typedef struct
+{
+  _Alignas(BUF_CACHE_LINE) _Atomic gint64 word;
+} BufStripe;
+
+typedef struct
+{
+  /* Read by every request, seldom written. */
+  BufStripe *stripes;  /* const */
+  _Atomic guint mask;  /* LOCK: mutex to write; live stripes, less 1 */
+  guint n_stripes;     /* const; a power of two */
+  _Atomic gint64 mark; /* LOCK: mutex to write; most bytes that a stripe holds after a release */
+  gint64 unit;         /* const; bytes of the smallest request */
+
+  gchar padding[BUF_CACHE_LINE]; /* so that the mutex is on another cache line */
+
+  GMutex mutex;
+  BufWaiterQueue queue;    /* LOCK: mutex */
+  BufReady ready;          /* LOCK: mutex; for when it is dropped */
+  gint64 maximum;          /* LOCK: mutex */
+  guint calm;              /* LOCK: mutex; sections since somebody last had to revoke or wait */
+  guint n_inside;          /* LOCK: mutex; threads between enter and leave */
+  gboolean revoked;        /* LOCK: mutex */
+  gboolean closed;         /* LOCK: mutex */
+  gboolean awaits_leavers; /* LOCK: mutex; whether @nobody_inside has to be signalled */
+  GCond nobody_inside;
+} BufSemaphore;
+
+/* How things stood when a request was refused, for its message; or at one moment, for a getter. */
+typedef struct
+{
+  gint64 maximum;
+  gint64 available; /* never negative */
+  gint64 allocated;
+  gint64 n_allocations;
+  guint n_waiting;
+} BufSemaphoreFigures;
+
+/* Which stripe a thread uses, in every budget. Loading the library with dlopen() is fine: the C
+ * library keeps room for small variables of this model. */
+#ifdef __GLIBC__
+#define BUF_TLS_MODEL __attribute__ ((tls_model ("initial-exec")))
+#else
+#define BUF_TLS_MODEL
+#endif
+extern _Thread_local guint buf_semaphore_thread_number BUF_TLS_MODEL;
+
+static inline gint64
+buf_stripe_get_credit (gint64 word)
+{
+  return (gint64) ((guint64) word << (64 - BUF_STRIPE_CREDIT_BITS)) >>
+         (64 - BUF_STRIPE_CREDIT_BITS);
+}
+
+static inline BufStripe *
+buf_semaphore_get_stripe (BufSemaphore *self)
+{
+  guint mask = atomic_load_explicit (&self->mask, memory_order_relaxed);
+
+  return &self->stripes[buf_semaphore_thread_number & mask];
+}
+
+/* Replaces the word, or finds that another thread works on the same stripe; then this thread moves
+ * to another one. */
+static inline gboolean
+buf_stripe_exchange (BufStripe *self, gint64 word, gint64 next, memory_order order)
+{
+  if (G_LIKELY (atomic_compare_exchange_strong_explicit (&self->word,
+                                                         &word,
+                                                         next,
+                                                         order,
+                                                         memory_order_relaxed)))
+    return TRUE;
+
+  buf_semaphore_thread_number++;
+  return FALSE;
+}
+
+/* The fast half of a request. FALSE means, ask buf_semaphore_acquire(). */
+static inline gboolean
+buf_semaphore_take_credit (BufSemaphore *self, gint64 bytes)
+{
+  BufStripe *stripe = buf_semaphore_get_stripe (self);
+  gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
+  gint64 next;
+
+  return G_LIKELY (buf_stripe_get_credit (word) >= bytes &&
+                   !__builtin_add_overflow (word, BUF_STRIPE_ONE - bytes, &next)) &&
+         buf_stripe_exchange (stripe, word, next, memory_order_acquire);
+}
+
+/* The fast half of a release, to @stripe, which the caller has looked up. FALSE means, call
+ * buf_semaphore_release(). After TRUE the budget may be gone. */
+static inline gboolean
+buf_semaphore_give_credit (BufSemaphore *self, BufStripe *stripe, gint64 bytes)
+{
+  gint64 mark = atomic_load_explicit (&self->mark, memory_order_relaxed);
+  gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
+  gint64 credit = buf_stripe_get_credit (word);
+  gint64 next;
+
+  return G_LIKELY (credit >= 0 && bytes <= mark - credit &&
+                   !__builtin_sub_overflow (word, BUF_STRIPE_ONE - bytes, &next)) &&
+         buf_stripe_exchange (stripe, word, next, memory_order_release);
+}
+
+void buf_semaphore_init (BufSemaphore *self, gint64 maximum, gint64 unit, guint n_processors);
+void buf_semaphore_clear (BufSemaphore *self);
+
+BufOutcome buf_semaphore_acquire (BufSemaphore *self,
+                                  gint64 bytes,
+                                  gboolean enters,
+                                  BufSemaphoreFigures *figures);
+BufOutcome buf_semaphore_wait (BufSemaphore *self,
+                               BufWaiter *waiter,
+                               gint64 deadline,
+                               BufSemaphoreFigures *figures);
+void buf_semaphore_enqueue (BufSemaphore *self, BufWaiter *waiter);
+void buf_semaphore_release (BufSemaphore *self, gint64 bytes);
+void buf_semaphore_pin (BufSemaphore *self, gint64 bytes);
+void buf_semaphore_release_pinned (BufSemaphore *self, gint64 bytes);
+void buf_semaphore_withdraw (BufSemaphore *self, BufWaiter *waiter, BufOutcome outcome);
+
+gboolean buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum);
+void buf_semaphore_close (BufSemaphore *self);
+gboolean buf_semaphore_is_closed (BufSemaphore *self);
+
+void buf_semaphore_enter (BufSemaphore *self);
+void buf_semaphore_leave (BufSemaphore *self);
+void buf_semaphore_wait_for_leavers (BufSemaphore *self);
+
+void
+buf_semaphore_get_figures (BufSemaphore *self, BufSemaphoreFigures *figures, BufHistory *history);
+
+G_END_DECLS

@@ -1,0 +1,386 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "memory/buf-pool-allocation-private.h"
+
+/*
+ * Streams: from a stream into an allocation and back, so that the bytes need not cross into the
+ * program's language at all. The work is GIO's; here the range is checked, and the allocation is
+ * kept for as long as the stream uses its memory.
+ */
+
+/**
+ * buf_pool_allocation_fill_from_stream:
+ * @self: an allocation
+ * @stream: a stream to read from
+ * @offset: where to begin, in bytes from the first buffer
+ * @size: how much to read, in bytes
+ * @bytes_read: (out) (optional): return location for how much was read, in bytes
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Reads from a stream into the allocation, until @size bytes were read or the stream has ended:
+ * then
+ * @bytes_read is less than @size. It is also set when an error came after some bytes.
+ *
+ * Fails with %BUF_POOL_ERROR_OUT_OF_RANGE before anything is read, and with the errors of
+ * [method@Gio.InputStream.read_all]. It blocks the calling thread.
+ *
+ * Returns: whether there was no error
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_allocation_fill_from_stream (BufPoolAllocation *self,
+                                      GInputStream *stream,
+                                      gsize offset,
+                                      gsize size,
+                                      gsize *bytes_read,
+                                      GCancellable *cancellable,
+                                      GError **error)
+{
+  gboolean done;
+
+  g_return_val_if_fail (self != NULL, FALSE);
+  g_return_val_if_fail (G_IS_INPUT_STREAM (stream), FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  if (bytes_read != NULL)
+    *bytes_read = 0;
+  if (!buf_pool_allocation_hold_range (self, offset, size, error))
+    return FALSE;
+
+  done = g_input_stream_read_all (stream,
+                                  buf_pool_allocation_peek_data (self) + offset,
+                                  size,
+                                  bytes_read,
+                                  cancellable,
+                                  error);
+  buf_pool_allocation_drop_view (self);
+  return done;
+}
+
+/**
+ * buf_pool_allocation_write_to_stream:
+ * @self: an allocation
+ * @stream: a stream to write to
+ * @offset: where to begin, in bytes from the first buffer
+ * @size: how much to write, in bytes
+ * @bytes_written: (out) (optional): return location for how much was written, in bytes
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Writes a part of the allocation to a stream, all of it unless there is an error; then
+ * @bytes_written says how much was written before.
+ *
+ * Fails with %BUF_POOL_ERROR_OUT_OF_RANGE before anything is written, and with the errors of
+ * [method@Gio.OutputStream.write_all]. It blocks the calling thread.
+ *
+ * Returns: whether there was no error
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_allocation_write_to_stream (BufPoolAllocation *self,
+                                     GOutputStream *stream,
+                                     gsize offset,
+                                     gsize size,
+                                     gsize *bytes_written,
+                                     GCancellable *cancellable,
+                                     GError **error)
+{
+  gboolean done;
+
+  g_return_val_if_fail (self != NULL, FALSE);
+  g_return_val_if_fail (G_IS_OUTPUT_STREAM (stream), FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  if (bytes_written != NULL)
+    *bytes_written = 0;
+  if (!buf_pool_allocation_hold_range (self, offset, size, error))
+    return FALSE;
+
+  done = g_output_stream_write_all (stream,
+                                    buf_pool_allocation_peek_data (self) + offset,
+                                    size,
+                                    bytes_written,
+                                    cancellable,
+                                    error);
+  buf_pool_allocation_drop_view (self);
+  return done;
+}
+
+/* What an asynchronous transfer keeps: a view until it is done, so that the callback can
+ * give back the budget; the pool for longer, since dispose would wait for the allocation, and the
+ * transfer for the main loop in which dispose is called; and the count, which is set also when
+ * there is an error. */
+typedef struct
+{
+  BufPoolAllocation *view;
+  gpointer origin; /* the allocation, only to be compared */
+  BufPool *pool;
+  gsize n_bytes;
+} Transfer;
+
+static void
+transfer_free (gpointer data)
+{
+  Transfer *self = data;
+
+  g_clear_pointer (&self->view, buf_pool_allocation_drop_view);
+  g_clear_object (&self->pool);
+  g_free (self);
+}
+
+static GTask *
+new_transfer (BufPoolAllocation *allocation,
+              int io_priority,
+              GCancellable *cancellable,
+              GAsyncReadyCallback callback,
+              gpointer user_data,
+              gpointer source_tag)
+{
+  GTask *task = g_task_new (NULL, cancellable, callback, user_data);
+  Transfer *transfer = g_new0 (Transfer, 1);
+
+  transfer->origin = allocation;
+  (g_task_set_source_tag) (task, source_tag);
+  g_task_set_priority (task, io_priority);
+  g_task_set_check_cancellable (task, FALSE);
+  g_task_set_task_data (task, transfer, transfer_free);
+  return task;
+}
+
+/* What is held keeps the pool: so, while there is a view. */
+static gboolean
+hold (GTask *task, BufPoolAllocation *allocation, gsize offset, gsize size, GError **error)
+{
+  Transfer *transfer = g_task_get_task_data (task);
+
+  if (!buf_pool_allocation_hold_range (allocation, offset, size, error))
+    return FALSE;
+
+  transfer->view = allocation;
+  transfer->pool = g_object_ref (allocation->pool);
+  return TRUE;
+}
+
+static gboolean
+is_result_of (BufPoolAllocation *allocation, GAsyncResult *result, gpointer source_tag)
+{
+  Transfer *transfer;
+
+  if (!g_task_is_valid (result, NULL) || !g_async_result_is_tagged (result, source_tag))
+    return FALSE;
+
+  transfer = g_task_get_task_data (G_TASK (result));
+  return transfer->origin == allocation;
+}
+
+static gboolean
+finish_transfer (GAsyncResult *result, gsize *n_bytes, GError **error)
+{
+  Transfer *transfer = g_task_get_task_data (G_TASK (result));
+
+  if (n_bytes != NULL)
+    *n_bytes = transfer->n_bytes;
+  return g_task_propagate_boolean (G_TASK (result), error);
+}
+
+static void
+return_transfer (GTask *task, gboolean done, GError *error)
+{
+  Transfer *transfer = g_task_get_task_data (task);
+
+  g_clear_pointer (&transfer->view, buf_pool_allocation_drop_view);
+  if (done)
+    g_task_return_boolean (task, TRUE);
+  else
+    g_task_return_error (task, error);
+}
+
+static void
+on_read (GObject *stream, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  Transfer *transfer = g_task_get_task_data (task);
+  GError *error = NULL;
+  gboolean done =
+      g_input_stream_read_all_finish (G_INPUT_STREAM (stream), result, &transfer->n_bytes, &error);
+
+  return_transfer (task, done, error);
+}
+
+/**
+ * buf_pool_allocation_fill_from_stream_async:
+ * @self: an allocation
+ * @stream: a stream to read from
+ * @offset: where to begin, in bytes from the first buffer
+ * @size: how much to read, in bytes
+ * @io_priority: the priority of the transfer, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async) (nullable): what to call when it is done
+ * @user_data: data for @callback
+ *
+ * Like [method@PoolAllocation.fill_from_stream], for programs with a main loop. The allocation is
+ * kept until it is done, so the caller may drop it before. The callback runs in the thread-default
+ * main context of the caller, and calls [method@PoolAllocation.fill_from_stream_finish].
+ *
+ * Since: 1.0
+ */
+void
+buf_pool_allocation_fill_from_stream_async (BufPoolAllocation *self,
+                                            GInputStream *stream,
+                                            gsize offset,
+                                            gsize size,
+                                            int io_priority,
+                                            GCancellable *cancellable,
+                                            GAsyncReadyCallback callback,
+                                            gpointer user_data)
+{
+  g_autoptr (GTask) task = NULL;
+  GError *error = NULL;
+
+  g_return_if_fail (self != NULL);
+  g_return_if_fail (G_IS_INPUT_STREAM (stream));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = new_transfer (self,
+                       io_priority,
+                       cancellable,
+                       callback,
+                       user_data,
+                       buf_pool_allocation_fill_from_stream_async);
+  if (!hold (task, self, offset, size, &error))
+    return_transfer (task, FALSE, error);
+  else
+    g_input_stream_read_all_async (stream,
+                                   buf_pool_allocation_peek_data (self) + offset,
+                                   size,
+                                   io_priority,
+                                   cancellable,
+                                   on_read,
+                                   g_object_ref (task));
+}
+
+/**
+ * buf_pool_allocation_fill_from_stream_finish:
+ * @self: an allocation
+ * @result: what the callback was given
+ * @bytes_read: (out) (optional): return location for how much was read, in bytes
+ * @error: return location for an error
+ *
+ * Fetches the result of [method@PoolAllocation.fill_from_stream_async].
+ *
+ * Returns: whether there was no error
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_allocation_fill_from_stream_finish (BufPoolAllocation *self,
+                                             GAsyncResult *result,
+                                             gsize *bytes_read,
+                                             GError **error)
+{
+  g_return_val_if_fail (is_result_of (self, result, buf_pool_allocation_fill_from_stream_async),
+                        FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  return finish_transfer (result, bytes_read, error);
+}
+
+static void
+on_written (GObject *stream, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  Transfer *transfer = g_task_get_task_data (task);
+  GError *error = NULL;
+  gboolean done = g_output_stream_write_all_finish (G_OUTPUT_STREAM (stream),
+                                                    result,
+                                                    &transfer->n_bytes,
+                                                    &error);
+
+  return_transfer (task, done, error);
+}
+
+/**
+ * buf_pool_allocation_write_to_stream_async:
+ * @self: an allocation
+ * @stream: a stream to write to
+ * @offset: where to begin, in bytes from the first buffer
+ * @size: how much to write, in bytes
+ * @io_priority: the priority of the transfer, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async) (nullable): what to call when it is done
+ * @user_data: data for @callback
+ *
+ * Like [method@PoolAllocation.write_to_stream], for programs with a main loop. The allocation is
+ * kept until it is done, so the caller may drop it before. The callback runs in the thread-default
+ * main context of the caller, and calls [method@PoolAllocation.write_to_stream_finish].
+ *
+ * Since: 1.0
+ */
+void
+buf_pool_allocation_write_to_stream_async (BufPoolAllocation *self,
+                                           GOutputStream *stream,
+                                           gsize offset,
+                                           gsize size,
+                                           int io_priority,
+                                           GCancellable *cancellable,
+                                           GAsyncReadyCallback callback,
+                                           gpointer user_data)
+{
+  g_autoptr (GTask) task = NULL;
+  GError *error = NULL;
+
+  g_return_if_fail (self != NULL);
+  g_return_if_fail (G_IS_OUTPUT_STREAM (stream));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = new_transfer (self,
+                       io_priority,
+                       cancellable,
+                       callback,
+                       user_data,
+                       buf_pool_allocation_write_to_stream_async);
+  if (!hold (task, self, offset, size, &error))
+    return_transfer (task, FALSE, error);
+  else
+    g_output_stream_write_all_async (stream,
+                                     buf_pool_allocation_peek_data (self) + offset,
+                                     size,
+                                     io_priority,
+                                     cancellable,
+                                     on_written,
+                                     g_object_ref (task));
+}
+
+/**
+ * buf_pool_allocation_write_to_stream_finish:
+ * @self: an allocation
+ * @result: what the callback was given
+ * @bytes_written: (out) (optional): return location for how much was written, in bytes
+ * @error: return location for an error
+ *
+ * Fetches the result of [method@PoolAllocation.write_to_stream_async].
+ *
+ * Returns: whether there was no error
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_pool_allocation_write_to_stream_finish (BufPoolAllocation *self,
+                                            GAsyncResult *result,
+                                            gsize *bytes_written,
+                                            GError **error)
+{
+  g_return_val_if_fail (is_result_of (self, result, buf_pool_allocation_write_to_stream_async),
+                        FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  return finish_transfer (result, bytes_written, error);
+}

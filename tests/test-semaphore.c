@@ -1,0 +1,391 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* BufSemaphore from the inside: stripes, their revocation and return, and the words they hold. */
+
+#include "semaphore/buf-semaphore-private.h"
+#include "testing.h"
+
+#define N_STRIPES 4
+
+static void
+acquire (BufSemaphore *self, gint64 bytes)
+{
+  BufSemaphoreFigures figures;
+
+  if (!buf_semaphore_take_credit (self, bytes))
+    g_assert_cmpint (buf_semaphore_acquire (self, bytes, FALSE, &figures), ==, BUF_OUTCOME_GRANTED);
+}
+
+static void
+release (BufSemaphore *self, gint64 bytes)
+{
+  if (!buf_semaphore_give_credit (self, buf_semaphore_get_stripe (self), bytes))
+    buf_semaphore_release (self, bytes);
+}
+
+static void
+assert_refused (BufSemaphore *self, gint64 bytes)
+{
+  BufSemaphoreFigures figures;
+
+  g_assert_false (buf_semaphore_take_credit (self, bytes));
+  g_assert_cmpint (buf_semaphore_acquire (self, bytes, FALSE, &figures), ==, BUF_OUTCOME_PENDING);
+  g_assert_cmpint (figures.available, <, bytes);
+}
+
+static void
+assert_figures (BufSemaphore *self, gint64 allocated, gint64 n_allocations)
+{
+  BufSemaphoreFigures figures;
+
+  buf_semaphore_get_figures (self, &figures, NULL);
+  g_assert_cmpint (figures.allocated, ==, allocated);
+  g_assert_cmpint (figures.available, ==, MAX (figures.maximum - allocated, 0));
+  g_assert_cmpint (figures.n_allocations, ==, n_allocations);
+}
+
+/* From now on the calling thread uses this stripe. */
+static void
+use_stripe (guint i)
+{
+  buf_semaphore_thread_number = N_STRIPES + i;
+}
+
+/* Leaves credit in every stripe. */
+static void
+spread_credit (BufSemaphore *self, gint64 bytes)
+{
+  for (guint i = 0; i < N_STRIPES; i++)
+    {
+      use_stripe (i);
+      acquire (self, bytes);
+      release (self, bytes);
+      g_assert_false (self->revoked);
+      g_assert_cmpint (buf_stripe_get_credit (self->stripes[i].word), >, 0);
+    }
+}
+
+/* Lets as many calm sections pass as it takes to get the stripes back. */
+static void
+calm_down (BufSemaphore *self)
+{
+  for (guint i = 0; i < 1000 && self->revoked; i++)
+    {
+      acquire (self, 1);
+      release (self, 1);
+    }
+}
+
+static void
+semaphore_end (BufSemaphore *self)
+{
+  buf_semaphore_close (self);
+  assert_figures (self, 0, 0);
+  buf_semaphore_clear (self);
+}
+
+static void
+test_geometry (void)
+{
+  const struct
+  {
+    gint64 maximum, unit;
+    guint n_processors, n_live;
+  } cases[] = {
+    { 1, 1, 8, 1 },
+    { 64, 16, 8, 1 },
+    { 1024, 16, 8, 4 },
+    { 1 << 20, 16, 8, 8 },
+    { 1 << 20, 16, 5, 8 },
+    { 1 << 20, 16, 1, 1 },
+    { 1 << 20, 16, 1000, 64 },
+    { BUF_POOL_UNLIMITED, 1, 2, 2 },
+    { BUF_POOL_UNLIMITED, BUF_POOL_UNLIMITED, 64, 1 },
+  };
+
+  g_test_summary ("There are as many stripes as processors, fewer in a tiny semaphore");
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
+    {
+      BufSemaphore semaphore;
+      gint64 mark;
+
+      buf_semaphore_init (&semaphore, cases[i].maximum, cases[i].unit, cases[i].n_processors);
+      mark = semaphore.mark;
+      g_assert_cmpuint (semaphore.mask + 1, ==, cases[i].n_live);
+      g_assert_cmpint (mark, <=, BUF_STRIPE_MAX_CREDIT);
+      g_assert_cmpint (mark * cases[i].n_live, <=, cases[i].maximum);
+      acquire (&semaphore, cases[i].unit);
+      release (&semaphore, cases[i].unit);
+      semaphore_end (&semaphore);
+    }
+}
+
+static void
+test_refused_means_used_up (void)
+{
+  g_autoptr (GRand) rand = g_rand_new_with_seed (3);
+  BufSemaphore semaphore;
+  gint64 out[50] = { 0 };
+  gint64 sum = 0;
+  guint n = 0;
+
+  g_test_summary ("A request is refused if, and only if, it would exceed the maximum, wherever the "
+                  "credit lies; and the figures are exact after every step");
+
+  buf_semaphore_init (&semaphore, 1000, 1, N_STRIPES);
+  for (guint i = 0; i < test_scale (100000); i++)
+    {
+      guint slot = g_rand_int_range (rand, 0, G_N_ELEMENTS (out));
+
+      use_stripe (g_rand_int_range (rand, 0, N_STRIPES));
+      if (out[slot] != 0)
+        {
+          release (&semaphore, out[slot]);
+          sum -= out[slot];
+          out[slot] = 0;
+          n--;
+        }
+      else
+        {
+          gint64 bytes = g_rand_int_range (rand, 1, i % 2 == 0 ? 10 : 200);
+
+          if (sum + bytes > 1000)
+            assert_refused (&semaphore, bytes);
+          else
+            {
+              acquire (&semaphore, bytes);
+              out[slot] = bytes;
+              sum += bytes;
+              n++;
+            }
+        }
+      assert_figures (&semaphore, sum, n);
+    }
+  for (guint slot = 0; slot < G_N_ELEMENTS (out); slot++)
+    if (out[slot] != 0)
+      release (&semaphore, out[slot]);
+  semaphore_end (&semaphore);
+}
+
+static void
+test_credit_is_collected (void)
+{
+  BufSemaphore semaphore;
+
+  g_test_summary ("Credit that lies in other stripes is there for a request that needs it");
+
+  buf_semaphore_init (&semaphore, 100000, 1, N_STRIPES);
+  spread_credit (&semaphore, 10);
+  acquire (&semaphore, 100000);
+  g_assert_true (semaphore.revoked);
+  assert_refused (&semaphore, 1);
+  release (&semaphore, 100000);
+  semaphore_end (&semaphore);
+}
+
+static void
+test_lowered_maximum (void)
+{
+  BufSemaphore semaphore;
+
+  g_test_summary ("When the maximum is lowered, credit that lies in stripes goes at once");
+
+  for (gint64 lower = 0; lower < 2000; lower += 111)
+    {
+      buf_semaphore_init (&semaphore, 100000, 1, N_STRIPES);
+      spread_credit (&semaphore, 10);
+      acquire (&semaphore, 1000);
+      g_assert_true (buf_semaphore_set_maximum (&semaphore, lower));
+      for (guint i = 0; i < N_STRIPES; i++)
+        {
+          use_stripe (i);
+          g_assert_false (buf_semaphore_take_credit (&semaphore, 1));
+        }
+      if (lower > 1000)
+        acquire (&semaphore, lower - 1000);
+      if (lower > 0)
+        assert_refused (&semaphore, 1);
+      assert_figures (&semaphore, MAX (lower, 1000), lower > 1000 ? 2 : 1);
+
+      release (&semaphore, 1000);
+      if (lower > 1000)
+        release (&semaphore, lower - 1000);
+      semaphore_end (&semaphore);
+    }
+}
+
+static void
+test_stripes_come_back (void)
+{
+  BufSemaphore semaphore;
+
+  g_test_summary ("Stripes come back after calm, but not while free is negative, nor after close");
+
+  buf_semaphore_init (&semaphore, 100000, 1, N_STRIPES);
+  spread_credit (&semaphore, 10);
+  acquire (&semaphore, 100000);
+  g_assert_true (semaphore.revoked);
+  release (&semaphore, 100000);
+  g_assert_true (semaphore.revoked);
+  calm_down (&semaphore);
+  g_assert_false (semaphore.revoked);
+  spread_credit (&semaphore, 10);
+
+  acquire (&semaphore, 5000);
+  acquire (&semaphore, 5000);
+  buf_semaphore_set_maximum (&semaphore, 4000);
+  for (guint i = 0; i < 1000; i++)
+    {
+      assert_refused (&semaphore, 1);
+      g_assert_true (semaphore.revoked);
+    }
+  release (&semaphore, 5000);
+  g_assert_true (semaphore.revoked);
+  buf_semaphore_set_maximum (&semaphore, 100000);
+  calm_down (&semaphore);
+  g_assert_false (semaphore.revoked);
+  release (&semaphore, 5000);
+
+  buf_semaphore_close (&semaphore);
+  for (guint i = 0; i < 1000; i++)
+    {
+      BufSemaphoreFigures figures;
+
+      g_assert_false (buf_semaphore_take_credit (&semaphore, 1));
+      g_assert_cmpint (buf_semaphore_acquire (&semaphore, 1, FALSE, &figures), ==, BUF_OUTCOME_CLOSED);
+    }
+  g_assert_true (semaphore.revoked);
+  semaphore_end (&semaphore);
+}
+
+static void
+test_words (void)
+{
+  BufSemaphore semaphore;
+  BufStripe *stripe;
+
+  g_test_summary ("A revoked stripe takes and gives nothing, not even of nothing or of very much");
+
+  buf_semaphore_init (&semaphore, BUF_POOL_UNLIMITED, 1, 1);
+  stripe = &semaphore.stripes[0];
+  acquire (&semaphore, 1);
+  buf_semaphore_close (&semaphore);
+  g_assert_cmpint (stripe->word, ==, BUF_STRIPE_REVOKED);
+  for (guint bits = 0; bits < 63; bits++)
+    {
+      gint64 bytes = (G_GINT64_CONSTANT (1) << bits) - 1;
+
+      g_assert_false (buf_semaphore_take_credit (&semaphore, bytes));
+      g_assert_false (buf_semaphore_give_credit (&semaphore, stripe, bytes));
+    }
+  g_assert_cmpint (stripe->word, ==, BUF_STRIPE_REVOKED);
+  release (&semaphore, 1);
+  semaphore_end (&semaphore);
+}
+
+static void
+test_count_does_not_wrap (void)
+{
+  const gint64 most = (G_GINT64_CONSTANT (1) << (63 - BUF_STRIPE_CREDIT_BITS)) - 1;
+  BufSemaphore semaphore;
+  BufStripe *stripe;
+
+  g_test_summary (
+      "A stripe whose count is full goes the slow way, which folds it, in both directions");
+
+  buf_semaphore_init (&semaphore, 1 << 30, 1, 1);
+  stripe = &semaphore.stripes[0];
+  acquire (&semaphore, 1);
+  assert_figures (&semaphore, 1, 1);
+
+  /* As if allocations had been taken here and given back elsewhere. */
+  stripe->word += (most - 1) * BUF_STRIPE_ONE;
+  semaphore.queue.n_allocations -= most - 1;
+  acquire (&semaphore, 1);
+  g_assert_false (buf_semaphore_take_credit (&semaphore, 1));
+  assert_figures (&semaphore, 2, 2);
+  acquire (&semaphore, 1);
+  assert_figures (&semaphore, 3, 3);
+  g_assert_cmpint (stripe->word >> BUF_STRIPE_CREDIT_BITS, <, most / 2);
+
+  stripe->word = buf_stripe_get_credit (stripe->word) + G_MININT64;
+  semaphore.queue.n_allocations = 3 + most + 1;
+  assert_figures (&semaphore, 3, 3);
+  g_assert_false (buf_semaphore_give_credit (&semaphore, stripe, 1));
+  release (&semaphore, 1);
+  assert_figures (&semaphore, 2, 2);
+  release (&semaphore, 1);
+  release (&semaphore, 1);
+  semaphore_end (&semaphore);
+}
+
+static void
+test_moves_on (void)
+{
+  BufSemaphore semaphore;
+  BufStripe *stripe;
+  gint64 word;
+
+  g_test_summary ("A thread that meets another on its stripe goes to the next");
+
+  buf_semaphore_init (&semaphore, 1 << 30, 1, N_STRIPES);
+  use_stripe (1);
+  acquire (&semaphore, 1);
+  stripe = buf_semaphore_get_stripe (&semaphore);
+  g_assert_true (stripe == &semaphore.stripes[1]);
+  word = stripe->word;
+  g_assert_false (buf_stripe_exchange (stripe, word + 1, 0, memory_order_acquire));
+  g_assert_cmpint (stripe->word, ==, word);
+  g_assert_true (buf_semaphore_get_stripe (&semaphore) == &semaphore.stripes[2]);
+  release (&semaphore, 1);
+  semaphore_end (&semaphore);
+}
+
+static void
+test_spill_and_refill (void)
+{
+  BufSemaphore semaphore;
+  guint n_slow = 0;
+
+  g_test_summary ("What one thread takes and another gives back flows through free, in batches");
+
+  buf_semaphore_init (&semaphore, 100000, 1, N_STRIPES);
+  for (guint i = 0; i < 100000; i++)
+    {
+      use_stripe (0);
+      if (!buf_semaphore_take_credit (&semaphore, 1))
+        {
+          acquire (&semaphore, 1);
+          n_slow++;
+        }
+      use_stripe (1);
+      if (!buf_semaphore_give_credit (&semaphore, &semaphore.stripes[1], 1))
+        {
+          buf_semaphore_release (&semaphore, 1);
+          n_slow++;
+        }
+    }
+  g_assert_false (semaphore.revoked);
+  g_assert_cmpuint (n_slow, >, 10);
+  g_assert_cmpuint (n_slow, <, 100);
+  semaphore_end (&semaphore);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+
+  g_test_add_func ("/semaphore/geometry", test_geometry);
+  g_test_add_func ("/semaphore/refused-means-used-up", test_refused_means_used_up);
+  g_test_add_func ("/semaphore/credit-is-collected", test_credit_is_collected);
+  g_test_add_func ("/semaphore/lowered-maximum", test_lowered_maximum);
+  g_test_add_func ("/semaphore/stripes-come-back", test_stripes_come_back);
+  g_test_add_func ("/semaphore/words", test_words);
+  g_test_add_func ("/semaphore/count-does-not-wrap", test_count_does_not_wrap);
+  g_test_add_func ("/semaphore/moves-on", test_moves_on);
+  g_test_add_func ("/semaphore/spill-and-refill", test_spill_and_refill);
+  return g_test_run ();
+}
