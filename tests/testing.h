@@ -32,6 +32,7 @@ BufPoolAllocation *test_requester_end (TestRequester *self, GError **error);
 void test_requester_end_served (TestRequester *self);
 
 BufPool *test_pool_new (gsize buffer_size, gsize n_buffers);
+void test_pool_stop_clock (BufPool *pool);
 BufPoolAllocation *test_allocate (BufPool *pool, gsize n_buffers);
 void test_assert_figures (BufPool *pool, gsize allocated_buffers, gsize n_allocations);
 

@@ -3,7 +3,7 @@
 
 #include "config.h"
 
-#include "semaphore/buf-semaphore-private.h"
+#include "semaphore/buf-semaphore-sections-private.h"
 
 /*
  * Who is inside of a budget.
@@ -23,11 +23,17 @@ buf_semaphore_enter (BufSemaphore *self)
 }
 
 void
+buf_semaphore_leave_locked (BufSemaphore *self)
+{
+  if (--self->n_inside == 0 && self->awaits_leavers)
+    g_cond_broadcast (&self->nobody_inside);
+}
+
+void
 buf_semaphore_leave (BufSemaphore *self)
 {
   g_mutex_lock (&self->mutex);
-  if (--self->n_inside == 0 && self->awaits_leavers)
-    g_cond_broadcast (&self->nobody_inside);
+  buf_semaphore_leave_locked (self);
   g_mutex_unlock (&self->mutex);
 }
 

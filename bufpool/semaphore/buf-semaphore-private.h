@@ -5,7 +5,8 @@
 
 #include <stdatomic.h>
 
-#include "semaphore/buf-waiter-private.h"
+#include "semaphore/buf-wait-queue-private.h"
+#include "semaphore/buf-watcher-private.h"
 
 G_BEGIN_DECLS
 
@@ -24,7 +25,23 @@ typedef struct
   _Alignas(BUF_CACHE_LINE) _Atomic gint64 word;
 } BufStripe;
 
+typedef struct _BufSemaphore BufSemaphore;
+
+/* What the watcher has seen, to tell when nothing has been granted for long. */
 typedef struct
+{
+  gint64 time;        /* const; microseconds without a grant that are a stall; 0: never */
+  guint64 n_taken;    /* how many requests had been served at the last look */
+  gint64 quiet_since; /* since when there were no more */
+  gboolean reported;  /* this stall */
+  guint64 n_woken;    /* how many threads had been woken at the last look */
+
+  /* Called by the watcher with no lock held. The semaphore is entered, and the function, or a
+   * thread that it starts, has to leave it. NULL when nobody is interested. */
+  void (*report) (BufSemaphore *semaphore); /* const */
+} BufStallWatch;
+
+struct _BufSemaphore
 {
   /* Read by every request, seldom written. */
   BufStripe *stripes;  /* const */
@@ -36,16 +53,16 @@ typedef struct
   gchar padding[BUF_CACHE_LINE]; /* so that the mutex is on another cache line */
 
   GMutex mutex;
-  BufWaiterQueue queue;    /* LOCK: mutex */
+  BufWaitQueue queue;      /* LOCK: mutex */
   BufReady ready;          /* LOCK: mutex; for when it is dropped */
-  gint64 maximum;          /* LOCK: mutex */
+  BufWatch watch;          /* LOCK: mutex */
+  BufStallWatch stall;     /* LOCK: mutex */
   guint calm;              /* LOCK: mutex; sections since somebody last had to revoke or wait */
   guint n_inside;          /* LOCK: mutex; threads between enter and leave */
   gboolean revoked;        /* LOCK: mutex */
-  gboolean closed;         /* LOCK: mutex */
   gboolean awaits_leavers; /* LOCK: mutex; whether @nobody_inside has to be signalled */
   GCond nobody_inside;
-} BufSemaphore;
+};
 
 /* How things stood when a request was refused, for its message; or at one moment, for a getter. */
 typedef struct

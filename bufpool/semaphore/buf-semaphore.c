@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "semaphore/buf-semaphore-private.h"
+#include "semaphore/buf-semaphore-sections-private.h"
 
 /*
  * A strict budget of bytes that many threads share without a common hot line.
@@ -42,16 +42,6 @@
  * marked. The mark may be stale: a stripe then holds more than it should for a while.
  */
 
-/* As many stripes as there are processors, but no more than this. */
-#define BUF_SEMAPHORE_MAX_STRIPES 64
-
-/* A stripe is worth having only if this many of the smallest requests fit in its share. */
-#define BUF_SEMAPHORE_MIN_UNITS 16
-
-/* Sections under the mutex, without revocation or waiter, after which the stripes are given back.
- */
-#define BUF_SEMAPHORE_CALM 64
-
 _Thread_local guint buf_semaphore_thread_number BUF_TLS_MODEL;
 
 /* A thread starts out on the first stripe. It gets a number of its own when it first comes here,
@@ -63,137 +53,6 @@ number_thread (void)
 
   if (G_UNLIKELY (buf_semaphore_thread_number == 0))
     buf_semaphore_thread_number = atomic_fetch_add_explicit (&last, 1, memory_order_relaxed) + 1;
-}
-
-static gint64
-get_count (gint64 word)
-{
-  return word >> BUF_STRIPE_CREDIT_BITS;
-}
-
-static guint
-choose_n_stripes (guint n_processors)
-{
-  guint n_stripes = 1;
-
-  while (n_stripes < n_processors && n_stripes < BUF_SEMAPHORE_MAX_STRIPES)
-    n_stripes *= 2;
-  return n_stripes;
-}
-
-/* How many stripes are used, and how much they hold, follows the maximum. At most half of it lies
- * in stripes, unless there is only one. */
-static void
-set_geometry_locked (BufSemaphore *self)
-{
-  guint n_live = self->n_stripes;
-  gint64 share;
-
-  g_assert (self->revoked);
-
-  while (n_live > 1 && self->maximum / n_live / BUF_SEMAPHORE_MIN_UNITS < self->unit)
-    n_live /= 2;
-  share = n_live > 1 ? self->maximum / n_live / 2 : self->maximum;
-
-  atomic_store_explicit (&self->mask, n_live - 1, memory_order_relaxed);
-  atomic_store_explicit (&self->mark, MIN (share, BUF_STRIPE_MAX_CREDIT), memory_order_relaxed);
-}
-
-static void
-restore_locked (BufSemaphore *self)
-{
-  for (guint i = 0; i <= atomic_load_explicit (&self->mask, memory_order_relaxed); i++)
-    atomic_store_explicit (&self->stripes[i].word, 0, memory_order_release);
-  self->revoked = FALSE;
-}
-
-/* Moves what the stripe holds to free, and leaves @mark there. */
-static void
-collect_locked (BufSemaphore *self, BufStripe *stripe, gint64 mark)
-{
-  gint64 word = atomic_exchange_explicit (&stripe->word, mark, memory_order_acq_rel);
-
-  g_assert (buf_stripe_get_credit (word) >= 0);
-  self->queue.free += buf_stripe_get_credit (word);
-  self->queue.n_allocations += get_count (word);
-}
-
-static void
-revoke_locked (BufSemaphore *self)
-{
-  self->calm = 0;
-  if (self->revoked)
-    return;
-
-  for (guint i = 0; i <= atomic_load_explicit (&self->mask, memory_order_relaxed); i++)
-    collect_locked (self, &self->stripes[i], BUF_STRIPE_REVOKED);
-  self->revoked = TRUE;
-  self->queue.history.n_revocations++;
-  BUF_PROBE2 (revoke, self, self->queue.free);
-}
-
-/* Brings the stripe to its working level, half its mark: by refilling it, with no more than its
- * share of what is free, or by taking away what is above. Folds its count. */
-static void
-settle_locked (BufSemaphore *self, BufStripe *stripe)
-{
-  gint64 level = atomic_load_explicit (&self->mark, memory_order_relaxed) / 2;
-  gint64 share = self->queue.free / (atomic_load_explicit (&self->mask, memory_order_relaxed) + 1);
-  gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
-  gint64 credit, target;
-
-  g_assert (!self->revoked);
-
-  do
-    {
-      credit = buf_stripe_get_credit (word);
-      target = MIN (level, credit + share);
-    }
-  while (!atomic_compare_exchange_weak_explicit (&stripe->word,
-                                                 &word,
-                                                 target,
-                                                 memory_order_acq_rel,
-                                                 memory_order_relaxed));
-
-  self->queue.free += credit - target;
-  self->queue.n_allocations += get_count (word);
-  self->queue.history.n_refills += target > credit;
-}
-
-/* Whether nothing is outstanding but what is @pinned. */
-static gboolean
-is_drained_locked (BufSemaphore *self, gint64 pinned)
-{
-  return self->revoked && self->queue.free + pinned == self->maximum;
-}
-
-static gboolean
-is_wanted_locked (BufSemaphore *self)
-{
-  return self->closed || self->queue.free < 0 || !g_queue_is_empty (&self->queue.waiters) ||
-         !g_queue_is_empty (&self->queue.drainers);
-}
-
-/* Ends every section that may have changed free, the maximum or the queue, or in which a woken
- * waiter could not take. Drainers come first, so that the zero they wait for is not lost. */
-static void
-serve_and_unlock (BufSemaphore *self)
-{
-  BufReady ready;
-
-  if (is_drained_locked (self, self->queue.pinned))
-    buf_waiter_queue_free_drainers_locked (&self->queue, &self->ready);
-  buf_waiter_queue_serve_locked (&self->queue, &self->ready);
-
-  if (is_wanted_locked (self))
-    self->calm = 0;
-  else if (self->revoked && ++self->calm >= BUF_SEMAPHORE_CALM)
-    restore_locked (self);
-
-  ready = self->ready;
-  buf_ready_init (&self->ready);
-  g_mutex_unlock (&self->mutex);
-  buf_ready_complete (&ready);
 }
 
 static void
@@ -209,12 +68,12 @@ get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
       if (word == BUF_STRIPE_REVOKED)
         continue;
       available += buf_stripe_get_credit (word);
-      n_allocations += get_count (word);
+      n_allocations += buf_stripe_get_count (word);
     }
 
-  figures->maximum = self->maximum;
-  figures->available = CLAMP (available, 0, self->maximum);
-  figures->allocated = MAX (self->maximum - available, 0);
+  figures->maximum = self->queue.maximum;
+  figures->available = CLAMP (available, 0, self->queue.maximum);
+  figures->allocated = MAX (self->queue.maximum - available, 0);
   figures->n_allocations = MAX (n_allocations, 0);
   figures->n_waiting = self->queue.waiters.length;
 }
@@ -222,7 +81,7 @@ get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
 void
 buf_semaphore_init (BufSemaphore *self, gint64 maximum, gint64 unit, guint n_processors)
 {
-  guint n_stripes = choose_n_stripes (n_processors);
+  guint n_stripes = buf_semaphore_choose_n_stripes (n_processors);
 
   g_assert (maximum >= 0 && unit > 0);
 
@@ -230,25 +89,27 @@ buf_semaphore_init (BufSemaphore *self, gint64 maximum, gint64 unit, guint n_pro
   self->stripes = g_aligned_alloc0 (n_stripes, sizeof (BufStripe), BUF_CACHE_LINE);
   self->n_stripes = n_stripes;
   self->unit = unit;
-  self->maximum = maximum;
   g_mutex_init (&self->mutex);
   g_cond_init (&self->nobody_inside);
   buf_ready_init (&self->ready);
-  buf_waiter_queue_init (&self->queue, maximum);
+  buf_wait_queue_init (&self->queue, maximum);
+  buf_watch_init (&self->watch, buf_semaphore_look);
   for (guint i = 0; i < n_stripes; i++)
     atomic_init (&self->stripes[i].word, BUF_STRIPE_REVOKED);
 
   self->revoked = TRUE;
-  set_geometry_locked (self);
-  restore_locked (self);
+  buf_semaphore_set_geometry_locked (self);
+  buf_semaphore_restore_locked (self);
 }
 
 /* The caller has closed and drained the budget, and has waited for those inside. */
 void
 buf_semaphore_clear (BufSemaphore *self)
 {
-  g_assert (self->closed && self->n_inside == 0);
+  buf_watch_end (&self->watch);
+  g_assert (self->queue.closed && self->n_inside == 0);
   g_assert (g_queue_is_empty (&self->queue.waiters) && g_queue_is_empty (&self->queue.drainers));
+  g_assert (g_queue_is_empty (&self->queue.drained));
 
   g_cond_clear (&self->nobody_inside);
   g_mutex_clear (&self->mutex);
@@ -261,25 +122,25 @@ take_locked (BufSemaphore *self, BufWaiter *waiter, gint64 bytes)
 {
   BufStripe *stripe = buf_semaphore_get_stripe (self);
 
-  if (bytes > self->maximum)
+  if (bytes > self->queue.maximum)
     return BUF_OUTCOME_TOO_LARGE;
-  if (self->closed)
+  if (self->queue.closed)
     return BUF_OUTCOME_CLOSED;
 
   if (!self->revoked)
     {
-      collect_locked (self, stripe, 0);
+      buf_semaphore_collect_locked (self, stripe, 0);
       if (bytes > self->queue.free)
-        revoke_locked (self);
+        buf_semaphore_revoke_locked (self);
     }
 
-  if (!buf_waiter_queue_take_locked (&self->queue, waiter, bytes))
+  if (!buf_wait_queue_take_locked (&self->queue, waiter, bytes))
     {
       self->calm = 0;
       return BUF_OUTCOME_PENDING;
     }
   if (!self->revoked)
-    settle_locked (self, stripe);
+    buf_semaphore_settle_locked (self, stripe);
   return BUF_OUTCOME_GRANTED;
 }
 
@@ -288,9 +149,9 @@ drain_locked (BufSemaphore *self, BufWaiter *waiter)
 {
   gint64 pinned = waiter->spares_pinned ? self->queue.pinned : 0;
 
-  revoke_locked (self);
-  BUF_PROBE2 (drain, self, self->maximum - self->queue.free);
-  return is_drained_locked (self, pinned) ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_PENDING;
+  buf_semaphore_revoke_locked (self);
+  BUF_PROBE2 (drain, self, self->queue.maximum - self->queue.free);
+  return buf_semaphore_is_drained_locked (self, pinned) ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_PENDING;
 }
 
 /* Takes @bytes if they are there, and else says why not. PENDING: it can be waited for; a thread
@@ -313,7 +174,7 @@ buf_semaphore_acquire (BufSemaphore *self,
     self->n_inside++;
   else if (outcome != BUF_OUTCOME_GRANTED)
     get_figures_locked (self, figures);
-  serve_and_unlock (self);
+  buf_semaphore_serve_and_unlock (self);
   return outcome;
 }
 
@@ -331,14 +192,15 @@ enqueue_locked (BufSemaphore *self, BufWaiter *waiter)
   else
     outcome = drain_locked (self, waiter);
 
-  waiter->maximum = self->maximum;
+  waiter->maximum = self->queue.maximum;
   if (outcome != BUF_OUTCOME_PENDING)
-    buf_waiter_finish_locked (waiter, outcome, &self->ready);
+    buf_wait_queue_finish_locked (waiter, outcome, &self->ready);
   else
-    buf_waiter_queue_push_locked (&self->queue, waiter);
+    buf_wait_queue_push_locked (&self->queue, waiter);
 }
 
-/* Sleeps until the outcome is settled. Who was woken tries once more, even if it is late. */
+/* Sleeps until the outcome is settled. A thread that was woken tries to take, and so does one whose
+ * time is over: the bytes may be there, promised to another thread. */
 static void
 sleep_locked (BufSemaphore *self, BufWaiter *waiter, gint64 deadline)
 {
@@ -346,15 +208,17 @@ sleep_locked (BufSemaphore *self, BufWaiter *waiter, gint64 deadline)
 
   while (waiter->outcome == BUF_OUTCOME_PENDING)
     {
-      gboolean woken = buf_waiter_was_woken_locked (waiter);
+      gboolean woken = waiter->state != BUF_WAITER_ASLEEP;
 
-      if (woken && buf_waiter_queue_take_locked (&self->queue, waiter, waiter->bytes))
-        buf_waiter_finish_locked (waiter, BUF_OUTCOME_GRANTED, &self->ready);
+      if ((woken || (late && waiter->bytes > 0)) &&
+          buf_wait_queue_take_locked (&self->queue, waiter, waiter->bytes))
+        buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_GRANTED, &self->ready);
       else if (late)
-        buf_waiter_finish_locked (waiter, BUF_OUTCOME_TIMED_OUT, &self->ready);
+        buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_TIMED_OUT, &self->ready);
       else if (woken)
         {
-          serve_and_unlock (self);
+          buf_wait_queue_rejoin_locked (&self->queue, waiter);
+          buf_semaphore_serve_and_unlock (self);
           g_mutex_lock (&self->mutex);
         }
       else
@@ -372,9 +236,12 @@ buf_semaphore_wait (BufSemaphore *self,
 {
   BufOutcome outcome;
 
+  gboolean promises = buf_watcher_start ();
+
   g_assert (waiter->complete == NULL);
 
   g_mutex_lock (&self->mutex);
+  self->queue.promises = promises;
   enqueue_locked (self, waiter);
   sleep_locked (self, waiter, deadline);
   outcome = waiter->outcome;
@@ -382,7 +249,7 @@ buf_semaphore_wait (BufSemaphore *self,
     get_figures_locked (self, figures);
   if (outcome == BUF_OUTCOME_TOO_LARGE)
     figures->maximum = waiter->maximum;
-  serve_and_unlock (self);
+  buf_semaphore_serve_and_unlock (self);
   return outcome;
 }
 
@@ -390,11 +257,14 @@ buf_semaphore_wait (BufSemaphore *self,
 void
 buf_semaphore_enqueue (BufSemaphore *self, BufWaiter *waiter)
 {
+  gboolean promises = buf_watcher_start ();
+
   g_assert (waiter->complete != NULL);
 
   g_mutex_lock (&self->mutex);
+  self->queue.promises = promises;
   enqueue_locked (self, waiter);
-  serve_and_unlock (self);
+  buf_semaphore_serve_and_unlock (self);
 }
 
 static void
@@ -403,8 +273,8 @@ release_and_unlock (BufSemaphore *self, gint64 bytes)
   self->queue.free += bytes;
   self->queue.n_allocations--;
   if (!self->revoked)
-    settle_locked (self, buf_semaphore_get_stripe (self));
-  serve_and_unlock (self);
+    buf_semaphore_settle_locked (self, buf_semaphore_get_stripe (self));
+  buf_semaphore_serve_and_unlock (self);
 }
 
 /* The slow half of a release. */
@@ -425,7 +295,7 @@ buf_semaphore_pin (BufSemaphore *self, gint64 bytes)
 {
   g_mutex_lock (&self->mutex);
   self->queue.pinned += bytes;
-  serve_and_unlock (self);
+  buf_semaphore_serve_and_unlock (self);
 }
 
 void
@@ -442,8 +312,8 @@ buf_semaphore_withdraw (BufSemaphore *self, BufWaiter *waiter, BufOutcome outcom
 {
   g_mutex_lock (&self->mutex);
   if (waiter->outcome == BUF_OUTCOME_PENDING)
-    buf_waiter_finish_locked (waiter, outcome, &self->ready);
-  serve_and_unlock (self);
+    buf_wait_queue_finish_locked (waiter, outcome, &self->ready);
+  buf_semaphore_serve_and_unlock (self);
 }
 
 /* Returns whether the maximum is another than before. */
@@ -455,16 +325,15 @@ buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum)
   g_assert (maximum >= 0);
 
   g_mutex_lock (&self->mutex);
-  changed = maximum != self->maximum;
+  changed = maximum != self->queue.maximum;
   if (changed)
     {
-      revoke_locked (self);
-      self->queue.free += maximum - self->maximum;
-      self->maximum = maximum;
-      set_geometry_locked (self);
-      buf_waiter_queue_fail_locked (&self->queue, maximum, BUF_OUTCOME_TOO_LARGE, &self->ready);
+      buf_semaphore_revoke_locked (self);
+      self->queue.free += maximum - self->queue.maximum;
+      self->queue.maximum = maximum;
+      buf_semaphore_set_geometry_locked (self);
     }
-  serve_and_unlock (self);
+  buf_semaphore_serve_and_unlock (self);
   return changed;
 }
 
@@ -473,11 +342,10 @@ void
 buf_semaphore_close (BufSemaphore *self)
 {
   g_mutex_lock (&self->mutex);
-  self->closed = TRUE;
+  self->queue.closed = TRUE;
   BUF_PROBE1 (close, self);
-  revoke_locked (self);
-  buf_waiter_queue_fail_locked (&self->queue, -1, BUF_OUTCOME_CLOSED, &self->ready);
-  serve_and_unlock (self);
+  buf_semaphore_revoke_locked (self);
+  buf_semaphore_serve_and_unlock (self);
 }
 
 gboolean
@@ -486,7 +354,7 @@ buf_semaphore_is_closed (BufSemaphore *self)
   gboolean closed;
 
   g_mutex_lock (&self->mutex);
-  closed = self->closed;
+  closed = self->queue.closed;
   g_mutex_unlock (&self->mutex);
   return closed;
 }
@@ -498,6 +366,6 @@ buf_semaphore_get_figures (BufSemaphore *self, BufSemaphoreFigures *figures, Buf
   g_mutex_lock (&self->mutex);
   get_figures_locked (self, figures);
   if (history != NULL)
-    *history = self->queue.history;
+    buf_wait_queue_get_history_locked (&self->queue, history);
   g_mutex_unlock (&self->mutex);
 }

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "fuzz-player.h"
+#include "testing.h"
 
 /*
  * Plays a sequence step by step. All steps but those that block are done in one real thread, which
@@ -373,7 +374,7 @@ play_end (FuzzPlayer *self)
   fuzz_check (self, buf_pool_get_allocated_memory (self->pool) == 0);
   self->statistics->most_overtaken =
       MAX (self->statistics->most_overtaken, self->pool->semaphore.queue.history.most_overtaken);
-  fuzz_check (self, self->pool->semaphore.queue.history.most_overtaken <= BUF_WAITER_MAX_OVERTAKEN);
+  fuzz_check (self, self->pool->semaphore.queue.history.most_overtaken <= BUF_WAIT_QUEUE_MAX_OVERTAKEN);
 }
 
 static void
@@ -399,6 +400,7 @@ player_init (FuzzPlayer *self, FuzzSequence *sequence, FuzzStatistics *statistic
                              "alignment",
                              which == 2 ? 64 : 0,
                              NULL);
+  test_pool_stop_clock (self->pool);
   self->model = fuzz_model_new (self->buffer_size * self->n_buffers);
   for (guint i = 0; i < FUZZ_N_CANCELLABLES; i++)
     self->cancellables[i] = g_cancellable_new ();

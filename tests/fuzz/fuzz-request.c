@@ -197,7 +197,7 @@ is_settled (FuzzPlayer *self, gboolean arrived_only)
   g_mutex_lock (&semaphore->mutex);
   count_waiters (&semaphore->queue.waiters, &n_threads_queued, &n_tasks_queued);
   count_waiters (&semaphore->queue.drainers, &n_threads_queued, &n_tasks_queued);
-  n_woken = semaphore->queue.n_woken;
+  n_woken = semaphore->queue.woken.length;
   g_mutex_unlock (&semaphore->mutex);
 
   for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)

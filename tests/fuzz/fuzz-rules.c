@@ -47,62 +47,79 @@ finish_drainer (FuzzState *state, guint i, FuzzOutcome outcome)
 
 /* @waiter is negative for who does not wait. */
 static gboolean
-take (FuzzState *state, gint waiter, gint64 bytes)
+take (FuzzModel *self, FuzzState *state, gint waiter, gint64 bytes)
 {
-  if (bytes > state->free)
+  gboolean overtakes = waiter != 0 && state->n_waiters > 0;
+  gint64 kept = overtakes && is_owed (state) ? self->kinds[state->waiters[0].slot].bytes : 0;
+
+  if (state->closed || bytes > state->free - kept)
     return FALSE;
-  if (waiter != 0 && state->n_waiters > 0)
-    {
-      if (is_owed (state))
-        return FALSE;
-      state->waiters[0].overtaken++;
-    }
+  if (overtakes && !is_owed (state))
+    state->waiters[0].overtaken++;
   state->free -= bytes;
   state->n_allocations++;
   return TRUE;
 }
 
-/* Whoever fits, in their order, is granted, or woken. Nobody passes one who is owed. */
+/* What is free, less what is promised to threads that were woken, or kept for one that is owed. */
+static gint64
+get_unpromised (FuzzModel *self, const FuzzState *state)
+{
+  gint64 unpromised = state->free;
+
+  for (guint i = 0; i < state->n_waiters; i++)
+    if (state->waiters[i].woken || (i == 0 && is_owed (state)))
+      unpromised -= self->kinds[state->waiters[i].slot].bytes;
+  return unpromised;
+}
+
+/* The first waiter that fits and has not been told so yet; or -1. */
+static gint
+find_next (FuzzModel *self, const FuzzState *state)
+{
+  gint64 unpromised = get_unpromised (self, state);
+
+  for (guint i = 0; i < state->n_waiters; i++)
+    if (!state->waiters[i].woken &&
+        self->kinds[state->waiters[i].slot].bytes <= (i == 0 ? state->free : unpromised))
+      return (gint) i;
+  return -1;
+}
+
+/* Waiters that fit are granted, or woken, in their order. */
 void
 fuzz_rules_serve (FuzzModel *self, FuzzState *state)
 {
-  gint64 unpromised = state->free;
-  guint i = 0;
+  gint i;
 
   if (state->free == state->maximum)
     while (state->n_drainers > 0)
       finish_drainer (state, 0, FUZZ_GRANTED);
 
-  while (i < state->n_waiters && (i == 0 || !is_owed (state)))
+  while ((i = find_next (self, state)) >= 0)
     {
       const FuzzRequestKind *kind = &self->kinds[state->waiters[i].slot];
 
-      if (kind->bytes > unpromised)
+      if (kind->is_task)
         {
-          i++;
-          continue;
-        }
-      unpromised -= kind->bytes;
-      if (kind->is_task || (i == 0 && is_owed (state)))
-        {
-          gboolean taken = take (state, i, kind->bytes);
+          gboolean taken = take (self, state, i, kind->bytes);
 
           g_assert_true (taken);
           finish_waiter (self, state, i, FUZZ_GRANTED);
         }
       else
-        state->waiters[i++].woken = TRUE;
+        state->waiters[i].woken = TRUE;
     }
 }
 
 FuzzOutcome
-fuzz_rules_begin (FuzzState *state, gint64 bytes)
+fuzz_rules_begin (FuzzModel *self, FuzzState *state, gint64 bytes)
 {
   if (bytes > state->maximum)
     return FUZZ_TOO_LARGE;
   if (state->closed)
     return FUZZ_CLOSED;
-  return take (state, -1, bytes) ? FUZZ_GRANTED : FUZZ_PENDING;
+  return take (self, state, -1, bytes) ? FUZZ_GRANTED : FUZZ_PENDING;
 }
 
 void
@@ -147,13 +164,17 @@ fuzz_states_add (GArray *states, const FuzzState *added)
   g_array_append_val (states, state);
 }
 
-/* A woken thread runs: it takes, or sleeps again. */
+/* A woken thread runs: it takes, or sleeps again, unless it wants more than there will ever be. */
 static void
 run_waiter (FuzzModel *self, FuzzState *state, guint i)
 {
+  gint64 bytes = self->kinds[state->waiters[i].slot].bytes;
+
   state->waiters[i].woken = FALSE;
-  if (take (state, i, self->kinds[state->waiters[i].slot].bytes))
+  if (take (self, state, i, bytes))
     finish_waiter (self, state, i, FUZZ_GRANTED);
+  else if (bytes > state->maximum)
+    finish_waiter (self, state, i, FUZZ_TOO_LARGE);
   fuzz_rules_serve (self, state);
 }
 
@@ -176,10 +197,20 @@ add_moves_of_waiters (FuzzModel *self, const FuzzState *from, gboolean loop_runs
           run_waiter (self, &state, i);
           fuzz_states_add (states, &state);
         }
-      if (expires || cancelled)
+      if (cancelled)
         {
           state = *from;
-          finish_waiter (self, &state, i, expires ? FUZZ_TIMED_OUT : FUZZ_CANCELLED);
+          finish_waiter (self, &state, i, FUZZ_CANCELLED);
+          fuzz_rules_serve (self, &state);
+          fuzz_states_add (states, &state);
+        }
+      if (expires)
+        {
+          state = *from;
+          finish_waiter (self,
+                         &state,
+                         i,
+                         take (self, &state, i, kind->bytes) ? FUZZ_GRANTED : FUZZ_TIMED_OUT);
           fuzz_rules_serve (self, &state);
           fuzz_states_add (states, &state);
         }
@@ -241,13 +272,15 @@ fuzz_rules_let_happen (FuzzModel *self, gboolean settled)
   g_array_unref (settled ? all : last);
 }
 
+/* A thread that was woken finds out by itself, unless the pool was closed. */
 void
 fuzz_rules_fail_above (FuzzModel *self, FuzzState *state, gint64 maximum, FuzzOutcome outcome)
 {
   guint i = 0;
 
   while (i < state->n_waiters)
-    if (self->kinds[state->waiters[i].slot].bytes > maximum)
+    if (self->kinds[state->waiters[i].slot].bytes > maximum &&
+        (state->closed || !state->waiters[i].woken))
       finish_waiter (self, state, i, outcome);
     else
       i++;

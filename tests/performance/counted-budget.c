@@ -25,6 +25,11 @@ static inline void count_collection (gint64 mark);
   (count_collection (mark), __atomic_exchange_n (word, mark, order))
 
 #include "semaphore/buf-semaphore.c"
+#include "semaphore/buf-semaphore-inside.c"
+#include "semaphore/buf-semaphore-serve.c"
+#include "semaphore/buf-semaphore-stripes.c"
+#include "semaphore/buf-wait-queue.c"
+#include "semaphore/buf-waiter-tree.c"
 #include "semaphore/buf-waiter.c"
 
 static inline void

@@ -131,7 +131,7 @@ main (int argc, char **argv)
 {
   Harness *harness = harness_new (argc, argv, "saturation");
 
-  harness_describe (harness, "bound of overtaking", G_STRINGIFY (BUF_WAITER_MAX_OVERTAKEN));
+  harness_describe (harness, "bound of overtaking", G_STRINGIFY (BUF_WAIT_QUEUE_MAX_OVERTAKEN));
   harness_set_runs (harness, N_RUNS);
   for (guint n_threads = 2; n_threads <= MAX_THREADS; n_threads *= 2)
     for (guint n_blocks = 1; n_blocks <= 4; n_blocks *= 2)

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "semaphore/buf-waiter-private.h"
+#include "semaphore/buf-wait-queue-private.h"
 #include "testing.h"
 
 static void
@@ -89,8 +89,9 @@ test_overtaking_bound (void)
   TestRequester *whole;
   guint overtaken = 0;
 
-  g_test_summary ("The head is overtaken as often as the limit says, and not once more");
+  g_test_summary ("The oldest is overtaken as often as the limit says, and not once more");
 
+  test_pool_stop_clock (pool);
   whole = test_requester_start (pool, 10);
   test_wait_for_waiting (pool, 1);
   while ((other = buf_pool_try_allocate (pool, 1, &error)) != NULL)
@@ -98,7 +99,7 @@ test_overtaking_bound (void)
       buf_pool_allocation_unref (other);
       overtaken++;
     }
-  g_assert_cmpuint (overtaken, ==, BUF_WAITER_MAX_OVERTAKEN);
+  g_assert_cmpuint (overtaken, ==, BUF_WAIT_QUEUE_MAX_OVERTAKEN);
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK);
   g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 1);
 

@@ -65,7 +65,7 @@ soak_generation_unref (SoakGeneration *self)
   g_mutex_unlock (&mutex);
   g_assert_cmpuint (self->pool->semaphore.queue.history.most_overtaken,
                     <=,
-                    BUF_WAITER_MAX_OVERTAKEN);
+                    BUF_WAIT_QUEUE_MAX_OVERTAKEN);
   g_object_unref (self->pool);
   g_free (self);
 }

@@ -1,0 +1,171 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "semaphore/buf-semaphore-sections-private.h"
+
+/*
+ * How every section of a semaphore ends: waiters are served, the stripes come back when nobody
+ * needs them revoked, and the watcher is told when to look. That it is the same for all sections is
+ * what keeps the argument short: whatever a section has changed, no waiter is left that it could
+ * serve.
+ */
+
+/* For how long one call serves others, in microseconds, beyond the first section. */
+#define BUF_SEMAPHORE_SERVE_TIME 500
+
+/* Sections under the mutex, without revocation or waiter, after which the stripes are given back.
+ */
+#define BUF_SEMAPHORE_CALM 64
+
+/* Whether nothing is outstanding but what is @pinned. */
+gboolean
+buf_semaphore_is_drained_locked (BufSemaphore *self, gint64 pinned)
+{
+  return self->revoked && self->queue.free + pinned == self->queue.maximum;
+}
+
+static gboolean
+is_wanted_locked (BufSemaphore *self)
+{
+  return self->queue.closed || self->queue.free < 0 || !g_queue_is_empty (&self->queue.waiters) ||
+         !g_queue_is_empty (&self->queue.drainers) || !g_queue_is_empty (&self->queue.drained);
+}
+
+/* Nothing has been granted since @now. Returns when that is a stall. */
+static gint64
+begin_quiet_time_locked (BufSemaphore *self, gint64 now)
+{
+  self->stall.n_taken = self->queue.n_taken;
+  self->stall.quiet_since = now;
+  self->stall.reported = FALSE;
+  return now + self->stall.time;
+}
+
+/* When the watcher has to look. */
+static void
+set_watch_locked (BufSemaphore *self)
+{
+  BufWaiter *woken = g_queue_peek_head (&self->queue.woken);
+  gint64 due = self->watch.due;
+
+  if (due == G_MAXINT64 && self->stall.time > 0 && !g_queue_is_empty (&self->queue.waiters))
+    due = begin_quiet_time_locked (self, g_get_monotonic_time ());
+  if (woken != NULL)
+    due = MIN (due, woken->woken_since + woken->patience);
+  buf_watch_set_due_locked (&self->watch, due);
+}
+
+/* Serves a batch of those who wait. Drainers come first, so that the zero they wait for is not
+ * lost. Returns whether nothing is left to do. */
+static gboolean
+serve_locked (BufSemaphore *self)
+{
+  gboolean all_served;
+
+  if (buf_semaphore_is_drained_locked (self, self->queue.pinned))
+    buf_wait_queue_note_drained_locked (&self->queue);
+  all_served = buf_wait_queue_serve_locked (&self->queue, &self->ready);
+
+  if (is_wanted_locked (self))
+    self->calm = 0;
+  else if (self->revoked && ++self->calm >= BUF_SEMAPHORE_CALM)
+    buf_semaphore_restore_locked (self);
+  set_watch_locked (self);
+  return all_served;
+}
+
+static void
+unlock_and_complete (BufSemaphore *self)
+{
+  BufReady ready = self->ready;
+
+  buf_ready_init (&self->ready);
+  g_mutex_unlock (&self->mutex);
+  buf_ready_complete (&ready);
+}
+
+/* When one section was not enough: serves the others in sections of their own, but not for long,
+ * since the caller has other things to do. What is left then is the watcher's. */
+static void
+serve_more_and_unlock (BufSemaphore *self)
+{
+  gint64 deadline = g_get_monotonic_time () + BUF_SEMAPHORE_SERVE_TIME;
+  gboolean all_served;
+
+  self->n_inside++;
+  do
+    {
+      unlock_and_complete (self);
+      g_mutex_lock (&self->mutex);
+      all_served = serve_locked (self);
+    }
+  while (!all_served && (!self->queue.promises || g_get_monotonic_time () < deadline));
+
+  if (!all_served)
+    buf_watch_set_due_locked (&self->watch, 0);
+  buf_semaphore_leave_locked (self);
+  unlock_and_complete (self);
+}
+
+/* Ends every section that may have changed free, the maximum or the queue, or in which a woken
+ * waiter could not take. After this the semaphore may be gone. */
+void
+buf_semaphore_serve_and_unlock (BufSemaphore *self)
+{
+  if (G_LIKELY (serve_locked (self)))
+    unlock_and_complete (self);
+  else
+    serve_more_and_unlock (self);
+}
+
+/* Whether the watcher has to report a stall. */
+static gboolean
+check_stall_locked (BufSemaphore *self, gint64 now)
+{
+  BufWaiter *oldest = g_queue_peek_head (&self->queue.waiters);
+
+  if (self->stall.n_taken != self->queue.n_taken)
+    begin_quiet_time_locked (self, now);
+  if (oldest == NULL || self->stall.time == 0 || self->stall.reported ||
+      now - MAX (self->stall.quiet_since, oldest->since) < self->stall.time)
+    return FALSE;
+
+  self->stall.reported = TRUE;
+  return TRUE;
+}
+
+/* When the watcher looks again if nothing happens: soon, if threads were woken since the last time,
+ * so that it need not be told of each; and before a stall. */
+static gint64
+get_next_look_locked (BufSemaphore *self, gint64 now)
+{
+  if (self->stall.n_woken != self->queue.n_woken)
+    {
+      self->stall.n_woken = self->queue.n_woken;
+      return now + self->queue.patience;
+    }
+  if (self->stall.time == 0 || g_queue_is_empty (&self->queue.waiters))
+    return G_MAXINT64;
+  return (self->stall.reported ? now : self->stall.quiet_since) + self->stall.time;
+}
+
+/* The watcher looks. */
+void
+buf_semaphore_look (BufWatch *watch, gint64 now)
+{
+  BufSemaphore *self = (BufSemaphore *) ((guint8 *) watch - G_STRUCT_OFFSET (BufSemaphore, watch));
+  gboolean stalled;
+
+  g_mutex_lock (&self->mutex);
+  buf_wait_queue_expire_locked (&self->queue, now);
+  stalled = check_stall_locked (self, now) && self->stall.report != NULL;
+  if (stalled)
+    self->n_inside++;
+  buf_watch_set_due_locked (&self->watch, get_next_look_locked (self, now));
+  buf_semaphore_serve_and_unlock (self);
+
+  if (stalled)
+    self->stall.report (self);
+}

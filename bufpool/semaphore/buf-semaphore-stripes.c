@@ -1,0 +1,106 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "semaphore/buf-semaphore-sections-private.h"
+
+/*
+ * The stripes of a semaphore: how many there are, and how credit moves between them and the free
+ * bytes. What a stripe is, and why this is safe, is told in buf-semaphore.c.
+ */
+
+/* A stripe is worth having only if this many of the smallest requests fit in its share. */
+#define BUF_SEMAPHORE_MIN_UNITS 16
+
+/* As many stripes as there are processors, but no more than this. */
+#define BUF_SEMAPHORE_MAX_STRIPES 64
+
+guint
+buf_semaphore_choose_n_stripes (guint n_processors)
+{
+  guint n_stripes = 1;
+
+  while (n_stripes < n_processors && n_stripes < BUF_SEMAPHORE_MAX_STRIPES)
+    n_stripes *= 2;
+  return n_stripes;
+}
+
+/* How many stripes are used, and how much they hold, follows the maximum. At most half of it lies
+ * in stripes, unless there is only one. */
+void
+buf_semaphore_set_geometry_locked (BufSemaphore *self)
+{
+  guint n_live = self->n_stripes;
+  gint64 share;
+
+  g_assert (self->revoked);
+
+  while (n_live > 1 && self->queue.maximum / n_live / BUF_SEMAPHORE_MIN_UNITS < self->unit)
+    n_live /= 2;
+  share = n_live > 1 ? self->queue.maximum / n_live / 2 : self->queue.maximum;
+
+  atomic_store_explicit (&self->mask, n_live - 1, memory_order_relaxed);
+  atomic_store_explicit (&self->mark, MIN (share, BUF_STRIPE_MAX_CREDIT), memory_order_relaxed);
+}
+
+void
+buf_semaphore_restore_locked (BufSemaphore *self)
+{
+  for (guint i = 0; i <= atomic_load_explicit (&self->mask, memory_order_relaxed); i++)
+    atomic_store_explicit (&self->stripes[i].word, 0, memory_order_release);
+  self->revoked = FALSE;
+}
+
+/* Moves what the stripe holds to free, and leaves @mark there. */
+void
+buf_semaphore_collect_locked (BufSemaphore *self, BufStripe *stripe, gint64 mark)
+{
+  gint64 word = atomic_exchange_explicit (&stripe->word, mark, memory_order_acq_rel);
+
+  g_assert (buf_stripe_get_credit (word) >= 0);
+  self->queue.free += buf_stripe_get_credit (word);
+  self->queue.n_allocations += buf_stripe_get_count (word);
+}
+
+void
+buf_semaphore_revoke_locked (BufSemaphore *self)
+{
+  self->calm = 0;
+  if (self->revoked)
+    return;
+
+  for (guint i = 0; i <= atomic_load_explicit (&self->mask, memory_order_relaxed); i++)
+    buf_semaphore_collect_locked (self, &self->stripes[i], BUF_STRIPE_REVOKED);
+  self->revoked = TRUE;
+  self->queue.history.n_revocations++;
+  BUF_PROBE2 (revoke, self, self->queue.free);
+}
+
+/* Brings the stripe to its working level, half its mark: by refilling it, with no more than its
+ * share of what is free, or by taking away what is above. Folds its count. */
+void
+buf_semaphore_settle_locked (BufSemaphore *self, BufStripe *stripe)
+{
+  gint64 level = atomic_load_explicit (&self->mark, memory_order_relaxed) / 2;
+  gint64 share = self->queue.free / (atomic_load_explicit (&self->mask, memory_order_relaxed) + 1);
+  gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
+  gint64 credit, target;
+
+  g_assert (!self->revoked);
+
+  do
+    {
+      credit = buf_stripe_get_credit (word);
+      target = MIN (level, credit + share);
+    }
+  while (!atomic_compare_exchange_weak_explicit (&stripe->word,
+                                                 &word,
+                                                 target,
+                                                 memory_order_acq_rel,
+                                                 memory_order_relaxed));
+
+  self->queue.free += credit - target;
+  self->queue.n_allocations += buf_stripe_get_count (word);
+  self->queue.history.n_refills += target > credit;
+}

@@ -1,0 +1,23 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include "semaphore/buf-waiter-private.h"
+
+G_BEGIN_DECLS
+
+/* Waiters in their order of service, in which the first one that fits is found quickly. */
+typedef struct
+{
+  BufWaiter *root;
+  guint32 seed;
+} BufWaiterTree;
+
+void buf_waiter_tree_init (BufWaiterTree *self);
+void buf_waiter_tree_insert (BufWaiterTree *self, BufWaiter *waiter);
+void buf_waiter_tree_remove (BufWaiterTree *self, BufWaiter *waiter);
+BufWaiter *buf_waiter_tree_find_first (BufWaiterTree *self, gint64 bytes);
+BufWaiter *buf_waiter_tree_find_above (BufWaiterTree *self, gint64 bytes);
+
+G_END_DECLS

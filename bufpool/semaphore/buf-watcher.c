@@ -1,0 +1,221 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#ifdef G_OS_UNIX
+#include <pthread.h>
+#include <signal.h>
+#endif
+#ifdef __linux__
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#endif
+
+#include "semaphore/buf-watcher-private.h"
+
+/*
+ * One thread for the whole process that looks at semaphores with waiters, when time has to pass for
+ * something to happen: a promise to a thread that gets no processor time, waiters that are left
+ * when one section served as many as it may, and a stall. All threads that take part in these may
+ * be asleep or starved, so none of them can do it.
+ *
+ * The thread starts with the first request that waits. It sleeps while there is nothing to watch.
+ * It runs no code of the program, and never frees anything.
+ *
+ * Locks: a watch belongs to an owner with a lock of its own, which is taken before the watcher's.
+ * The watcher drops its lock before it looks at a watch, and looking takes the owner's lock. @due
+ * is written with both held, so it cannot be set back by a look that began earlier. Before the
+ * owner goes it ends its watch, which waits until the watcher does not look at it.
+ */
+
+static GMutex mutex;
+static GCond changed;       /* an earlier time, for the watcher */
+static GCond looked;        /* a watch that is about to end */
+static GQueue watches;      /* LOCK: mutex */
+static gint64 sleeps_until; /* LOCK: mutex; monotonic microseconds; 0 while it does not sleep */
+
+typedef enum
+{
+  NOT_STARTED,
+  RUNNING,
+  FAILED
+} WatcherState;
+
+static gint state; /* atomic; a WatcherState */
+
+static BufWatch *
+get_first_due_locked (void)
+{
+  BufWatch *first = NULL;
+
+  for (GList *link = watches.head; link != NULL; link = link->next)
+    {
+      BufWatch *watch = link->data;
+
+      if (first == NULL || watch->due < first->due)
+        first = watch;
+    }
+  return first;
+}
+
+static void
+sleep_until_locked (gint64 due)
+{
+  sleeps_until = due;
+  if (due == G_MAXINT64)
+    g_cond_wait (&changed, &mutex);
+  else
+    g_cond_wait_until (&changed, &mutex, due);
+  sleeps_until = 0;
+}
+
+static void
+look_locked (BufWatch *watch, gint64 now)
+{
+  watch->looking = TRUE;
+  g_mutex_unlock (&mutex);
+  watch->look (watch, now);
+  g_mutex_lock (&mutex);
+  watch->looking = FALSE;
+  g_cond_broadcast (&looked);
+}
+
+/* A new thread inherits these from the thread that happened to wait first, which may be one that
+ * hardly ever runs. The main thread stands for what the process is meant to have. */
+static void
+take_scheduling_of_main_thread (void)
+{
+#ifdef __linux__
+  cpu_set_t processors;
+  struct sched_param parameters = { 0 };
+  int policy = sched_getscheduler (getpid ());
+
+  if (sched_getaffinity (getpid (), sizeof processors, &processors) == 0)
+    sched_setaffinity (0, sizeof processors, &processors);
+  if (policy >= 0 && sched_getparam (getpid (), &parameters) == 0)
+    sched_setscheduler (0, policy, &parameters);
+  setpriority (PRIO_PROCESS, 0, getpriority (PRIO_PROCESS, getpid ()));
+#endif
+}
+
+static gpointer
+watch_all (gpointer data)
+{
+  take_scheduling_of_main_thread ();
+
+  g_mutex_lock (&mutex);
+  for (;;)
+    {
+      BufWatch *watch = get_first_due_locked ();
+      gint64 now = g_get_monotonic_time ();
+
+      if (watch != NULL && watch->due <= now)
+        look_locked (watch, now);
+      else
+        sleep_until_locked (watch != NULL ? watch->due : G_MAXINT64);
+    }
+  return NULL;
+}
+
+/* The child of a fork has no watcher, and what the parent watches is none of its business. */
+static void
+forget_after_fork (void)
+{
+  g_mutex_init (&mutex);
+  g_cond_init (&changed);
+  g_cond_init (&looked);
+  g_queue_init (&watches);
+  sleeps_until = 0;
+  g_atomic_int_set (&state, NOT_STARTED);
+}
+
+/* Signals are handled by the program's own threads. */
+static GThread *
+create_thread (void)
+{
+  GThread *thread;
+#ifdef G_OS_UNIX
+  static gsize registered;
+  sigset_t all, before;
+
+  if (g_once_init_enter (&registered))
+    {
+      pthread_atfork (NULL, NULL, forget_after_fork);
+      g_once_init_leave (&registered, 1);
+    }
+  sigfillset (&all);
+  pthread_sigmask (SIG_SETMASK, &all, &before);
+#endif
+  thread = g_thread_try_new ("bufpool-watcher", watch_all, NULL, NULL);
+#ifdef G_OS_UNIX
+  pthread_sigmask (SIG_SETMASK, &before, NULL);
+#endif
+  return thread;
+}
+
+static gboolean
+start_slowly (void)
+{
+  static GMutex starting;
+
+  g_mutex_lock (&starting);
+  if (g_atomic_int_get (&state) == NOT_STARTED)
+    {
+      GThread *thread = create_thread ();
+
+      g_atomic_int_set (&state, thread != NULL ? RUNNING : FAILED);
+      if (thread != NULL)
+        g_thread_unref (thread);
+    }
+  g_mutex_unlock (&starting);
+  return g_atomic_int_get (&state) == RUNNING;
+}
+
+/* Returns whether the watcher is there. Called without any lock. */
+gboolean
+buf_watcher_start (void)
+{
+  gint now = g_atomic_int_get (&state);
+
+  return G_LIKELY (now == RUNNING) || (now == NOT_STARTED && start_slowly ());
+}
+
+void
+buf_watch_init (BufWatch *self, BufWatchFunc look)
+{
+  *self = (BufWatch){ .look = look, .due = G_MAXINT64 };
+  self->link.data = self;
+}
+
+/* The caller holds the owner's lock. */
+void
+buf_watch_set_due_locked (BufWatch *self, gint64 due)
+{
+  if (due == self->due)
+    return;
+
+  g_mutex_lock (&mutex);
+  if (self->due == G_MAXINT64)
+    g_queue_push_tail_link (&watches, &self->link);
+  else if (due == G_MAXINT64)
+    g_queue_unlink (&watches, &self->link);
+  self->due = due;
+  if (due < sleeps_until)
+    g_cond_signal (&changed);
+  g_mutex_unlock (&mutex);
+}
+
+/* The caller does not hold the owner's lock. After this the watch is not looked at any more. */
+void
+buf_watch_end (BufWatch *self)
+{
+  g_mutex_lock (&mutex);
+  while (self->looking)
+    g_cond_wait (&looked, &mutex);
+  if (self->due != G_MAXINT64)
+    g_queue_unlink (&watches, &self->link);
+  self->due = G_MAXINT64;
+  g_mutex_unlock (&mutex);
+}
