@@ -17,10 +17,13 @@ G_BEGIN_DECLS
 /* For how long it may be overtaken, in microseconds. */
 #define BUF_WAIT_QUEUE_OVERTAKEN_TIME (10 * G_TIME_SPAN_MILLISECOND)
 
-/* For how long bytes are promised to a thread that was woken, in microseconds; at first, and, as
- * this doubles for a thread that is owed its bytes, at most. */
-#define BUF_WAIT_QUEUE_PATIENCE     (2 * G_TIME_SPAN_MILLISECOND)
-#define BUF_WAIT_QUEUE_MAX_PATIENCE (1 * G_TIME_SPAN_SECOND)
+/* For how long bytes are promised to a thread that was woken, in microseconds. */
+#define BUF_WAIT_QUEUE_PATIENCE (2 * G_TIME_SPAN_MILLISECOND)
+
+/* The same, once the thread is owed its bytes: at first, and, as it doubles each time that it was
+ * not enough, at most. */
+#define BUF_WAIT_QUEUE_OWED_PATIENCE     (20 * G_TIME_SPAN_MILLISECOND)
+#define BUF_WAIT_QUEUE_MAX_OWED_PATIENCE (160 * G_TIME_SPAN_MILLISECOND)
 
 /* How many waiters one section serves at most. */
 #define BUF_WAIT_QUEUE_BATCH 32

@@ -163,6 +163,13 @@ buf_wait_queue_finish_locked (BufWaiter *waiter, BufOutcome outcome, BufReady *r
     g_queue_push_tail_link (&ready->tasks, &waiter->link);
 }
 
+static void
+make_owed (BufWaiter *waiter)
+{
+  waiter->owed = TRUE;
+  waiter->patience = MAX (waiter->patience, BUF_WAIT_QUEUE_OWED_PATIENCE);
+}
+
 /* Whether another request may take @bytes, which are free, before the oldest waiter; and counts it
  * if so. */
 static gboolean
@@ -173,7 +180,7 @@ overtake_locked (BufWaitQueue *self, BufWaiter *oldest, gint64 bytes)
   if (oldest->overtaken_since == 0)
     oldest->overtaken_since = now;
   else if (now - oldest->overtaken_since >= self->overtaken_time)
-    oldest->owed = TRUE;
+    make_owed (oldest);
   if (is_owed_locked (self, oldest) && bytes > self->free - oldest->bytes)
     return FALSE;
 
@@ -181,8 +188,8 @@ overtake_locked (BufWaitQueue *self, BufWaiter *oldest, gint64 bytes)
   if (oldest->owed)
     return TRUE; /* it is late, or there is enough for both */
 
-  oldest->overtaken++;
-  oldest->owed = oldest->overtaken >= BUF_WAIT_QUEUE_MAX_OVERTAKEN;
+  if (++oldest->overtaken >= BUF_WAIT_QUEUE_MAX_OVERTAKEN)
+    make_owed (oldest);
   self->history.most_overtaken = MAX (self->history.most_overtaken, oldest->overtaken);
   return TRUE;
 }
@@ -356,7 +363,7 @@ buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now)
 
       end_promise_locked (self, waiter, BUF_WAITER_LATE);
       if (waiter->owed)
-        waiter->patience = MIN (2 * waiter->patience, BUF_WAIT_QUEUE_MAX_PATIENCE);
+        waiter->patience = MIN (2 * waiter->patience, BUF_WAIT_QUEUE_MAX_OWED_PATIENCE);
     }
   return next;
 }

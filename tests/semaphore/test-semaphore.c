@@ -254,7 +254,9 @@ test_stripes_come_back (void)
       BufSemaphoreFigures figures;
 
       g_assert_false (buf_semaphore_take_credit (&semaphore, 1));
-      g_assert_cmpint (buf_semaphore_acquire (&semaphore, 1, FALSE, &figures), ==, BUF_OUTCOME_CLOSED);
+      g_assert_cmpint (buf_semaphore_acquire (&semaphore, 1, FALSE, &figures),
+                       ==,
+                       BUF_OUTCOME_CLOSED);
     }
   g_assert_true (semaphore.revoked);
   semaphore_end (&semaphore);

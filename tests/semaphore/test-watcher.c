@@ -1,0 +1,246 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What needs time to pass: promises to threads that never run, waiters that one call left, and
+ * stalls. */
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "semaphore/buf-semaphore-private.h"
+#include "testing.h"
+
+#define MAXIMUM 100
+
+static gint n_completed; /* atomic */
+static gint n_reports;   /* atomic */
+
+static void
+on_completed (BufWaiter *waiter)
+{
+  g_atomic_int_inc (&n_completed);
+}
+
+static void
+set_up (BufSemaphore *self)
+{
+  BufSemaphoreFigures figures;
+
+  g_atomic_int_set (&n_completed, 0);
+  g_atomic_int_set (&n_reports, 0);
+  buf_semaphore_init (self, MAXIMUM, 1, 1);
+  g_assert_cmpint (buf_semaphore_acquire (self, MAXIMUM, FALSE, &figures), ==, BUF_OUTCOME_GRANTED);
+}
+
+/* The @bytes are what is still in use. */
+static void
+tear_down (BufSemaphore *self, gint64 bytes)
+{
+  if (bytes > 0)
+    buf_semaphore_release (self, bytes);
+  buf_semaphore_close (self);
+  buf_semaphore_wait_for_leavers (self);
+  buf_semaphore_clear (self);
+}
+
+/* A thread that was put into the queue and never runs. */
+static void
+push_starved (BufSemaphore *self, BufWaiter *waiter, gint64 bytes)
+{
+  buf_waiter_init (waiter, bytes, NULL);
+  g_mutex_lock (&self->mutex);
+  buf_wait_queue_push_locked (&self->queue, waiter);
+  g_mutex_unlock (&self->mutex);
+}
+
+static void
+test_starved (void)
+{
+  BufSemaphore semaphore;
+  BufWaiter starved, task;
+
+  g_test_summary ("A thread that never runs does not keep the bytes from others");
+
+  set_up (&semaphore);
+  push_starved (&semaphore, &starved, MAXIMUM);
+  buf_waiter_init (&task, MAXIMUM, on_completed);
+  buf_semaphore_enqueue (&semaphore, &task);
+  buf_semaphore_release (&semaphore, MAXIMUM);
+  g_assert_cmpint (starved.outcome, ==, BUF_OUTCOME_PENDING);
+  test_wait_until (g_atomic_int_get (&n_completed) == 1);
+  g_assert_cmpint (task.outcome, ==, BUF_OUTCOME_GRANTED);
+
+  buf_semaphore_withdraw (&semaphore, &starved, BUF_OUTCOME_CANCELLED);
+  buf_waiter_clear (&starved);
+  buf_waiter_clear (&task);
+  tear_down (&semaphore, MAXIMUM);
+}
+
+static void
+test_many_tasks (void)
+{
+  const guint n_tasks = 50000;
+  g_autofree BufWaiter *tasks = g_new (BufWaiter, n_tasks);
+  BufSemaphore semaphore;
+  BufSemaphoreFigures figures;
+
+  g_test_summary ("All tasks are granted, also those that the release left to the watcher");
+
+  set_up (&semaphore);
+  buf_semaphore_set_maximum (&semaphore, n_tasks);
+  buf_semaphore_acquire (&semaphore, n_tasks - MAXIMUM, FALSE, &figures);
+  for (guint i = 0; i < n_tasks; i++)
+    {
+      buf_waiter_init (&tasks[i], 1, on_completed);
+      buf_semaphore_enqueue (&semaphore, &tasks[i]);
+    }
+  buf_semaphore_release (&semaphore, n_tasks);
+  test_wait_until (g_atomic_int_get (&n_completed) == (gint) n_tasks);
+
+  for (guint i = 0; i < n_tasks; i++)
+    {
+      g_assert_cmpint (tasks[i].outcome, ==, BUF_OUTCOME_GRANTED);
+      buf_waiter_clear (&tasks[i]);
+      buf_semaphore_release (&semaphore, 1);
+    }
+  tear_down (&semaphore, 0);
+}
+
+static void
+on_stalled (BufSemaphore *semaphore)
+{
+  g_atomic_int_inc (&n_reports);
+  buf_semaphore_leave (semaphore);
+}
+
+static void
+test_stall (void)
+{
+  BufSemaphore semaphore;
+  BufWaiter task, second;
+
+  g_test_summary ("When nothing is granted for long while somebody waits, that is reported once");
+
+  set_up (&semaphore);
+  semaphore.stall.time = 2000;
+  semaphore.stall.report = on_stalled;
+  buf_waiter_init (&task, MAXIMUM, on_completed);
+  buf_semaphore_enqueue (&semaphore, &task);
+  test_wait_until (g_atomic_int_get (&n_reports) == 1);
+  g_usleep (3 * semaphore.stall.time);
+  g_assert_cmpint (g_atomic_int_get (&n_reports), ==, 1);
+
+  /* A grant ends it, and the next one is a stall of its own. */
+  buf_semaphore_release (&semaphore, MAXIMUM);
+  test_wait_until (g_atomic_int_get (&n_completed) == 1);
+  buf_waiter_init (&second, MAXIMUM, on_completed);
+  buf_semaphore_enqueue (&semaphore, &second);
+  test_wait_until (g_atomic_int_get (&n_reports) == 2);
+
+  buf_semaphore_withdraw (&semaphore, &second, BUF_OUTCOME_CANCELLED);
+  buf_waiter_clear (&task);
+  buf_waiter_clear (&second);
+  tear_down (&semaphore, MAXIMUM);
+}
+
+/* Whether the watcher is told to look again when there is nothing to see. */
+static void
+test_rests (void)
+{
+  BufSemaphore semaphore;
+  BufWaiter task;
+
+  g_test_summary ("When nobody waits, there is nothing to watch");
+
+  set_up (&semaphore);
+  semaphore.stall.time = 1000;
+  buf_waiter_init (&task, MAXIMUM, on_completed);
+  buf_semaphore_enqueue (&semaphore, &task);
+  g_mutex_lock (&semaphore.mutex);
+  g_assert_cmpint (semaphore.watch.due, <, G_MAXINT64);
+  g_mutex_unlock (&semaphore.mutex);
+  buf_semaphore_release (&semaphore, MAXIMUM);
+
+  for (gboolean rests = FALSE; !rests;)
+    {
+      g_usleep (100);
+      g_mutex_lock (&semaphore.mutex);
+      rests = semaphore.watch.due == G_MAXINT64;
+      g_mutex_unlock (&semaphore.mutex);
+    }
+  buf_waiter_clear (&task);
+  tear_down (&semaphore, MAXIMUM);
+}
+
+static void
+test_ends (void)
+{
+  g_test_summary ("A semaphore can go at any moment, whatever the watcher is about");
+
+  for (guint i = 0; i < test_scale (3000); i++)
+    {
+      BufSemaphore semaphore;
+      BufWaiter starved, task;
+
+      set_up (&semaphore);
+      semaphore.stall.time = 1 + i % 50;
+      push_starved (&semaphore, &starved, 1);
+      semaphore.queue.promises = TRUE;
+      starved.patience = i % 100;
+      buf_waiter_init (&task, MAXIMUM, on_completed);
+      buf_semaphore_enqueue (&semaphore, &task);
+      buf_semaphore_release (&semaphore, MAXIMUM);
+      for (guint n = 0; n < i % 500; n++)
+        g_thread_yield ();
+      buf_semaphore_withdraw (&semaphore, &starved, BUF_OUTCOME_CANCELLED);
+      test_wait_until (g_atomic_int_get (&n_completed) == 1);
+      buf_waiter_clear (&starved);
+      buf_waiter_clear (&task);
+      tear_down (&semaphore, MAXIMUM);
+    }
+}
+
+static void
+test_fork (void)
+{
+  BufSemaphore semaphore;
+  BufWaiter starved, task;
+  pid_t child;
+  int status;
+
+  g_test_summary ("The child of a fork gets a watcher of its own, for what it makes itself");
+
+  g_assert_true (buf_watcher_start ());
+  child = fork ();
+  if (child == 0)
+    {
+      alarm (20);
+      set_up (&semaphore);
+      push_starved (&semaphore, &starved, MAXIMUM);
+      buf_waiter_init (&task, MAXIMUM, on_completed);
+      buf_semaphore_enqueue (&semaphore, &task);
+      buf_semaphore_release (&semaphore, MAXIMUM);
+      while (g_atomic_int_get (&n_completed) == 0)
+        g_usleep (1000);
+      _exit (7);
+    }
+
+  g_assert_cmpint (waitpid (child, &status, 0), ==, child);
+  g_assert_true (WIFEXITED (status));
+  g_assert_cmpint (WEXITSTATUS (status), ==, 7);
+}
+
+int
+main (int argc, char *argv[])
+{
+  g_test_init (&argc, &argv, NULL);
+
+  g_test_add_func ("/watcher/starved", test_starved);
+  g_test_add_func ("/watcher/many-tasks", test_many_tasks);
+  g_test_add_func ("/watcher/stall", test_stall);
+  g_test_add_func ("/watcher/rests", test_rests);
+  g_test_add_func ("/watcher/ends", test_ends);
+  g_test_add_func ("/watcher/fork", test_fork);
+
+  return g_test_run ();
+}
