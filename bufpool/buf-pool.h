@@ -77,12 +77,16 @@ BUF_AVAILABLE_IN_1_0
 BufPoolAllocation *buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
     G_GNUC_WARN_UNUSED_RESULT;
 BUF_AVAILABLE_IN_1_0
-void buf_pool_allocate_async_pinned (BufPool *self,
+void buf_pool_allocate_pinned_async (BufPool *self,
                                      gsize n_buffers,
                                      int io_priority,
                                      GCancellable *cancellable,
                                      GAsyncReadyCallback callback,
                                      gpointer user_data);
+BUF_AVAILABLE_IN_1_0
+BufPoolAllocation *
+buf_pool_allocate_pinned_finish (BufPool *self, GAsyncResult *result, GError **error)
+    G_GNUC_WARN_UNUSED_RESULT;
 
 BUF_AVAILABLE_IN_1_0
 gboolean buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error);

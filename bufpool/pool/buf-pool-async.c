@@ -398,7 +398,8 @@ buf_pool_allocate_async (BufPool *self,
  * @result: what the callback was given
  * @error: return location for an error
  *
- * Fetches the result of [method@Pool.allocate_async], once.
+ * Fetches the result of [method@Pool.allocate_async], once. In other languages than C and Vala the
+ * results of [method@Pool.allocate_pinned_async] come here, too.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
  *

@@ -109,7 +109,7 @@ buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
 }
 
 /**
- * buf_pool_allocate_async_pinned: (rename-to buf_pool_allocate_async)
+ * buf_pool_allocate_pinned_async: (rename-to buf_pool_allocate_async)
  * @self: a pool
  * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
  * @io_priority: the priority at which the callback runs, such as %G_PRIORITY_DEFAULT
@@ -118,7 +118,7 @@ buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
  * @user_data: data for @callback
  *
  * Like [method@Pool.allocate_async], for garbage-collected languages: see
- * [method@Pool.allocate_pinned]. The callback calls [method@Pool.allocate_finish].
+ * [method@Pool.allocate_pinned]. The callback calls [method@Pool.allocate_pinned_finish].
  *
  * In other languages than C and Vala it has the plain name. This function can be called from any
  * thread.
@@ -126,7 +126,7 @@ buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
  * Since: 1.0
  */
 void
-buf_pool_allocate_async_pinned (BufPool *self,
+buf_pool_allocate_pinned_async (BufPool *self,
                                 gsize n_buffers,
                                 int io_priority,
                                 GCancellable *cancellable,
@@ -137,4 +137,23 @@ buf_pool_allocate_async_pinned (BufPool *self,
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
   buf_pool_allocate_async_as (self, n_buffers, io_priority, cancellable, callback, user_data, TRUE);
+}
+
+/**
+ * buf_pool_allocate_pinned_finish:
+ * @self: a pool
+ * @result: what the callback was given
+ * @error: return location for an error
+ *
+ * Fetches the result of [method@Pool.allocate_pinned_async], once. This function and
+ * [method@Pool.allocate_finish] do the same: each accepts the results of both kinds of request.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_allocate_pinned_finish (BufPool *self, GAsyncResult *result, GError **error)
+{
+  return buf_pool_allocate_finish (self, result, error);
 }

@@ -152,6 +152,7 @@ const TESTS = {
         refuses(() => pool.drain_finish(result), TypeError);
         assert(pool.allocate_finish(result).get_length() === 1);
         refuses(() => pool.allocate_finish(result), TypeError);
+        refuses(() => pool.allocate_pinned_finish(result), TypeError);
         refuses(() => pool.allocate_finish(Gio.Task.new(pool, null, null)), TypeError);
     },
 

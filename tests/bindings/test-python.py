@@ -132,6 +132,7 @@ def results_are_fetched_once():
     refuses(TypeError, pool.drain_finish, results[0])
     assert len(pool.allocate_finish(results[0])) == 1
     refuses(TypeError, pool.allocate_finish, results[0])
+    refuses(TypeError, pool.allocate_pinned_finish, results[0])
     refuses(TypeError, pool.allocate_finish, Gio.Task.new(pool, None, None))
 
 

@@ -139,7 +139,7 @@ start_task (FuzzRequest *request)
   if (request->n_buffers == 0)
     buf_pool_drain_async (request->pool, request->priority, request->token, on_drained, request);
   else if (request->pinned)
-    buf_pool_allocate_async_pinned (request->pool,
+    buf_pool_allocate_pinned_async (request->pool,
                                     request->n_buffers,
                                     request->priority,
                                     request->token,

@@ -308,7 +308,7 @@ launch (Script *self, gsize n_buffers, gboolean pinned)
 {
   self->n_in_flight++;
   if (pinned)
-    buf_pool_allocate_async_pinned (self->pool,
+    buf_pool_allocate_pinned_async (self->pool,
                                     n_buffers,
                                     G_PRIORITY_DEFAULT,
                                     NULL,

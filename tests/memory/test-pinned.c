@@ -172,6 +172,13 @@ on_allocated (GObject *pool, GAsyncResult *result, gpointer user_data)
   *(BufPoolAllocation **) user_data = buf_pool_allocate_finish (BUF_POOL (pool), result, NULL);
 }
 
+static void
+on_allocated_pinned (GObject *pool, GAsyncResult *result, gpointer user_data)
+{
+  *(BufPoolAllocation **) user_data =
+      buf_pool_allocate_pinned_finish (BUF_POOL (pool), result, NULL);
+}
+
 static gpointer
 allocate_and_keep (gpointer pool)
 {
@@ -205,7 +212,7 @@ test_requests (void)
   g_assert_null (buf_pool_allocate_pinned (pool, 1, cancellable, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
 
-  buf_pool_allocate_async_pinned (pool, 3, G_PRIORITY_DEFAULT, NULL, on_allocated, &later);
+  buf_pool_allocate_pinned_async (pool, 3, G_PRIORITY_DEFAULT, NULL, on_allocated, &later);
   thread = g_thread_new ("pinned", allocate_and_keep, pool);
   test_wait_for_waiting (pool, 2);
   buf_pool_allocation_release (all);
@@ -222,7 +229,7 @@ test_requests (void)
   buf_pool_allocation_unref (later);
   buf_pool_allocation_unref (in_thread);
 
-  buf_pool_allocate_async_pinned (pool, 3, G_PRIORITY_DEFAULT, NULL, NULL, NULL);
+  buf_pool_allocate_pinned_async (pool, 3, G_PRIORITY_DEFAULT, NULL, NULL, NULL);
   while (g_main_context_iteration (NULL, FALSE))
     continue;
   test_assert_figures (pool, 0, 0);
@@ -253,6 +260,36 @@ release_later (gpointer data)
   return NULL;
 }
 
+/* What a language calls the plain function is the pinned one, and its finish function is found by
+ * name. */
+static void
+test_finish_functions (void)
+{
+  g_autoptr (BufPool) pool = test_pool_new (16, 4);
+  BufPoolAllocation *allocations[4] = { NULL };
+
+  g_test_summary ("Both finish functions fetch the results of plain and of pinned requests");
+
+  buf_pool_allocate_async (pool, 1, 0, NULL, on_allocated, &allocations[0]);
+  buf_pool_allocate_async (pool, 1, 0, NULL, on_allocated_pinned, &allocations[1]);
+  buf_pool_allocate_pinned_async (pool, 1, 0, NULL, on_allocated, &allocations[2]);
+  buf_pool_allocate_pinned_async (pool, 1, 0, NULL, on_allocated_pinned, &allocations[3]);
+  while (!allocations[0] || !allocations[1] || !allocations[2] || !allocations[3])
+    g_main_context_iteration (NULL, TRUE);
+
+  for (guint i = 0; i < G_N_ELEMENTS (allocations); i++)
+    {
+      const guint n_others = G_N_ELEMENTS (allocations) - 1 - i;
+      const gboolean is_pinned = i >= 2;
+
+      /* Only a pinned one gives its memory back before its last reference is gone. */
+      buf_pool_allocation_release (allocations[i]);
+      g_assert_cmpuint (buf_pool_get_active_allocations (pool), ==, n_others + !is_pinned);
+      buf_pool_allocation_unref (allocations[i]);
+    }
+  test_assert_figures (pool, 0, 0);
+}
+
 static void
 test_run_dispose_before_delivery (void)
 {
@@ -263,7 +300,7 @@ test_run_dispose_before_delivery (void)
   g_test_summary (
       "Disposing does not wait for a pinned request that only its main loop can deliver");
 
-  buf_pool_allocate_async_pinned (pool, 1, G_PRIORITY_DEFAULT, NULL, on_allocated, &second);
+  buf_pool_allocate_pinned_async (pool, 1, G_PRIORITY_DEFAULT, NULL, on_allocated, &second);
   buf_pool_allocation_unref (first);
   g_object_run_dispose (G_OBJECT (pool));
   while (second == NULL)
@@ -403,6 +440,7 @@ main (int argc, char **argv)
   g_test_add_func ("/pinned/copies", test_copies);
   g_test_add_func ("/pinned/requests", test_requests);
   g_test_add_func ("/pinned/run-dispose", test_run_dispose);
+  g_test_add_func ("/pinned/finish-functions", test_finish_functions);
   g_test_add_func ("/pinned/run-dispose-before-delivery", test_run_dispose_before_delivery);
   g_test_add_func ("/pinned/run-dispose-waits-for-plain", test_run_dispose_waits_for_plain);
   g_test_add_func ("/pinned/memory", test_memory);

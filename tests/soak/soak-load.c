@@ -332,7 +332,7 @@ launch (Loop *self)
                              on_allocated,
                              flight);
   else
-    buf_pool_allocate_async_pinned (flight->generation->pool,
+    buf_pool_allocate_pinned_async (flight->generation->pool,
                                     flight->n_buffers,
                                     priority,
                                     token,

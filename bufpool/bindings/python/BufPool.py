@@ -163,6 +163,9 @@ class Pool(BufPool.Pool):
         """Fetches the allocation, in the callback."""
         return super().allocate_finish(_claim(result, "allocate", self))
 
+    # allocate_async() is the pinned request of C, whose own finish function is visible, too.
+    allocate_pinned_finish = allocate_finish
+
     def drain(self, cancellable=None):
         """Waits until nothing is outstanding."""
         return self._drain(super().drain, cancellable=cancellable)

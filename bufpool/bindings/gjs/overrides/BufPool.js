@@ -143,6 +143,8 @@ function overridePool(Pool) {
         Object.defineProperty(Pool.prototype, name, {get: get_max_memory, set: Pool.prototype.set_max_memory});
 
     guardAsync(Pool.prototype, 'allocate');
+    // allocate_async() is the pinned request of C, whose own finish function is visible, too.
+    Pool.prototype.allocate_pinned_finish = Pool.prototype.allocate_finish;
     guardAsync(Pool.prototype, 'drain');
     Gio._promisify(Pool.prototype, 'allocate_async', 'allocate_finish');
     Gio._promisify(Pool.prototype, 'drain_async', 'drain_finish');
