@@ -135,3 +135,26 @@ test_scale (guint n)
 
   return MAX ((guint) (n * percent / 100), 1);
 }
+
+/* For tests of BUFPOOL_DEBUG: whether this is the process that has these settings. In the other
+ * one, that process has passed when this returns. */
+gboolean
+test_run_with (const gchar *keys, const gchar *variable, const gchar *value)
+{
+  if (g_test_subprocess ())
+    {
+      g_log_set_always_fatal (G_LOG_LEVEL_ERROR | G_LOG_FLAG_FATAL);
+      return TRUE;
+    }
+
+  g_setenv ("BUFPOOL_DEBUG", keys, TRUE);
+  if (variable != NULL)
+    g_setenv (variable, value, TRUE);
+  g_unsetenv ("G_DEBUG");
+  g_test_trap_subprocess (NULL, 0, G_TEST_SUBPROCESS_DEFAULT);
+  g_test_trap_assert_passed ();
+  g_unsetenv ("BUFPOOL_DEBUG");
+  if (variable != NULL)
+    g_unsetenv (variable);
+  return FALSE;
+}

@@ -50,6 +50,8 @@ void test_assert_figures (BufPool *pool, gsize allocated_buffers, gsize n_alloca
 
 void test_yield (gint64 deadline, const gchar *where, const gchar *condition);
 
+gboolean test_run_with (const gchar *keys, const gchar *variable, const gchar *value);
+
 /* How often to repeat: @n, or as many hundredths of it as TEST_SCALE says. */
 guint test_scale (guint n);
 

@@ -29,6 +29,7 @@ typedef struct
   GQueue records; /* LOCK: mutex */
 } BufDebugLedger;
 
+const gchar *buf_debug_get_variable (const gchar *variable);
 BufDebugFlags buf_debug_get_flags (void);
 guint64 buf_debug_get_milliseconds (const gchar *variable, guint64 fallback);
 guint buf_debug_get_thread_id (void);

@@ -62,8 +62,9 @@ buf_debug_get_flags (void)
 
   if (g_once_init_enter (&initialized))
     {
-      flags =
-          g_parse_debug_string (g_getenv ("BUFPOOL_DEBUG"), debug_keys, G_N_ELEMENTS (debug_keys));
+      flags = g_parse_debug_string (buf_debug_get_variable ("BUFPOOL_DEBUG"),
+                                    debug_keys,
+                                    G_N_ELEMENTS (debug_keys));
       g_once_init_leave (&initialized, 1);
     }
   return flags;
@@ -73,7 +74,7 @@ buf_debug_get_flags (void)
 guint64
 buf_debug_get_milliseconds (const gchar *variable, guint64 fallback)
 {
-  const gchar *value = g_getenv (variable);
+  const gchar *value = buf_debug_get_variable (variable);
   guint64 milliseconds = fallback;
   g_autoptr (GError) error = NULL;
 

@@ -5,13 +5,15 @@
 
 #include <sysprof-capture.h>
 
+#include "debug/buf-debug-private.h"
 #include "debug/buf-trace-private.h"
 
 /*
  * What Sysprof shows: each wait as a span, and for each pool a graph of the memory that is out.
  *
- * Sysprof tells a program by its environment that it is recorded. So it is looked for there, once
- * for each pool: to ask the collector would make each thread allocate memory for it.
+ * Sysprof tells a program by its environment that it is recorded. So the library looks there first,
+ * once for each pool: to ask the collector would make each thread allocate memory for it, and in
+ * secure mode the collector must not be asked at all.
  */
 
 #define GROUP "BufPool"
@@ -22,7 +24,8 @@ buf_trace_add_counter (const gchar *pool_name)
 {
   SysprofCaptureCounter counter = { .type = SYSPROF_CAPTURE_COUNTER_INT64 };
 
-  if (g_getenv ("SYSPROF_CONTROL_FD") == NULL && g_getenv ("SYSPROF_TRACE_FD") == NULL)
+  if (buf_debug_get_variable ("SYSPROF_CONTROL_FD") == NULL &&
+      buf_debug_get_variable ("SYSPROF_TRACE_FD") == NULL)
     return 0;
   if (!sysprof_collector_is_active ())
     return 0;

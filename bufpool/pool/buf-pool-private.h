@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "semaphore/buf-semaphore-private.h"
 #include "debug/buf-debug-private.h"
@@ -46,6 +47,7 @@ struct _BufPool
   _Atomic gboolean has_closed; /* buf_pool_close() was called, and has notified */
 
   GList link;                                /* in the list of all pools, and under its lock */
+  pid_t process;                             /* which made it; not the child of a fork */
   BufDebugLedger *ledger;                    /* NULL unless BUFPOOL_DEBUG asks for one */
   _Atomic guint64 n_refused[BUF_N_REFUSALS]; /* atomic */
   guint trace_counter;                       /* of Sysprof; 0 when it does not record */

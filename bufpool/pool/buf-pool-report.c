@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "pool/buf-pool-private.h"
 
@@ -16,6 +17,10 @@
 
 static GMutex all_pools_mutex;
 static GQueue all_pools; /* LOCK: all_pools_mutex */
+
+/* Whose pools the report at exit is about. After a fork it is not the child, until that makes a
+ * pool of its own. */
+static _Atomic pid_t reporter; /* atomic */
 
 static gchar *
 get_title (BufPool *self)
@@ -93,35 +98,64 @@ buf_pool_warn_of_drain (BufPool *self, guint64 milliseconds, const BufSemaphoreF
              description->str);
 }
 
-/* With BUFPOOL_DEBUG=exit. */
+static void
+append_at_exit (BufPool *self, GString *report)
+{
+  g_autofree gchar *description = NULL;
+
+  if (buf_pool_get_active_allocations (self) == 0)
+    return;
+
+  description = buf_pool_describe_outstanding (self);
+  g_string_append_printf (report, "At exit: %s", description);
+}
+
+/* With BUFPOOL_DEBUG=exit. The child of a fork inherits this handler, too, and perhaps a lock that
+ * was held by a thread which it does not have. */
 static void
 describe_all_pools (void)
 {
+  g_autoptr (GString) report = g_string_new (NULL);
+  pid_t process = getpid ();
+
+  if (atomic_load (&reporter) != process)
+    return;
+
   g_mutex_lock (&all_pools_mutex);
   for (GList *link = all_pools.head; link != NULL; link = link->next)
     {
       BufPool *pool = link->data;
-      g_autofree gchar *description = NULL;
 
-      if (buf_pool_get_active_allocations (pool) == 0)
-        continue;
-      description = buf_pool_describe_outstanding (pool);
-      g_printerr ("At exit: %s", description);
+      if (pool->process == process)
+        append_at_exit (pool, report);
     }
   g_mutex_unlock (&all_pools_mutex);
+
+  if (report->len > 0)
+    g_printerr ("%s", report->str);
+}
+
+/* From now on the report at exit is about the pools of this process. */
+static void
+become_reporter (pid_t process)
+{
+  static gsize initialized;
+
+  atomic_store (&reporter, process);
+  if (g_once_init_enter (&initialized))
+    {
+      (void) atexit (describe_all_pools);
+      g_once_init_leave (&initialized, 1);
+    }
 }
 
 /* Puts a new pool where debuggers, and the report at exit, find it. */
 void
 buf_pool_join_all (BufPool *self)
 {
-  static gsize initialized;
-
-  if (buf_debug_get_flags () & BUF_DEBUG_EXIT && g_once_init_enter (&initialized))
-    {
-      (void) atexit (describe_all_pools);
-      g_once_init_leave (&initialized, 1);
-    }
+  self->process = getpid ();
+  if (buf_debug_get_flags () & BUF_DEBUG_EXIT)
+    become_reporter (self->process);
 
   self->link.data = self;
   g_mutex_lock (&all_pools_mutex);

@@ -50,6 +50,12 @@
  *
  * All functions can be called from any thread.
  *
+ * After fork(), the child may call exec() or _exit(). It must not use, nor drop, a pool or an
+ * allocation that it has inherited: the threads of the parent do not exist in the child, so a lock
+ * that one of them held stays locked, and what one of them would give back never comes back. Only
+ * the child of a program with a single thread may go on, with pools that it makes itself. The
+ * library does nothing in a child on its own.
+ *
  * Since: 1.0
  */
 

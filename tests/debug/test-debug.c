@@ -30,29 +30,6 @@ __wrap_free (void *memory)
   __real_free (memory);
 }
 
-/* Whether this is the process that has these settings; the other one has run it when this returns.
- */
-static gboolean
-run_with (const gchar *keys, const gchar *variable, const gchar *value)
-{
-  if (g_test_subprocess ())
-    {
-      g_log_set_always_fatal (G_LOG_LEVEL_ERROR | G_LOG_FLAG_FATAL);
-      return TRUE;
-    }
-
-  g_setenv ("BUFPOOL_DEBUG", keys, TRUE);
-  if (variable != NULL)
-    g_setenv (variable, value, TRUE);
-  g_unsetenv ("G_DEBUG");
-  g_test_trap_subprocess (NULL, 0, G_TEST_SUBPROCESS_DEFAULT);
-  g_test_trap_assert_passed ();
-  g_unsetenv ("BUFPOOL_DEBUG");
-  if (variable != NULL)
-    g_unsetenv (variable);
-  return FALSE;
-}
-
 /* The culprits: their names are looked for in the reports. */
 static G_GNUC_NO_INLINE BufPoolAllocation *
 forget_to_drop (BufPool *pool)
@@ -100,7 +77,7 @@ test_help (void)
 {
   g_test_summary ("help lists the keys");
 
-  if (run_with ("help", NULL, NULL))
+  if (test_run_with ("help", NULL, NULL))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 1);
       return;
@@ -113,7 +90,7 @@ test_leaks_in_the_warning (void)
 {
   g_test_summary ("The warning of dispose names the functions, with counts, the most bytes first");
 
-  if (run_with ("leaks", "BUFPOOL_DRAIN_WARNING", "20"))
+  if (test_run_with ("leaks", "BUFPOOL_DRAIN_WARNING", "20"))
     {
       GPtrArray *all = g_ptr_array_new_with_free_func ((GDestroyNotify) buf_pool_allocation_unref);
       BufPool *pool = test_pool_new (16, 100);
@@ -139,7 +116,7 @@ test_without_leaks (void)
 {
   g_test_summary ("Without the key there are figures, and the way to more");
 
-  if (run_with ("fill", NULL, NULL))
+  if (test_run_with ("fill", NULL, NULL))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 100);
       g_autoptr (BufPoolAllocation) allocation = forget_to_drop (pool);
@@ -158,7 +135,7 @@ test_describe_later (void)
 {
   g_test_summary ("A request that had to wait is known by where it began");
 
-  if (run_with ("leaks", NULL, NULL))
+  if (test_run_with ("leaks", NULL, NULL))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 4);
       g_autoptr (BufPoolAllocation) first = forget_to_drop (pool);
@@ -182,7 +159,7 @@ test_describe_pinned (void)
 {
   g_test_summary ("What was released is not outstanding any more, what is viewed is");
 
-  if (run_with ("leaks", NULL, NULL))
+  if (test_run_with ("leaks", NULL, NULL))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 4);
       g_autoptr (BufPoolAllocation) allocation = keep_pinned (pool);
@@ -214,7 +191,7 @@ test_groups (void)
 {
   g_test_summary ("What comes from the same place is one group, whichever way the library took");
 
-  if (run_with ("leaks", NULL, NULL))
+  if (test_run_with ("leaks", NULL, NULL))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 1000);
       g_autoptr (GPtrArray) all =
@@ -249,7 +226,7 @@ test_describe_under_load (void)
 {
   g_test_summary ("It can be asked for while others allocate, and never tells of too many");
 
-  if (run_with ("leaks,fill,guard", NULL, NULL))
+  if (test_run_with ("leaks,fill,guard", NULL, NULL))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 8);
       g_autoptr (BufPoolAllocation) allocation = forget_to_drop (pool);
@@ -270,26 +247,6 @@ test_describe_under_load (void)
       for (guint i = 0; i < G_N_ELEMENTS (threads); i++)
         g_thread_join (threads[i]);
     }
-}
-
-static void
-test_exit (void)
-{
-  g_test_summary ("exit tells at the end of the program what is outstanding then");
-
-  if (run_with ("leaks,exit", NULL, NULL))
-    {
-      static BufPoolAllocation *volatile kept; /* so that LeakSanitizer does not end the program */
-      BufPool *clean = test_pool_new (16, 8);
-      BufPool *pool = g_object_new (BUF_TYPE_POOL, "name", "pictures", NULL);
-
-      kept = forget_to_drop (pool);
-      g_assert_nonnull (kept);
-      g_test_queue_unref (clean);
-      return;
-    }
-  g_test_trap_assert_stderr ("*At exit: The pool \"pictures\" has 1 allocations*forget_to_drop*");
-  g_test_trap_assert_stderr_unmatched ("*At exit*At exit*");
 }
 
 static guint n_logged;
@@ -326,7 +283,7 @@ test_waits (void)
 {
   g_test_summary ("A long wait is logged with its size and length, and who was served before");
 
-  if (run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "1"))
+  if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "1"))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 4);
       g_autoptr (BufPoolAllocation) first = test_allocate (pool, 1);
@@ -358,7 +315,7 @@ test_waits_that_fail (void)
 {
   g_test_summary ("A wait that ends otherwise is logged with how it ended");
 
-  if (run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
+  if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 4);
       g_autoptr (BufPoolAllocation) first = test_allocate (pool, 4);
@@ -395,7 +352,7 @@ test_short_waits (void)
 {
   g_test_summary ("A wait that is shorter than the threshold is not");
 
-  if (run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "100000"))
+  if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "100000"))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 4);
       g_autoptr (BufPoolAllocation) first = test_allocate (pool, 1);
@@ -421,7 +378,7 @@ test_fill (void)
 {
   g_test_summary ("fill marks fresh memory, and memory that is freed; zeroed memory stays zero");
 
-  if (run_with ("fill", NULL, NULL))
+  if (test_run_with ("fill", NULL, NULL))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 4);
       g_autoptr (BufPool) zeroed = g_object_new (BUF_TYPE_POOL, "zero-fill", TRUE, NULL);
@@ -445,7 +402,7 @@ test_guard (void)
 {
   g_test_summary ("guard finds who has written behind the end, and where that was allocated");
 
-  if (run_with ("guard", NULL, NULL))
+  if (test_run_with ("guard", NULL, NULL))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 4);
       BufPoolAllocation *allocation = forget_to_drop (pool);
@@ -463,7 +420,7 @@ test_guard_is_quiet (void)
 {
   g_test_summary ("guard says nothing of who writes to the end, aligned or pinned");
 
-  if (run_with ("all", NULL, NULL))
+  if (test_run_with ("all", NULL, NULL))
     {
       g_autoptr (BufPool) pool =
           g_object_new (BUF_TYPE_POOL, "buffer-size", (guint64) 512, "alignment", 512, NULL);
@@ -512,7 +469,6 @@ main (int argc, char **argv)
   g_test_add_func ("/debug/describe-pinned", test_describe_pinned);
   g_test_add_func ("/debug/groups", test_groups);
   g_test_add_func ("/debug/describe-under-load", test_describe_under_load);
-  g_test_add_func ("/debug/exit", test_exit);
   g_test_add_func ("/debug/waits", test_waits);
   g_test_add_func ("/debug/waits-that-fail", test_waits_that_fail);
   g_test_add_func ("/debug/short-waits", test_short_waits);
