@@ -3,18 +3,13 @@
 
 #pragma once
 
-#include <stddef.h>
 #include <stdlib.h>
 
+#include "memory/buf-aligned-private.h"
 #include "buf-pool-allocation.h"
 #include "pool/buf-pool-private.h"
 
 G_BEGIN_DECLS
-
-/* What malloc() aligns to by itself. On Windows with 32 bits that is 8, less than max_align_t
- * needs.
- */
-#define BUF_NATURAL_ALIGNMENT (MIN (_Alignof(max_align_t), 2 * sizeof (gpointer)))
 
 /* Where the buffers begin in an inline allocation. */
 #define BUF_ALLOCATION_INLINE_OFFSET 16
