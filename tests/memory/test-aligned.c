@@ -1,8 +1,9 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Memory that is aligned, zeroed, or both: what it holds, and where it ends. */
+/* Memory that is aligned, zeroed, or both: what it holds, and what it costs. */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "memory/buf-aligned-private.h"
@@ -51,6 +52,61 @@ test_wrapping (void)
   g_assert_null (buf_aligned_alloc (G_MAXSIZE, 4096, TRUE));
 }
 
+/* In KiB; negative when the system does not tell. */
+static glong
+get_resident_memory (void)
+{
+  glong pages = -1;
+  FILE *statm = fopen ("/proc/self/statm", "r");
+
+  if (statm == NULL)
+    return -1;
+  if (fscanf (statm, "%*d %ld", &pages) != 1)
+    pages = -1;
+  fclose (statm);
+  return pages * 4;
+}
+
+/* How much resident memory an allocation of 64 MiB takes that nobody has used. */
+static glong
+measure_unused_memory (guint alignment)
+{
+  g_autoptr (BufPool) pool = g_object_new (BUF_TYPE_POOL,
+                                           "buffer-size",
+                                           (guint64) 4096,
+                                           "max-memory",
+                                           (guint64) 64 * MEBIBYTE,
+                                           "alignment",
+                                           alignment,
+                                           "zero-fill",
+                                           TRUE,
+                                           NULL);
+  glong before = get_resident_memory ();
+  g_autoptr (BufPoolAllocation) allocation = test_allocate (pool, 16384);
+  glong after = get_resident_memory ();
+
+  g_assert_cmpint (*(guint8 *) buf_pool_allocation_get_buffer (allocation, 16383), ==, 0);
+  return after - before;
+}
+
+static void
+test_unused (void)
+{
+  glong natural, aligned;
+
+  g_test_summary ("Zeroed memory that nobody uses takes as little when it is aligned as otherwise");
+
+  if (get_resident_memory () < 0)
+    {
+      g_test_skip ("This system does not tell what is resident");
+      return;
+    }
+  natural = measure_unused_memory (0);
+  aligned = measure_unused_memory (4096);
+  g_test_message ("resident: %ld KiB, aligned %ld KiB", natural, aligned);
+  g_assert_cmpint (aligned, <, natural + 1024);
+}
+
 #ifdef __SANITIZE_ADDRESS__
 static const gint neighbours[] = { -1, -8, -9, 0, 1, 8 };
 
@@ -87,6 +143,7 @@ main (int argc, char **argv)
 
   g_test_add_func ("/aligned/usable", test_usable);
   g_test_add_func ("/aligned/wrapping", test_wrapping);
+  g_test_add_func ("/aligned/unused", test_unused);
 #ifdef __SANITIZE_ADDRESS__
   g_test_add_func ("/aligned/neighbours", test_neighbours);
   for (guint i = 0; i < G_N_ELEMENTS (neighbours); i++)
