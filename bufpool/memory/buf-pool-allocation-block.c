@@ -4,7 +4,6 @@
 #include "config.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "memory/buf-pool-allocation-private.h"
 #include "buf-pool-error.h"
@@ -78,27 +77,12 @@ get_detached (BufPoolAllocation *self)
   return (BufDetachedAllocation *) self;
 }
 
-static gpointer
-new_data (gsize size, gsize alignment, gboolean zero_fill)
-{
-  gpointer data;
-
-  if (alignment <= BUF_NATURAL_ALIGNMENT)
-    return zero_fill ? calloc (1, size) : malloc (size);
-
-  if (posix_memalign (&data, alignment, size) != 0)
-    return NULL;
-  if (zero_fill)
-    memset (data, 0, size);
-  return data;
-}
-
-/* As new_data(), with a record in the pool's ledger. */
+/* Memory with a record in the pool's ledger. */
 static gpointer
 new_recorded_data (BufPool *pool, gsize size, BufDebugRecord **record)
 {
-  gsize tail = buf_debug_ledger_get_tail (pool->ledger);
-  guint8 *data = new_data (size + tail, pool->alignment, pool->zero_fill);
+  gsize whole = size + buf_debug_ledger_get_tail (pool->ledger);
+  guint8 *data = buf_aligned_alloc (whole, pool->alignment, pool->zero_fill);
 
   if (data == NULL)
     return NULL;
@@ -106,7 +90,7 @@ new_recorded_data (BufPool *pool, gsize size, BufDebugRecord **record)
   *record = buf_debug_record_new (pool->ledger, size);
   if (*record == NULL)
     {
-      free (data);
+      buf_aligned_free (data, whole, pool->alignment, pool->zero_fill);
       return NULL;
     }
 
@@ -117,9 +101,15 @@ new_recorded_data (BufPool *pool, gsize size, BufDebugRecord **record)
 static void
 free_data (BufDetachedAllocation *self)
 {
+  BufPool *pool = self->header.pool;
+  gsize size = self->header.n_buffers * self->buffer_size;
+
   if (self->record != NULL)
-    buf_debug_record_end (self->record, self->header.pool->ledger);
-  free (self->data);
+    {
+      size += buf_debug_ledger_get_tail (pool->ledger);
+      buf_debug_record_end (self->record, pool->ledger);
+    }
+  buf_aligned_free (self->data, size, pool->alignment, pool->zero_fill);
 }
 
 static BufPoolAllocation *
@@ -134,7 +124,7 @@ new_detached (BufPool *pool, gint64 bytes)
   if (pool->ledger != NULL)
     self->data = new_recorded_data (pool, bytes, &self->record);
   else
-    self->data = new_data (bytes, pool->alignment, pool->zero_fill);
+    self->data = buf_aligned_alloc (bytes, pool->alignment, pool->zero_fill);
   if (self->data == NULL)
     {
       free (self);
@@ -155,7 +145,7 @@ new_block (BufPool *pool, gint64 bytes, BufAllocationFlags flags)
     return NULL;
   if (flags & BUF_ALLOCATION_DETACHED)
     return new_detached (pool, bytes);
-  return new_data (BUF_ALLOCATION_INLINE_OFFSET + bytes, 0, pool->zero_fill);
+  return buf_aligned_alloc (BUF_ALLOCATION_INLINE_OFFSET + bytes, 0, pool->zero_fill);
 }
 
 static BufPoolAllocation *

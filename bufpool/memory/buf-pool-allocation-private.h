@@ -3,16 +3,13 @@
 
 #pragma once
 
-#include <stddef.h>
 #include <stdlib.h>
 
+#include "memory/buf-aligned-private.h"
 #include "buf-pool-allocation.h"
 #include "pool/buf-pool-private.h"
 
 G_BEGIN_DECLS
-
-/* What malloc() aligns to by itself. */
-#define BUF_NATURAL_ALIGNMENT (_Alignof(max_align_t))
 
 /* Where the buffers begin in an inline allocation. */
 #define BUF_ALLOCATION_INLINE_OFFSET 16

@@ -158,9 +158,11 @@ install_settings (void)
   /**
    * BufPool:alignment: (getter get_alignment)
    *
-   * What the address of each buffer is a multiple of, in bytes: a power of two, or 0 for what the
-   * allocator gives by itself. When it is more than the allocator gives by itself,
-   * [property@Pool:buffer-size] has to be a multiple of it.
+   * The address of each buffer is a multiple of this number of bytes. It is a power of two that
+   * divides [property@Pool:buffer-size], so that each buffer of an allocation is aligned and not
+   * only the first one; other values fail with %BUF_POOL_ERROR_INVALID_CONFIG. With 0, the first
+   * buffer is aligned as the C library's allocator aligns memory, and the others follow it without
+   * a gap.
    *
    * Since: 1.0
    */

@@ -104,7 +104,7 @@ check_config (BufPool *self, GError **error)
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "An alignment of %u bytes is not a power of two",
                  self->alignment);
-  else if (self->alignment > BUF_NATURAL_ALIGNMENT && self->buffer_size % self->alignment != 0)
+  else if (self->alignment != 0 && self->buffer_size % self->alignment != 0)
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,

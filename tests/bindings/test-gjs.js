@@ -64,6 +64,8 @@ const TESTS = {
         raises(BufPool.PoolError, invalid, () => new BufPool.Pool({buffer_size: 64, max_memory: 63}));
         raises(BufPool.PoolError, invalid, () => new BufPool.Pool({buffer_size: 0}));
         raises(BufPool.PoolError, invalid, () => BufPool.Pool.new(0, 1));
+        raises(BufPool.PoolError, invalid, () => new BufPool.Pool({buffer_size: 24, alignment: 16}));
+        assert(new BufPool.Pool({buffer_size: 48, alignment: 16}).alignment === 16);
         assert(new BufPool.Pool().max_memory === Number.MAX_SAFE_INTEGER);
         assert(BufPool.POOL_UNLIMITED === Number.MAX_SAFE_INTEGER);
         for (const bad of [-1, 2 ** 64, 'many', 1.5, null, NaN])

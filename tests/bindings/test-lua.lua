@@ -71,6 +71,8 @@ end)
 test('configuration', function()
    fails(BufPool.PoolError, 'INVALID_CONFIG', BufPool.Pool.new(64, 63))
    fails(BufPool.PoolError, 'INVALID_CONFIG', BufPool.Pool { buffer_size = 0 })
+   fails(BufPool.PoolError, 'INVALID_CONFIG', BufPool.Pool { buffer_size = 24, alignment = 16 })
+   assert(BufPool.Pool { buffer_size = 48, alignment = 16 }.alignment == 16)
    assert(BufPool.Pool {}.max_memory == 2 ^ 53 - 1 and BufPool.POOL_UNLIMITED == 2 ^ 53 - 1)
    local pool = BufPool.Pool { buffer_size = 16, max_memory = 32 }
    assert(pool.buffer_size == 16 and pool.max_memory == 32)

@@ -60,6 +60,8 @@ def configuration():
     raises(BufPool.PoolError.INVALID_CONFIG, lambda: BufPool.Pool(buffer_size=64, max_memory=63))
     raises(BufPool.PoolError.INVALID_CONFIG, lambda: BufPool.Pool(buffer_size=0))
     raises(BufPool.PoolError.INVALID_CONFIG, BufPool.Pool.new, 0, 1)
+    raises(BufPool.PoolError.INVALID_CONFIG, lambda: BufPool.Pool(buffer_size=24, alignment=16))
+    assert BufPool.Pool(buffer_size=48, alignment=16).props.alignment == 16
     assert BufPool.Pool().props.max_memory == BufPool.POOL_UNLIMITED == 2**53 - 1
     for bad in (-1, 2**64, "many", 1.5, None):
         refuses((OverflowError, TypeError, ValueError), BufPool.Pool, buffer_size=bad)

@@ -50,7 +50,12 @@ void test_errors () {
         } catch (BufPool.PoolError.INVALID_CONFIG e) {
             caught++;
         }
-        assert (caught == 4 && all.get_length () == 8);
+        try {
+            Initable.new (typeof (BufPool.Pool), null, "buffer-size", (uint64) 24, "alignment", 16);
+        } catch (BufPool.PoolError.INVALID_CONFIG e) {
+            caught++;
+        }
+        assert (caught == 5 && all.get_length () == 8);
     } catch (Error e) {
         error ("%s", e.message);
     }

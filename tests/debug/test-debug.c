@@ -416,25 +416,40 @@ test_guard (void)
 }
 
 static void
+assert_usable_to_the_end (guint64 buffer_size, guint alignment, gboolean zero_fill)
+{
+  g_autoptr (BufPool) pool = g_object_new (BUF_TYPE_POOL,
+                                           "buffer-size",
+                                           buffer_size,
+                                           "alignment",
+                                           alignment,
+                                           "zero-fill",
+                                           zero_fill,
+                                           NULL);
+  BufPoolAllocation *allocations[] = { test_allocate (pool, 1),
+                                       test_allocate (pool, 3),
+                                       keep_pinned (pool) };
+
+  for (guint i = 0; i < G_N_ELEMENTS (allocations); i++)
+    {
+      gsize size;
+      guint8 *data = buf_pool_allocation_get_data (allocations[i], &size);
+
+      g_assert_cmpuint ((guintptr) data % alignment, ==, 0);
+      memset (data, 0, size);
+      buf_pool_allocation_unref (allocations[i]);
+    }
+}
+
+static void
 test_guard_is_quiet (void)
 {
-  g_test_summary ("guard says nothing of who writes to the end, aligned or pinned");
+  g_test_summary ("guard says nothing of who writes to the end, aligned, zeroed or pinned");
 
   if (test_run_with ("all", NULL, NULL))
     {
-      g_autoptr (BufPool) pool =
-          g_object_new (BUF_TYPE_POOL, "buffer-size", (guint64) 512, "alignment", 512, NULL);
-      BufPoolAllocation *allocations[] = { test_allocate (pool, 3), keep_pinned (pool) };
-
-      for (guint i = 0; i < G_N_ELEMENTS (allocations); i++)
-        {
-          gsize size;
-          guint8 *data = buf_pool_allocation_get_data (allocations[i], &size);
-
-          g_assert_cmpuint ((guintptr) data % 512, ==, 0);
-          memset (data, 0, size);
-          buf_pool_allocation_unref (allocations[i]);
-        }
+      assert_usable_to_the_end (512, 512, FALSE);
+      assert_usable_to_the_end (128 * 1024 - 64, 64, TRUE); /* large, but for the guard */
       return;
     }
   g_test_trap_assert_stderr_unmatched ("*CRITICAL*");

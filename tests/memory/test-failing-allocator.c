@@ -14,6 +14,9 @@
 #define BUFFER_SIZE 64
 #define N_BUFFERS   10
 
+/* So that few of these buffers are a large block already. */
+#define LARGE_BUFFER_SIZE 65536
+
 /* Which allocation fails, and whether those after it do so too. */
 static gint first_failure = -1; /* atomic; negative: none */
 static gint goes_on_failing;    /* atomic */
@@ -343,13 +346,13 @@ script_tasks (Script *self)
 }
 
 static BufPool *
-new_pool (gboolean zero_fill, guint alignment)
+new_pool (guint64 buffer_size, gboolean zero_fill, guint alignment)
 {
   return g_object_new (BUF_TYPE_POOL,
                        "buffer-size",
-                       (guint64) BUFFER_SIZE,
+                       buffer_size,
                        "max-memory",
-                       (guint64) BUFFER_SIZE * N_BUFFERS,
+                       buffer_size * N_BUFFERS,
                        "zero-fill",
                        zero_fill,
                        "alignment",
@@ -359,9 +362,9 @@ new_pool (gboolean zero_fill, guint alignment)
 
 /* Runs every operation, and returns how many allocations of memory that took. */
 static gint
-run_script (gboolean zero_fill, guint alignment, gint first, gboolean on)
+run_script (guint64 buffer_size, gboolean zero_fill, guint alignment, gint first, gboolean on)
 {
-  Script self = { .pool = new_pool (zero_fill, alignment) };
+  Script self = { .pool = new_pool (buffer_size, zero_fill, alignment) };
 
   reset_allocator (first, on, 0);
   script_requests (&self);
@@ -380,16 +383,16 @@ run_script (gboolean zero_fill, guint alignment, gint first, gboolean on)
 }
 
 static void
-test_kind (gboolean zero_fill, guint alignment)
+test_kind (guint64 buffer_size, gboolean zero_fill, guint alignment)
 {
-  gint n = run_script (zero_fill, alignment, -1, FALSE);
+  gint n = run_script (buffer_size, zero_fill, alignment, -1, FALSE);
 
   g_assert_cmpint (g_atomic_int_get (&n_failures), ==, 0);
   for (gint first = 0; first < n; first++)
     {
-      run_script (zero_fill, alignment, first, FALSE);
+      run_script (buffer_size, zero_fill, alignment, first, FALSE);
       g_assert_cmpint (g_atomic_int_get (&n_failures), ==, 1);
-      run_script (zero_fill, alignment, first, TRUE);
+      run_script (buffer_size, zero_fill, alignment, first, TRUE);
       g_assert_cmpint (g_atomic_int_get (&n_failures), >=, 1);
     }
   g_test_message ("each of %d allocations failed, alone and with all after it", n);
@@ -401,7 +404,7 @@ test_every_allocation (void)
 {
   g_test_summary ("Each allocation fails in turn: one request is refused, everything is back");
 
-  test_kind (FALSE, 0);
+  test_kind (BUFFER_SIZE, FALSE, 0);
 }
 
 static void
@@ -409,7 +412,7 @@ test_every_zeroed_allocation (void)
 {
   g_test_summary ("The same, with zeroed memory");
 
-  test_kind (TRUE, 0);
+  test_kind (BUFFER_SIZE, TRUE, 0);
 }
 
 static void
@@ -417,7 +420,7 @@ test_every_aligned_allocation (void)
 {
   g_test_summary ("The same, with aligned memory, which is a header and a block");
 
-  test_kind (FALSE, BUFFER_SIZE);
+  test_kind (BUFFER_SIZE, FALSE, BUFFER_SIZE);
 }
 
 static void
@@ -425,14 +428,22 @@ test_every_aligned_zeroed_allocation (void)
 {
   g_test_summary ("The same, with memory that is both");
 
-  test_kind (TRUE, BUFFER_SIZE);
+  test_kind (BUFFER_SIZE, TRUE, BUFFER_SIZE);
+}
+
+static void
+test_every_large_allocation (void)
+{
+  g_test_summary ("The same, with memory that is large, too");
+
+  test_kind (LARGE_BUFFER_SIZE, TRUE, 4096);
 }
 
 /* Each failure is one refusal, so their numbers are the same. */
 static void
 run_load (guint alignment, gint in)
 {
-  Script self = { .pool = new_pool (FALSE, alignment) };
+  Script self = { .pool = new_pool (BUFFER_SIZE, FALSE, alignment) };
   Requester requesters[N_KINDS + 1];
   GThread *threads[N_KINDS + 1];
   guint n_threads = 0;
@@ -485,6 +496,7 @@ main (int argc, char **argv)
   g_test_add_func ("/failing-allocator/every-zeroed", test_every_zeroed_allocation);
   g_test_add_func ("/failing-allocator/every-aligned", test_every_aligned_allocation);
   g_test_add_func ("/failing-allocator/every-aligned-zeroed", test_every_aligned_zeroed_allocation);
+  g_test_add_func ("/failing-allocator/every-large", test_every_large_allocation);
   g_test_add_func ("/failing-allocator/under-load", test_under_load);
   return g_test_run ();
 }

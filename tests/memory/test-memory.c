@@ -49,18 +49,23 @@ __wrap_posix_memalign (void **memory, size_t alignment, size_t size)
   return is_to_fail (size) ? ENOMEM : __real_posix_memalign (memory, alignment, size);
 }
 
+/* Zeroed or not, aligned or not, small or large: ten buffers. */
+#define N_KINDS 8
+
 static BufPool *
 new_kind (guint kind)
 {
+  guint64 buffer_size = kind & 4 ? 65536 : 4096;
+
   return g_object_new (BUF_TYPE_POOL,
                        "buffer-size",
-                       (guint64) 4096,
+                       buffer_size,
                        "max-memory",
-                       (guint64) 40960,
+                       10 * buffer_size,
                        "zero-fill",
-                       kind % 2 == 1,
+                       (kind & 1) != 0,
                        "alignment",
-                       kind >= 2 ? 4096 : 0,
+                       kind & 2 ? 4096 : 0,
                        NULL);
 }
 
@@ -69,9 +74,10 @@ test_every_allocation (void)
 {
   g_test_summary ("Whichever allocation of memory fails, it is an error, and the budget is back");
 
-  for (guint kind = 0; kind < 4; kind++)
+  for (guint kind = 0; kind < N_KINDS; kind++)
     {
       g_autoptr (BufPool) pool = new_kind (kind);
+      const gchar *figure = kind & 4 ? "655360 bytes" : "40960 bytes";
       guint n_failures = 0;
 
       for (guint n = 0;; n++)
@@ -87,10 +93,10 @@ test_every_allocation (void)
 
           n_failures++;
           g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_NO_MEMORY);
-          g_assert_nonnull (strstr (error->message, "40960 bytes"));
+          g_assert_nonnull (strstr (error->message, figure));
           test_assert_figures (pool, 0, 0);
         }
-      g_assert_cmpuint (n_failures, ==, kind >= 2 ? 2 : 1);
+      g_assert_cmpuint (n_failures, ==, kind & 2 ? 2 : 1);
       test_assert_figures (pool, 0, 0);
     }
 }
@@ -100,21 +106,22 @@ test_each_buffer (void)
 {
   g_test_summary ("Each buffer follows the one before, aligned and zeroed if it was asked for");
 
-  for (guint kind = 0; kind < 4; kind++)
+  for (guint kind = 0; kind < N_KINDS; kind++)
     {
       g_autoptr (BufPool) pool = new_kind (kind);
       g_autoptr (BufPoolAllocation) allocation = test_allocate (pool, 3);
+      gsize size = buf_pool_get_buffer_size (pool);
       guint8 *first = buf_pool_allocation_get_first (allocation);
 
       for (guint i = 0; i < 3; i++)
         {
           guint8 *buffer = buf_pool_allocation_get_buffer (allocation, i);
 
-          g_assert_true (buffer == first + i * 4096);
-          if (kind >= 2)
+          g_assert_true (buffer == first + i * size);
+          if (kind & 2)
             g_assert_cmpuint ((guintptr) buffer % 4096, ==, 0);
-          if (kind % 2 == 1)
-            g_assert_true (buffer[0] == 0 && memcmp (buffer, buffer + 1, 4095) == 0);
+          if (kind & 1)
+            g_assert_true (buffer[0] == 0 && memcmp (buffer, buffer + 1, size - 1) == 0);
         }
     }
 }
@@ -283,14 +290,17 @@ test_beyond_32_bits (void)
 {
   g_test_summary ("A size never wraps: an allocation is as large as was asked for, or fails");
 
-  for (guint kind = 0; kind < 3; kind++)
+  for (guint kind = 0; kind < 5; kind++)
     for (guint i = 0; i < G_N_ELEMENTS (beyond_32_bits); i++)
       {
+        guint64 size = beyond_32_bits[i].buffer_size;
         g_autoptr (BufPool) pool = g_object_new (BUF_TYPE_POOL,
                                                  "buffer-size",
-                                                 beyond_32_bits[i].buffer_size,
+                                                 size,
                                                  "zero-fill",
-                                                 kind == 1,
+                                                 (kind & 1) != 0,
+                                                 "alignment",
+                                                 (guint) (kind >= 3 ? size & -size : 0),
                                                  NULL);
 
         assert_no_memory (pool, beyond_32_bits[i].n_buffers, kind == 2);
