@@ -106,7 +106,8 @@ installed() {
     fi
 }
 
-subproject() {
+# Sets no option, as most users of a subproject do.
+configure_subproject() {
     mkdir -p "$work/outer/subprojects"
     ln -s "$source_dir" "$work/outer/subprojects/libbufpool"
     printf '[wrap-file]\ndirectory = libbufpool\n\n[provide]\nbufpool-1.0 = bufpool_dep\n' \
@@ -116,12 +117,33 @@ subproject() {
 project('outer', 'c')
 test('program', executable('program', 'program.c', dependencies: dependency('bufpool-1.0')))
 BUILD
-    meson setup "$work/outer/build" "$work/outer" -Dlibbufpool:introspection=disabled \
-        -Dlibbufpool:vapi=disabled -Dlibbufpool:tests=false -Dlibbufpool:examples=false &&
-        meson test -C "$work/outer/build" program
+    meson setup "$work/outer/build" "$work/outer"
 }
 
-echo 1..8
+# defined_by BUILD_DIR: the folders and test suites that the subproject adds to a build.
+defined_by() {
+    meson introspect -i "$1" --targets --tests |
+        sed -nE -e 's|.*"defined_in": ".*/subprojects/libbufpool/(.*)meson.build".*|folder \1|p' \
+            -e 's|.*"(libbufpool:?.*)"$|suite \1|p' |
+        sort -u
+}
+
+subproject_alone() {
+    configure_subproject && defined_by "$work/outer/build" >"$work/defined"
+    cat "$work/defined"
+    [ "$(cat "$work/defined")" = "folder bufpool/" ]
+}
+
+subproject_works() {
+    meson test -C "$work/outer/build" program
+}
+
+subproject_with() {
+    meson setup "$work/outer/$1" "$work/outer" -Dlibbufpool:"$1"=true -Dlibbufpool:introspection=disabled \
+        -Dlibbufpool:vapi=disabled && defined_by "$work/outer/$1" | grep "^folder $1/"
+}
+
+echo 1..11
 check "exports what the checked-in list says" symbols
 check "has its soname" soname
 check "headers refuse to be included one by one" single_include
@@ -129,5 +151,8 @@ check "headers are C without a warning" language c "cc -std=c11"
 check "headers are C++ without a warning" language cc "c++ -std=c++11"
 check "works uninstalled, by pkg-config" uninstalled
 check "works installed, by pkg-config" installed
-check "works as a subproject" subproject
+check "is the library alone as a subproject" subproject_alone
+check "works as a subproject" subproject_works
+check "can have its tests as a subproject" subproject_with tests
+check "can have its examples as a subproject" subproject_with examples
 exit $failed
