@@ -29,8 +29,8 @@ buf_semaphore_is_drained_locked (BufSemaphore *self, gint64 pinned)
 static gboolean
 is_wanted_locked (BufSemaphore *self)
 {
-  return self->queue.closed || self->queue.free < 0 || !g_queue_is_empty (&self->queue.waiters) ||
-         !g_queue_is_empty (&self->queue.drainers) || !g_queue_is_empty (&self->queue.drained);
+  return self->queue.closed || self->queue.free < 0 || self->queue.waiters.length > 0 ||
+         self->queue.drainers.length > 0 || self->queue.drained.length > 0;
 }
 
 /* Nothing has been granted since @now. Returns when that is a stall. */
@@ -47,14 +47,20 @@ begin_quiet_time_locked (BufSemaphore *self, gint64 now)
 static void
 set_watch_locked (BufSemaphore *self)
 {
-  BufWaiter *woken = g_queue_peek_head (&self->queue.woken);
+  const GList *woken = self->queue.woken.head;
   gint64 due = self->watch.due;
 
-  if (due == G_MAXINT64 && self->stall.time > 0 && !g_queue_is_empty (&self->queue.waiters))
-    due = begin_quiet_time_locked (self, g_get_monotonic_time ());
   if (woken != NULL)
-    due = MIN (due, woken->woken_since + woken->patience);
-  buf_watch_set_due_locked (&self->watch, due);
+    {
+      const BufWaiter *waiter = woken->data;
+
+      due = MIN (due, waiter->woken_since + waiter->patience);
+    }
+  else if (due == G_MAXINT64 && self->stall.time > 0 && self->queue.waiters.length > 0)
+    due = begin_quiet_time_locked (self, g_get_monotonic_time ());
+
+  if (due != self->watch.due)
+    buf_watch_set_due_locked (&self->watch, due);
 }
 
 /* Serves a batch of those who wait. Drainers come first, so that the zero they wait for is not

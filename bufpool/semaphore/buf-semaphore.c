@@ -329,8 +329,7 @@ buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum)
   if (changed)
     {
       buf_semaphore_revoke_locked (self);
-      self->queue.free += maximum - self->queue.maximum;
-      self->queue.maximum = maximum;
+      buf_wait_queue_set_maximum_locked (&self->queue, maximum);
       buf_semaphore_set_geometry_locked (self);
     }
   buf_semaphore_serve_and_unlock (self);
@@ -342,7 +341,7 @@ void
 buf_semaphore_close (BufSemaphore *self)
 {
   g_mutex_lock (&self->mutex);
-  self->queue.closed = TRUE;
+  buf_wait_queue_close_locked (&self->queue);
   BUF_PROBE1 (close, self);
   buf_semaphore_revoke_locked (self);
   buf_semaphore_serve_and_unlock (self);

@@ -17,6 +17,9 @@ G_BEGIN_DECLS
 /* For how long it may be overtaken, in microseconds. */
 #define BUF_WAIT_QUEUE_OVERTAKEN_TIME (10 * G_TIME_SPAN_MILLISECOND)
 
+/* After so many times, the clock is read only once in as many times. */
+#define BUF_WAIT_QUEUE_CLOCK 16
+
 /* For how long bytes are promised to a thread that was woken, in microseconds. */
 #define BUF_WAIT_QUEUE_PATIENCE (2 * G_TIME_SPAN_MILLISECOND)
 
@@ -48,6 +51,7 @@ struct _BufWaitQueue
   gint64 pinned;        /* LOCK: mutex; bytes in use that the end of the budget does not wait for */
   gint64 n_allocations; /* LOCK: mutex; less what the stripes count */
   gboolean closed;      /* LOCK: mutex */
+  gboolean has_impossible; /* LOCK: mutex; whether a waiter may want what it can never have */
 
   GQueue waiters;        /* LOCK: mutex; for bytes, by age */
   BufWaiterTree threads; /* LOCK: mutex; those of @waiters that are asleep */
@@ -78,6 +82,8 @@ gboolean buf_wait_queue_take_locked (BufWaitQueue *self, BufWaiter *waiter, gint
 void buf_wait_queue_finish_locked (BufWaiter *waiter, BufOutcome outcome, BufReady *ready);
 void buf_wait_queue_rejoin_locked (BufWaitQueue *self, BufWaiter *waiter);
 
+void buf_wait_queue_close_locked (BufWaitQueue *self);
+void buf_wait_queue_set_maximum_locked (BufWaitQueue *self, gint64 maximum);
 void buf_wait_queue_note_drained_locked (BufWaitQueue *self);
 gboolean buf_wait_queue_serve_locked (BufWaitQueue *self, BufReady *ready);
 gint64 buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now);

@@ -51,10 +51,17 @@ buf_wait_queue_init (BufWaitQueue *self, gint64 maximum)
   buf_waiter_tree_init (&self->tasks);
 }
 
+/* Like g_queue_peek_head(), which is not inline: each section does this several times. */
+static BufWaiter *
+peek_head (const GQueue *waiters)
+{
+  return waiters->head != NULL ? waiters->head->data : NULL;
+}
+
 static BufWaiter *
 get_oldest_locked (BufWaitQueue *self)
 {
-  return g_queue_peek_head (&self->waiters);
+  return peek_head (&self->waiters);
 }
 
 /* Whether bytes are kept for @oldest, which may be NULL. */
@@ -111,6 +118,7 @@ buf_wait_queue_rejoin_locked (BufWaitQueue *self, BufWaiter *waiter)
 
   end_promise_locked (self, waiter, BUF_WAITER_ASLEEP);
   buf_waiter_tree_insert (&self->threads, waiter);
+  self->has_impossible |= waiter->bytes > self->maximum;
 }
 
 static void
@@ -170,17 +178,30 @@ make_owed (BufWaiter *waiter)
   waiter->patience = MAX (waiter->patience, BUF_WAIT_QUEUE_OWED_PATIENCE);
 }
 
+/* The clock is read the first times only, and now and then: if the oldest waiter was overtaken more
+ * often than that, little time has passed in between. */
+static void
+look_at_clock_locked (BufWaitQueue *self, BufWaiter *oldest)
+{
+  gint64 now;
+
+  if (oldest->overtaken > BUF_WAIT_QUEUE_CLOCK && oldest->overtaken % BUF_WAIT_QUEUE_CLOCK != 0)
+    return;
+
+  now = g_get_monotonic_time ();
+  if (oldest->overtaken == 0)
+    oldest->overtaken_since = now;
+  else if (now - oldest->overtaken_since >= self->overtaken_time)
+    make_owed (oldest);
+}
+
 /* Whether another request may take @bytes, which are free, before the oldest waiter; and counts it
  * if so. */
 static gboolean
 overtake_locked (BufWaitQueue *self, BufWaiter *oldest, gint64 bytes)
 {
-  gint64 now = oldest->owed ? 0 : g_get_monotonic_time ();
-
-  if (oldest->overtaken_since == 0)
-    oldest->overtaken_since = now;
-  else if (now - oldest->overtaken_since >= self->overtaken_time)
-    make_owed (oldest);
+  if (!oldest->owed)
+    look_at_clock_locked (self, oldest);
   if (is_owed_locked (self, oldest) && bytes > self->free - oldest->bytes)
     return FALSE;
 
@@ -263,7 +284,10 @@ find_impossible_locked (BufWaitQueue *self)
     return get_oldest_locked (self);
 
   waiter = buf_waiter_tree_find_above (&self->threads, self->maximum);
-  return waiter != NULL ? waiter : buf_waiter_tree_find_above (&self->tasks, self->maximum);
+  if (waiter == NULL)
+    waiter = buf_waiter_tree_find_above (&self->tasks, self->maximum);
+  self->has_impossible = waiter != NULL;
+  return waiter;
 }
 
 /* The waiter that the rule serves next, or NULL. */
@@ -292,9 +316,9 @@ serve_one_locked (BufWaitQueue *self, BufReady *ready)
 {
   BufWaiter *waiter;
 
-  if ((waiter = g_queue_peek_head (&self->drained)) != NULL)
+  if (G_UNLIKELY ((waiter = peek_head (&self->drained)) != NULL))
     buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_GRANTED, ready);
-  else if ((waiter = find_impossible_locked (self)) != NULL)
+  else if (G_UNLIKELY (self->has_impossible) && (waiter = find_impossible_locked (self)) != NULL)
     {
       waiter->maximum = self->maximum;
       buf_wait_queue_finish_locked (waiter,
@@ -319,6 +343,23 @@ buf_wait_queue_serve_locked (BufWaitQueue *self, BufReady *ready)
     if (!serve_one_locked (self, ready))
       return TRUE;
   return FALSE;
+}
+
+/* For good: all that wait fail. */
+void
+buf_wait_queue_close_locked (BufWaitQueue *self)
+{
+  self->closed = TRUE;
+  self->has_impossible = TRUE;
+}
+
+/* Those that wait for more fail. */
+void
+buf_wait_queue_set_maximum_locked (BufWaitQueue *self, gint64 maximum)
+{
+  self->free += maximum - self->maximum;
+  self->maximum = maximum;
+  self->has_impossible = TRUE;
 }
 
 /* Nothing is outstanding but what is pinned. Those who wait for this are told, whatever happens

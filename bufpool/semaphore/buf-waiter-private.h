@@ -83,7 +83,7 @@ struct _BufWaiter
   BufWakeup *wakeup;      /* const; NULL for a task */
 
   guint overtaken;        /* LOCK: mutex; how often, as the oldest */
-  gint64 overtaken_since; /* LOCK: mutex; when that happened first; 0: not yet */
+  gint64 overtaken_since; /* LOCK: mutex; when that happened first */
   gboolean owed;          /* LOCK: mutex; not to be overtaken any more */
   gint64 woken_since;     /* LOCK: mutex; when it was woken last */
   gint64 patience;        /* LOCK: mutex; for how long its bytes are promised then */

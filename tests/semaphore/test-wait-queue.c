@@ -359,15 +359,15 @@ test_impossible (Fixture *self, gconstpointer data)
   small = push_thread (self, 40);
   release (self, 60);
   assert_pending (woken, BUF_WAITER_WOKEN);
-  self->queue.maximum -= 55;
-  release (self, -55);
+  buf_wait_queue_set_maximum_locked (&self->queue, MAXIMUM - 55);
+  release (self, 0);
   g_assert_cmpint (large->outcome, ==, BUF_OUTCOME_TOO_LARGE);
   g_assert_cmpint (large->maximum, ==, MAXIMUM - 55);
   g_assert_false (run (self, woken));
   g_assert_cmpint (woken->outcome, ==, BUF_OUTCOME_TOO_LARGE);
   assert_pending (small, BUF_WAITER_ASLEEP);
 
-  self->queue.closed = TRUE;
+  buf_wait_queue_close_locked (&self->queue);
   release (self, 45);
   g_assert_cmpint (small->outcome, ==, BUF_OUTCOME_CLOSED);
   g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
