@@ -84,7 +84,7 @@ class Figures:
         self.queue = self.semaphore["queue"]
         self.stripes = list(each_stripe(self.semaphore))
         live = [stripe for stripe in self.stripes if stripe is not None]
-        self.maximum = int(self.semaphore["maximum"])
+        self.maximum = int(self.queue["maximum"])
         self.free = int(self.queue["free"])
         self.in_stripes = sum(credit for credit, _ in live)
         self.in_use = self.maximum - self.free - self.in_stripes
@@ -104,8 +104,9 @@ def print_budget(figures):
         f"  budget: {figures.maximum} bytes = {figures.in_use} in use + {figures.free} free "
         f"+ {figures.in_stripes} in stripes; {int(semaphore['queue']['pinned'])} pinned"
     )
-    states = [word for word in ("closed", "revoked", "abandoned") if int(semaphore[word])]
-    print(f"  state: {', '.join(states) or 'open'}; threads inside: {int(semaphore['n_inside'])}")
+    states = {"closed": semaphore["queue"], "revoked": semaphore, "abandoned": semaphore}
+    words = [word for word, place in states.items() if int(place[word])]
+    print(f"  state: {', '.join(words) or 'open'}; threads inside: {int(semaphore['n_inside'])}")
 
 
 def print_stripes(figures):
@@ -121,7 +122,7 @@ def print_waiters(figures):
         print(
             f"{INDENT}{int(waiter['bytes'])} bytes, {kind} {describe_thread(waiter['thread_id'])}, "
             f"{describe_since(waiter['since'])}, overtaken {int(waiter['overtaken'])} times"
-            + (", woken" if int(waiter["woken"]) else "")
+            + ("" if str(waiter["state"]) == "BUF_WAITER_ASLEEP" else ", woken")
         )
 
     print(f"  draining: {int(figures.queue['drainers']['length'])}")

@@ -135,9 +135,9 @@ HOLDING = "memory/buf-pool-allocation-holding.c"
 PLACES = {
     "take": ("semaphore/buf-semaphore-private.h", "buf_semaphore_take_credit", r"buf_stripe_exchange \("),
     "give": ("semaphore/buf-semaphore-private.h", "buf_semaphore_give_credit", r"buf_stripe_exchange \("),
-    "collect": ("semaphore/buf-semaphore.c", "collect_locked", r"atomic_exchange_explicit \("),
-    "settle": ("semaphore/buf-semaphore.c", "settle_locked", r"atomic_compare_exchange_weak_explicit \("),
-    "restore": ("semaphore/buf-semaphore.c", "restore_locked", r"atomic_store_explicit \("),
+    "collect": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_collect_locked", r"atomic_exchange_explicit \("),
+    "settle": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_settle_locked", r"atomic_compare_exchange_weak_explicit \("),
+    "restore": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_restore_locked", r"atomic_store_explicit \("),
     "sole owner": (HOLDING, "buf_pool_allocation_unref", r"atomic_load_explicit \("),
     "unref": (HOLDING, "drop_reference", r"atomic_compare_exchange_weak_explicit \("),
     "unhold": (HOLDING, "buf_hold_drop", r"atomic_fetch_sub_explicit \("),
