@@ -92,8 +92,8 @@ test_pool_new (gsize buffer_size, gsize n_buffers)
 void
 test_pool_stop_clock (BufPool *pool)
 {
-  pool->semaphore.queue.overtaken_time = G_MAXINT64 / 2;
-  pool->semaphore.queue.patience = G_MAXINT64 / 2;
+  pool->memory->semaphore.queue.overtaken_time = G_MAXINT64 / 2;
+  pool->memory->semaphore.queue.patience = G_MAXINT64 / 2;
 }
 
 BufPoolAllocation *
@@ -117,6 +117,23 @@ test_assert_figures (BufPool *pool, gsize allocated_buffers, gsize n_allocations
                     ==,
                     buf_pool_get_max_memory (pool) - allocated);
   g_assert_cmpuint (buf_pool_get_active_allocations (pool), ==, n_allocations);
+}
+
+static void
+count (BufMemory *memory, gpointer data)
+{
+  guint *n = data;
+
+  (*n)++;
+}
+
+guint
+test_count_memories (void)
+{
+  guint n = 0;
+
+  buf_memory_for_each (count, &n);
+  return n;
 }
 
 void

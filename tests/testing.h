@@ -36,6 +36,9 @@ void test_pool_stop_clock (BufPool *pool);
 BufPoolAllocation *test_allocate (BufPool *pool, gsize n_buffers);
 void test_assert_figures (BufPool *pool, gsize allocated_buffers, gsize n_allocations);
 
+/* How many there are of what pools and their allocations share. */
+guint test_count_memories (void);
+
 /* Yields until the condition holds, and aborts the program when it does not within a minute. */
 #define test_wait_until(condition)                                                                 \
   G_STMT_START                                                                                     \

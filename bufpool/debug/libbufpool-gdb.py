@@ -34,8 +34,8 @@ def each_stripe(semaphore):
         yield None if credit >= REVOKED else (credit, word >> CREDIT_BITS)
 
 
-def name_of(pool):
-    return f'"{pool["name"].string()}"' if int(pool["name"]) != 0 else "without a name"
+def name_of(memory):
+    return f'"{memory["name"].string()}"' if int(memory["name"]) != 0 else "without a name"
 
 
 def is_alive():
@@ -79,12 +79,12 @@ class Figures:
     """How much there is of what. In a running program, which may be in the middle of something, they may
     not add up."""
 
-    def __init__(self, pool):
-        self.semaphore = pool["semaphore"]
+    def __init__(self, memory):
+        self.semaphore = memory["semaphore"]
         self.queue = self.semaphore["queue"]
         self.stripes = list(each_stripe(self.semaphore))
         live = [stripe for stripe in self.stripes if stripe is not None]
-        self.maximum = int(self.semaphore["maximum"])
+        self.maximum = int(self.queue["maximum"])
         self.free = int(self.queue["free"])
         self.in_stripes = sum(credit for credit, _ in live)
         self.in_use = self.maximum - self.free - self.in_stripes
@@ -104,8 +104,9 @@ def print_budget(figures):
         f"  budget: {figures.maximum} bytes = {figures.in_use} in use + {figures.free} free "
         f"+ {figures.in_stripes} in stripes; {int(semaphore['queue']['pinned'])} pinned"
     )
-    states = [word for word in ("closed", "revoked") if int(semaphore[word])]
-    print(f"  state: {', '.join(states) or 'open'}; threads inside: {int(semaphore['n_inside'])}")
+    states = {"closed": semaphore["queue"], "revoked": semaphore, "abandoned": semaphore}
+    words = [word for word, place in states.items() if int(place[word])]
+    print(f"  state: {', '.join(words) or 'open'}; threads inside: {int(semaphore['n_inside'])}")
 
 
 def print_stripes(figures):
@@ -121,7 +122,7 @@ def print_waiters(figures):
         print(
             f"{INDENT}{int(waiter['bytes'])} bytes, {kind} {describe_thread(waiter['thread_id'])}, "
             f"{describe_since(waiter['since'])}, overtaken {int(waiter['overtaken'])} times"
-            + (", woken" if int(waiter["woken"]) else "")
+            + ("" if str(waiter["state"]) == "BUF_WAITER_ASLEEP" else ", woken")
         )
 
     print(f"  draining: {int(figures.queue['drainers']['length'])}")
@@ -138,14 +139,14 @@ def print_stack(stack):
         print(f"{INDENT}  {frame}")
 
 
-def print_outstanding(pool, figures):
+def print_outstanding(memory, figures):
     print(f"  outstanding: {figures.n_allocations}")
-    if int(pool["ledger"]) == 0:
+    if int(memory["ledger"]) == 0:
         if figures.n_allocations > 0:
             print(f"{INDENT}BUFPOOL_DEBUG=leaks would have recorded where they come from")
         return
 
-    for record in each_in_queue(pool["ledger"]["records"], "BufDebugRecord"):
+    for record in each_in_queue(memory["ledger"]["records"], "BufDebugRecord"):
         print(
             f"{INDENT}{int(record['size'])} bytes at {int(record['data']):#x}, by "
             f"{describe_thread(record['thread_id'])} \"{record['thread'].string()}\", "
@@ -154,23 +155,27 @@ def print_outstanding(pool, figures):
         print_stack(record["stack"])
 
 
-def print_pool(pool):
-    figures = Figures(pool)
-    print(f"Pool {name_of(pool)} at {int(pool):#x}, buffers of {int(pool['buffer_size'])} bytes")
+def print_memory(memory):
+    figures = Figures(memory)
+    owner = int(memory["owner"])
+    place = f"at {owner:#x}" if owner != 0 else "that is gone"
+    print(f"Pool {name_of(memory)} {place}, buffers of {int(memory['buffer_size'])} bytes")
     print_budget(figures)
     print_stripes(figures)
     print_waiters(figures)
-    print_outstanding(pool, figures)
+    print_outstanding(memory, figures)
 
 
 class BufPoolCommand(gdb.Command):
     """Show how buffer pools stand: bufpool [EXPRESSION]
 
-Without an argument it shows every pool of the program, else the one that the expression points to.
+Without an argument it shows every pool of the program, and those that are gone but still have
+allocations; else the one that the expression points to.
 For each pool:
 
   budget       what of it is in use, free, and dealt out to the stripes, in bytes
-  state        closed; revoked: every request and release goes through the lock
+  state        closed; revoked: every request and release goes through the lock; abandoned: the
+               pool is gone, and what it shares with its allocations goes with the last of them
   stripes      the credit of each, and its count of allocations, less those given back to it
   waiting      requests in their order: bytes, thread, for how long, how often it was overtaken,
                and whether it was woken to try
@@ -186,20 +191,20 @@ a wait began, and not how long ago that is. The debug information of libbufpool 
     def invoke(self, argument, _from_tty):
         try:
             gdb.lookup_type("struct _BufPool")
-            all_pools = gdb.parse_and_eval("'buf-pool-report.c'::all_pools")
+            all_memories = gdb.parse_and_eval("'buf-memory.c'::all_memories")
         except gdb.error as error:
             raise gdb.GdbError(
                 f"There is no debug information of libbufpool, or the library is not loaded yet ({error})."
             ) from error
 
         if argument:
-            print_pool(pointer_to("struct _BufPool", gdb.parse_and_eval(argument)))
+            print_memory(pointer_to("struct _BufPool", gdb.parse_and_eval(argument))["memory"])
             return
-        pools = list(each_in_queue(all_pools, "struct _BufPool"))
-        if not pools:
+        memories = list(each_in_queue(all_memories, "BufMemory"))
+        if not memories:
             print("There are no pools.")
-        for pool in pools:
-            print_pool(pool)
+        for memory in memories:
+            print_memory(memory)
 
 
 class PoolPrinter:
@@ -209,7 +214,8 @@ class PoolPrinter:
         self.pool = pool
 
     def to_string(self):
-        return f"BufPool {name_of(self.pool)}: {Figures(self.pool)}"
+        memory = self.pool["memory"]
+        return f"BufPool {name_of(memory)}: {Figures(memory)}"
 
 
 BufPoolCommand()

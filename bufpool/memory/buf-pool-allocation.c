@@ -3,7 +3,6 @@
 
 #include "config.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "memory/buf-pool-allocation-private.h"
@@ -30,76 +29,6 @@ G_DEFINE_BOXED_TYPE (BufPoolAllocation,
                      buf_pool_allocation_ref,
                      buf_pool_allocation_unref)
 
-static gsize
-get_size (BufPoolAllocation *self)
-{
-  return self->n_buffers * buf_pool_allocation_peek_buffer_size (self);
-}
-
-/**
- * buf_pool_allocation_ref: (skip)
- * @self: an allocation
- *
- * Adds a reference. Any thread may do this that holds one.
- *
- * Returns: (transfer full): @self
- *
- * Since: 1.0
- */
-BufPoolAllocation *
-buf_pool_allocation_ref (BufPoolAllocation *self)
-{
-  g_return_val_if_fail (self != NULL, NULL);
-
-  atomic_fetch_add_explicit (&self->ref_count, 1, memory_order_relaxed);
-  return self;
-}
-
-static inline void
-allocation_free (BufPoolAllocation *self)
-{
-  BufPool *pool = self->pool;
-  gint64 bytes;
-  BufStripe *stripe;
-
-  if (G_UNLIKELY (atomic_load_explicit (&self->flags, memory_order_relaxed) &
-                  BUF_ALLOCATION_DETACHED))
-    {
-      buf_pool_allocation_free_detached (self);
-      return;
-    }
-
-  bytes = self->n_buffers * (gint64) pool->buffer_size;
-  stripe = buf_semaphore_get_stripe (&pool->semaphore);
-  free (self);
-  if (G_LIKELY (buf_semaphore_give_credit (&pool->semaphore, stripe, bytes)))
-    return;
-
-  buf_pool_trace_memory (pool, -bytes);
-  buf_semaphore_release (&pool->semaphore, bytes);
-}
-
-/**
- * buf_pool_allocation_unref: (skip)
- * @self: (transfer full): an allocation
- *
- * Drops a reference. With the last one the memory is freed, its bytes go back to the budget of the
- * pool, and those who wait for them are served; a callback of an asynchronous request never runs
- * inside of this call. Any thread may do this.
- *
- * Since: 1.0
- */
-void
-buf_pool_allocation_unref (BufPoolAllocation *self)
-{
-  g_return_if_fail (self != NULL);
-
-  /* The only owner cannot be joined by another: no need to ask the other processors. */
-  if (atomic_load_explicit (&self->ref_count, memory_order_acquire) == 1 ||
-      atomic_fetch_sub_explicit (&self->ref_count, 1, memory_order_acq_rel) == 1)
-    allocation_free (self);
-}
-
 /**
  * buf_pool_allocation_get_length:
  * @self: an allocation
@@ -115,7 +44,7 @@ buf_pool_allocation_get_length (BufPoolAllocation *self)
 {
   g_return_val_if_fail (self != NULL, 0);
 
-  return buf_pool_allocation_is_released (self) ? 0 : self->n_buffers;
+  return buf_pool_allocation_is_released (self) ? 0 : buf_pool_allocation_get_n_buffers (self);
 }
 
 /**
@@ -151,7 +80,7 @@ buf_pool_allocation_get_allocated_bytes (BufPoolAllocation *self)
 {
   g_return_val_if_fail (self != NULL, 0);
 
-  return buf_pool_allocation_is_released (self) ? 0 : get_size (self);
+  return buf_pool_allocation_is_released (self) ? 0 : buf_pool_allocation_get_size (self);
 }
 
 /**
@@ -191,10 +120,10 @@ gpointer
 buf_pool_allocation_get_buffer (BufPoolAllocation *self, gsize index)
 {
   g_return_val_if_fail (self != NULL, NULL);
-  g_return_val_if_fail (index < self->n_buffers, NULL);
+  g_return_val_if_fail (index < buf_pool_allocation_get_n_buffers (self), NULL);
 
   if (buf_pool_allocation_is_simple (self))
-    return buf_pool_allocation_get_inline_data (self) + index * self->pool->buffer_size;
+    return buf_pool_allocation_get_inline_data (self) + index * self->memory->buffer_size;
   if (buf_pool_allocation_is_released (self))
     return NULL;
   return buf_pool_allocation_peek_data (self) + index * buf_pool_allocation_peek_buffer_size (self);
@@ -222,7 +151,7 @@ buf_pool_allocation_get_data (BufPoolAllocation *self, gsize *size)
   /* Looked at once: another thread may be releasing it. */
   released = buf_pool_allocation_is_released (self);
   if (size != NULL)
-    *size = released ? 0 : get_size (self);
+    *size = released ? 0 : buf_pool_allocation_get_size (self);
   return released ? NULL : buf_pool_allocation_peek_data (self);
 }
 
@@ -254,7 +183,7 @@ buf_pool_allocation_get_bytes (BufPoolAllocation *self)
 {
   g_return_val_if_fail (self != NULL, NULL);
 
-  return new_view (self, 0, get_size (self));
+  return new_view (self, 0, buf_pool_allocation_get_size (self));
 }
 
 /**
@@ -275,31 +204,31 @@ buf_pool_allocation_get_buffer_bytes (BufPoolAllocation *self, gsize index)
   gsize buffer_size;
 
   g_return_val_if_fail (self != NULL, NULL);
-  g_return_val_if_fail (index < self->n_buffers, NULL);
+  g_return_val_if_fail (index < buf_pool_allocation_get_n_buffers (self), NULL);
 
   buffer_size = buf_pool_allocation_peek_buffer_size (self);
   return new_view (self, index * buffer_size, buffer_size);
 }
 
-/* Takes a view for a part of the allocation, if there is such a part. */
-gboolean
-buf_pool_allocation_hold_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
+void
+buf_pool_allocation_set_released_error (BufPoolAllocation *self, GError **error)
 {
-  gsize whole = get_size (self);
+  g_set_error (error,
+               BUF_POOL_ERROR,
+               BUF_POOL_ERROR_RELEASED,
+               "The allocation of %" G_GINT64_FORMAT " bytes was released",
+               buf_pool_allocation_get_size (self));
+}
 
-  if (!buf_pool_allocation_take_view (self))
-    {
-      g_set_error (error,
-                   BUF_POOL_ERROR,
-                   BUF_POOL_ERROR_RELEASED,
-                   "The allocation of %" G_GSIZE_FORMAT " bytes was released",
-                   whole);
-      return FALSE;
-    }
+/* Whether the allocation has such a part. */
+gboolean
+buf_pool_allocation_check_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
+{
+  gsize whole = buf_pool_allocation_get_size (self);
+
   if (offset <= whole && size <= whole - offset)
     return TRUE;
 
-  buf_pool_allocation_drop_view (self);
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_OUT_OF_RANGE,
@@ -308,6 +237,22 @@ buf_pool_allocation_hold_range (BufPoolAllocation *self, gsize offset, gsize siz
                size,
                offset,
                whole);
+  return FALSE;
+}
+
+/* Takes a view for a part of the allocation, if there is such a part. */
+gboolean
+buf_pool_allocation_view_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
+{
+  if (!buf_pool_allocation_take_view (self))
+    {
+      buf_pool_allocation_set_released_error (self, error);
+      return FALSE;
+    }
+  if (buf_pool_allocation_check_range (self, offset, size, error))
+    return TRUE;
+
+  buf_pool_allocation_drop_view (self);
   return FALSE;
 }
 
@@ -337,7 +282,7 @@ buf_pool_allocation_fill (BufPoolAllocation *self,
   g_return_val_if_fail (data != NULL || size == 0, FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  if (!buf_pool_allocation_hold_range (self, offset, size, error))
+  if (!buf_pool_allocation_view_range (self, offset, size, error))
     return FALSE;
 
   if (size > 0)
@@ -369,7 +314,7 @@ buf_pool_allocation_extract (BufPoolAllocation *self, gsize offset, gsize size, 
   g_return_val_if_fail (self != NULL, NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  if (!buf_pool_allocation_hold_range (self, offset, size, error))
+  if (!buf_pool_allocation_view_range (self, offset, size, error))
     return NULL;
 
   copy = g_bytes_new (buf_pool_allocation_peek_data (self) + offset, size);
@@ -396,7 +341,7 @@ buf_pool_allocation_iter_init (BufPoolAllocationIter *iter, BufPoolAllocation *s
   if (iter->next == NULL)
     return;
 
-  iter->left = self->n_buffers;
+  iter->left = buf_pool_allocation_get_n_buffers (self);
   iter->step = buf_pool_allocation_peek_buffer_size (self);
 }
 

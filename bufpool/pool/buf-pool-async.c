@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include "memory/buf-pool-allocation-private.h"
+#include "pool/buf-cancel-link-private.h"
 #include "pool/buf-pool-private.h"
 
 /*
@@ -11,25 +12,23 @@
  *
  * What is there is taken at once, and the task returns in the next iteration of its context. What
  * is not there becomes a PendingTask: a node in the same queue as the waiting threads. Whoever
- * settles its outcome, a releaser in any thread, does no more than attach a source to the task's
- * context. Everything else happens when that source is dispatched: so no callback of a user runs
- * inside a release, and a releaser never touches a cancellable.
+ * settles its outcome, a releaser or a canceller in any thread, does no more than attach a source
+ * to the task's context. Everything else happens when that source is dispatched: so no callback of
+ * a user runs inside a release, and a releaser never touches a cancellable, nor drops a reference
+ * on an object. Until then there is no source, so the main loop does not get slower by what waits.
  *
- * A PendingTask is referenced by the wait, and by the source that watches the cancellable. The
- * reference of the wait passes to the source that delivers. The sources are dropped with the
- * PendingTask, before the task, which holds their context: dropping a source looks at its context,
- * and whoever has attached it does not know whether that is still there.
- *
- * The cancellable is not watched by g_cancellable_source_new(), which, in GLib 2.74, can leave
- * sources behind in the context for ever when many of them share a cancellable.
+ * A PendingTask belongs to the wait, and then to the source that delivers. The source is dropped
+ * with the PendingTask, before the task, which holds its context: dropping a source looks at its
+ * context, and whoever has attached it does not know whether that is still there.
  *
  * A task holds its context, and a source that has not been dispatched holds its task: so a request
  * whose context is abandoned, and never iterated again, keeps what it was granted. It is the same
  * with every GTask.
  *
- * GTask drops its source object before a result that nobody has fetched. So an allocation on its
- * way to the caller carries a reference of its own on the pool, and is freed before that is
- * dropped. GTask does not check the cancellable: it would throw a result away that we have counted.
+ * GTask drops its source object before its task data. So the task data has a reference on the pool,
+ * too: of the library, since a consumer that drops a task must not wait, see buf-pool-instance.c.
+ * An allocation that nobody has fetched is freed before that. GTask does not check the cancellable:
+ * it would throw a result away that we have counted.
  */
 
 typedef struct _PendingTask PendingTask;
@@ -40,52 +39,59 @@ typedef void (*DeliverFunc) (PendingTask *self, BufOutcome outcome);
 struct _PendingTask
 {
   BufWaiter waiter;
-  gint ref_count; /* atomic */
   GTask *task;
   BufPoolRequest request;
   DeliverFunc deliver;
   BufDebugStack *origin; /* where it began; NULL unless BUFPOOL_DEBUG asks for it */
   GSource *deliver_source;
-  GSource *cancel_source; /* with a cancellable only */
-  gulong cancel_handler;
+  BufCancelLink *link; /* with a cancellable only */
 };
 
-static BufPool *
-get_pool (PendingTask *self)
+/* The last that a task drops. */
+typedef struct
 {
-  return g_task_get_source_object (self->task);
-}
-
-static PendingTask *
-pending_task_ref (PendingTask *self)
-{
-  g_atomic_int_inc (&self->ref_count);
-  return self;
-}
+  BufPool *pool;                /* a reference of the library */
+  BufPoolAllocation *unfetched; /* the result, until it is fetched */
+} TaskEnd;
 
 static void
-pending_task_unref (PendingTask *self)
+task_end_free (gpointer data)
 {
-  if (!g_atomic_int_dec_and_test (&self->ref_count))
-    return;
+  TaskEnd *self = data;
+  BufPool *pool = self->pool;
 
-  g_clear_pointer (&self->deliver_source, g_source_unref);
-  g_clear_pointer (&self->cancel_source, g_source_unref);
-  buf_waiter_clear (&self->waiter);
-  g_free (self->origin);
-  g_object_unref (self->task);
+  g_clear_pointer (&self->unfetched, buf_pool_allocation_unref);
   g_free (self);
+  buf_pool_drop_library_reference (pool);
+}
+
+static BufMemory *
+get_memory (GTask *task)
+{
+  BufPool *pool = g_task_get_source_object (task);
+
+  return pool->memory;
 }
 
 static void
 stop_watching (PendingTask *self)
 {
-  if (self->cancel_source == NULL)
+  if (self->link == NULL)
     return;
 
-  /* It does not wait for a handler that is running, as g_cancellable_disconnect() would. */
-  g_signal_handler_disconnect (g_task_get_cancellable (self->task), self->cancel_handler);
-  g_source_destroy (self->cancel_source);
+  buf_cancel_link_end (self->link, g_task_get_cancellable (self->task));
+  g_clear_pointer (&self->link, buf_cancel_link_unref);
+}
+
+static void
+pending_task_free (PendingTask *self)
+{
+  stop_watching (self);
+  g_clear_pointer (&self->deliver_source, g_source_unref);
+  buf_waiter_clear (&self->waiter);
+  g_free (self->origin);
+  g_object_unref (self->task);
+  g_free (self);
 }
 
 static gboolean
@@ -94,7 +100,7 @@ on_deliver (gpointer user_data)
   PendingTask *self = user_data;
 
   stop_watching (self);
-  buf_pool_report_wait (get_pool (self), &self->waiter);
+  buf_pool_report_wait (get_memory (self->task), &self->waiter);
   self->deliver (self, self->waiter.outcome);
   return G_SOURCE_REMOVE;
 }
@@ -108,109 +114,50 @@ on_settled (BufWaiter *waiter)
 
   self->deliver_source = source;
   g_source_set_priority (source, g_task_get_priority (self->task));
-  g_source_set_callback (source, on_deliver, self, (GDestroyNotify) pending_task_unref);
+  g_source_set_callback (source, on_deliver, self, (GDestroyNotify) pending_task_free);
   g_source_set_static_name (source, "[libbufpool] deliver");
   g_source_attach (source, g_task_get_context (self->task));
 }
 
-/* What a handler of the cancellable needs, which may run, in another thread, to the end of all. */
-typedef struct
-{
-  GSource *source;
-  GMainContext *context;
-} CancelSignal;
-
-static void
-cancel_signal_free (gpointer data, GClosure *closure)
-{
-  CancelSignal *self = data;
-
-  g_source_unref (self->source);
-  g_main_context_unref (self->context);
-  g_free (self);
-}
-
-static void
-on_cancelled_anywhere (GCancellable *cancellable, gpointer user_data)
-{
-  CancelSignal *self = user_data;
-
-  g_source_set_ready_time (self->source, 0);
-}
-
-static gboolean
-on_cancelled (gpointer user_data)
-{
-  PendingTask *self = user_data;
-
-  buf_semaphore_withdraw (&get_pool (self)->semaphore, &self->waiter, BUF_OUTCOME_CANCELLED);
-  return G_SOURCE_REMOVE;
-}
-
-static gboolean
-dispatch_cancel_source (GSource *source, GSourceFunc callback, gpointer user_data)
-{
-  return callback (user_data);
-}
-
-static GSourceFuncs cancel_source_funcs = { .dispatch = dispatch_cancel_source };
-
-static void
-watch_cancellable (PendingTask *self)
-{
-  GCancellable *cancellable = g_task_get_cancellable (self->task);
-  GMainContext *context = g_task_get_context (self->task);
-  CancelSignal *signal;
-
-  if (cancellable == NULL)
-    return;
-
-  self->cancel_source = g_source_new (&cancel_source_funcs, sizeof (GSource));
-  g_source_set_priority (self->cancel_source, g_task_get_priority (self->task));
-  g_source_set_callback (self->cancel_source,
-                         on_cancelled,
-                         pending_task_ref (self),
-                         (GDestroyNotify) pending_task_unref);
-  g_source_set_static_name (self->cancel_source, "[libbufpool] cancelled");
-
-  signal = g_new (CancelSignal, 1);
-  signal->source = g_source_ref (self->cancel_source);
-  signal->context = g_main_context_ref (context);
-  self->cancel_handler = g_signal_connect_data (cancellable,
-                                                "cancelled",
-                                                G_CALLBACK (on_cancelled_anywhere),
-                                                signal,
-                                                cancel_signal_free,
-                                                0);
-  if (g_cancellable_is_cancelled (cancellable))
-    g_source_set_ready_time (self->cancel_source, 0);
-  g_source_attach (self->cancel_source, context);
-}
-
-/* Lets the task wait for the bytes of the request; without any, until nothing is outstanding. */
-static void
-wait_in_queue (GTask *task, const BufPoolRequest *request, DeliverFunc deliver)
+static PendingTask *
+pending_task_new (GTask *task, const BufPoolRequest *request, DeliverFunc deliver)
 {
   PendingTask *self = g_new0 (PendingTask, 1);
-  BufPool *pool = g_task_get_source_object (task);
 
   buf_waiter_init (&self->waiter, request->bytes, on_settled);
   self->waiter.pins = request->pinned;
-  self->ref_count = 1;
-  self->task = g_object_ref (task);
+  self->task = task;
   self->request = *request;
   self->deliver = deliver;
-  if (pool->ledger != NULL)
+  if (get_memory (task)->ledger != NULL)
     {
       self->origin = g_new0 (BufDebugStack, 1);
       buf_debug_stack_capture (self->origin);
     }
+  return self;
+}
 
-  /* From the first of these two on, the context may run in another thread, and end it all. */
-  pending_task_ref (self);
-  watch_cancellable (self);
-  buf_semaphore_enqueue (&pool->semaphore, &self->waiter);
-  pending_task_unref (self);
+/* Lets the task wait for the bytes of the request; without any, until nothing is outstanding. From
+ * the enqueueing on, the context may run in another thread, and end it all. */
+static void
+wait_in_queue (GTask *task, const BufPoolRequest *request, DeliverFunc deliver)
+{
+  PendingTask *self = pending_task_new (task, request, deliver);
+  BufSemaphore *semaphore = &get_memory (task)->semaphore;
+  GCancellable *cancellable = g_task_get_cancellable (task);
+  BufCancelLink *link;
+
+  if (cancellable == NULL)
+    {
+      buf_semaphore_enqueue (semaphore, &self->waiter);
+      return;
+    }
+
+  link = buf_cancel_link_new (cancellable);
+  self->link = buf_cancel_link_ref (link);
+  buf_semaphore_enqueue (semaphore, &self->waiter);
+  buf_cancel_link_begin (link, cancellable, semaphore, &self->waiter);
+  buf_cancel_link_unref (link);
 }
 
 static GTask *
@@ -222,7 +169,10 @@ new_task (BufPool *self,
           gpointer source_tag)
 {
   GTask *task = g_task_new (self, cancellable, callback, user_data);
+  TaskEnd *end = g_new0 (TaskEnd, 1);
 
+  end->pool = g_object_ref (self);
+  g_task_set_task_data (task, end, task_end_free);
   /* In parentheses: the macro of this name would copy a name for each task. */
   (g_task_set_source_tag) (task, source_tag);
   g_task_set_priority (task, io_priority);
@@ -230,29 +180,21 @@ new_task (BufPool *self,
   return task;
 }
 
-static void
-drop_unfetched (gpointer data)
-{
-  BufPoolAllocation *allocation = data;
-  BufPool *pool = allocation->pool;
-
-  buf_pool_allocation_unref (allocation);
-  g_object_unref (pool);
-}
-
-/* The bytes were taken, and if the request says so they were pinned, and the pool referenced; for a
- * request that began at @origin, or just now. */
+/* The bytes were taken, and pinned if the request says so; for a request that began at @origin, or
+ * just now. */
 static void
 return_allocation (GTask *task, const BufPoolRequest *request, const BufDebugStack *origin)
 {
-  BufPool *pool = g_task_get_source_object (task);
+  BufMemory *memory = get_memory (task);
+  TaskEnd *end = g_task_get_task_data (task);
   GError *error = NULL;
   BufPoolAllocation *allocation;
 
   if (request->pinned)
-    allocation = buf_pool_allocation_new_pinned (pool, request->n_buffers, request->bytes, &error);
+    allocation =
+        buf_pool_allocation_new_pinned (memory, request->n_buffers, request->bytes, &error);
   else
-    allocation = buf_pool_allocation_new (pool, request->n_buffers, request->bytes, &error);
+    allocation = buf_pool_allocation_new (memory, request->n_buffers, request->bytes, &error);
 
   if (allocation == NULL)
     {
@@ -262,8 +204,8 @@ return_allocation (GTask *task, const BufPoolRequest *request, const BufDebugSta
 
   if (origin != NULL)
     buf_pool_allocation_set_origin (allocation, origin);
-  g_object_ref (pool);
-  g_task_return_pointer (task, allocation, drop_unfetched);
+  end->unfetched = allocation;
+  g_task_return_pointer (task, allocation, NULL);
 }
 
 static void
@@ -274,7 +216,7 @@ return_refusal (GTask *task,
 {
   GError *error = NULL;
 
-  buf_pool_set_request_error (g_task_get_source_object (task), request, outcome, figures, &error);
+  buf_pool_set_request_error (get_memory (task), request, outcome, figures, &error);
   g_task_return_error (task, error);
 }
 
@@ -285,15 +227,13 @@ deliver_allocation (PendingTask *self, BufOutcome outcome)
 
   if (outcome == BUF_OUTCOME_GRANTED)
     {
-      if (self->request.pinned)
-        g_object_ref (get_pool (self));
       return_allocation (self->task, &self->request, self->origin);
       return;
     }
 
   if (g_cancellable_is_cancelled (g_task_get_cancellable (self->task)))
     outcome = BUF_OUTCOME_CANCELLED;
-  buf_semaphore_get_figures (&get_pool (self)->semaphore, &figures, NULL);
+  buf_semaphore_get_figures (&get_memory (self->task)->semaphore, &figures, NULL);
   if (outcome == BUF_OUTCOME_TOO_LARGE)
     figures.maximum = self->waiter.maximum;
   return_refusal (self->task, &self->request, outcome, &figures);
@@ -305,7 +245,7 @@ check_request (GTask *task, BufPool *self, gsize n_buffers, BufPoolRequest *requ
 {
   GError *error = NULL;
 
-  if (buf_pool_check_cancelled (self, g_task_get_cancellable (task), &error) &&
+  if (buf_pool_check_cancelled (self->memory, g_task_get_cancellable (task), &error) &&
       buf_pool_check_request (self, n_buffers, request, &error))
     return FALSE;
 
@@ -323,6 +263,7 @@ buf_pool_allocate_async_as (BufPool *self,
                             gpointer user_data,
                             gboolean pinned)
 {
+  BufSemaphore *semaphore = &self->memory->semaphore;
   g_autoptr (GTask) task = NULL;
   BufPoolRequest request;
   BufSemaphoreFigures figures;
@@ -333,16 +274,16 @@ buf_pool_allocate_async_as (BufPool *self,
     return;
 
   request.pinned = pinned;
-  outcome = buf_semaphore_acquire (&self->semaphore, request.bytes, FALSE, &figures);
-  buf_pool_trace_memory (self, 0);
+  outcome = buf_semaphore_acquire (semaphore, request.bytes, FALSE, &figures);
+  buf_memory_trace (self->memory, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     {
       if (pinned)
-        buf_pool_pin (self, request.bytes);
+        buf_semaphore_pin (semaphore, request.bytes);
       return_allocation (task, &request, NULL);
     }
   else if (outcome == BUF_OUTCOME_PENDING)
-    wait_in_queue (task, &request, deliver_allocation);
+    wait_in_queue (g_steal_pointer (&task), &request, deliver_allocation);
   else
     return_refusal (task, &request, outcome, &figures);
 }
@@ -409,6 +350,7 @@ BufPoolAllocation *
 buf_pool_allocate_finish (BufPool *self, GAsyncResult *result, GError **error)
 {
   BufPoolAllocation *allocation;
+  TaskEnd *end;
 
   g_return_val_if_fail (BUF_IS_POOL (self), NULL);
   g_return_val_if_fail (g_task_is_valid (result, self), NULL);
@@ -419,8 +361,9 @@ buf_pool_allocate_finish (BufPool *self, GAsyncResult *result, GError **error)
   if (allocation == NULL)
     return NULL;
 
-  g_object_unref (allocation->pool);
-  if (!buf_pool_check_cancelled (self, g_task_get_cancellable (G_TASK (result)), error))
+  end = g_task_get_task_data (G_TASK (result));
+  end->unfetched = NULL;
+  if (!buf_pool_check_cancelled (self->memory, g_task_get_cancellable (G_TASK (result)), error))
     g_clear_pointer (&allocation, buf_pool_allocation_unref);
   return allocation;
 }
@@ -437,7 +380,7 @@ deliver_drained (PendingTask *self, BufOutcome outcome)
       return;
     }
 
-  buf_semaphore_get_figures (&get_pool (self)->semaphore, &figures, NULL);
+  buf_semaphore_get_figures (&get_memory (self->task)->semaphore, &figures, NULL);
   buf_pool_set_drain_error (outcome, &figures, &error);
   g_task_return_error (self->task, error);
 }
@@ -472,7 +415,7 @@ buf_pool_drain_async (BufPool *self,
 
   task = new_task (self, io_priority, cancellable, callback, user_data, buf_pool_drain_async);
   if (!g_task_return_error_if_cancelled (task))
-    wait_in_queue (task, &nothing, deliver_drained);
+    wait_in_queue (g_steal_pointer (&task), &nothing, deliver_drained);
 }
 
 /**

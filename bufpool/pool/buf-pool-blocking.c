@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include "memory/buf-pool-allocation-private.h"
+#include "pool/buf-cancel-link-private.h"
 #include "pool/buf-pool-private.h"
 
 /*
@@ -11,8 +12,9 @@
  *
  * A request first tries the credit of its thread's stripe, then asks the budget, and only then
  * prepares to wait: only a wait needs the cancellable, which must not be touched under the budget's
- * lock. From before it is connected until after the last look at the pool, the thread is "inside",
- * and dispose waits for it.
+ * lock. From before it is connected until after the last look at the memory, the thread is
+ * "inside", which keeps the memory. The pool itself may be gone by then, so nothing here looks at
+ * it.
  */
 
 /* From here on, a time-out is as good as none: and 32-bit systems cannot count that far. */
@@ -25,52 +27,6 @@ get_deadline (guint64 timeout)
   return timeout < A_LIFETIME ? g_get_monotonic_time () + (gint64) timeout : -1;
 }
 
-/* What a blocked thread shares with the handler of its cancellable. The thread does not wait for a
- * handler that is running, as g_cancellable_disconnect() would: another handler of the same
- * cancellable may be dropping the pool, and so be waiting for the thread. */
-typedef struct
-{
-  gint ref_count; /* atomic */
-  GMutex mutex;
-  BufSemaphore *semaphore; /* LOCK: mutex; NULL when the wait is over */
-  BufWaiter *waiter;       /* LOCK: mutex; on the stack of the thread */
-} CancelLink;
-
-static CancelLink *
-cancel_link_new (BufSemaphore *semaphore, BufWaiter *waiter)
-{
-  CancelLink *self = g_new0 (CancelLink, 1);
-
-  self->ref_count = 1;
-  g_mutex_init (&self->mutex);
-  self->semaphore = semaphore;
-  self->waiter = waiter;
-  return self;
-}
-
-static void
-cancel_link_unref (gpointer data)
-{
-  CancelLink *self = data;
-
-  if (!g_atomic_int_dec_and_test (&self->ref_count))
-    return;
-
-  g_mutex_clear (&self->mutex);
-  g_free (self);
-}
-
-static void
-on_cancelled (GCancellable *cancellable, gpointer user_data)
-{
-  CancelLink *self = user_data;
-
-  g_mutex_lock (&self->mutex);
-  if (self->semaphore != NULL)
-    buf_semaphore_withdraw (self->semaphore, self->waiter, BUF_OUTCOME_CANCELLED);
-  g_mutex_unlock (&self->mutex);
-}
-
 static BufOutcome
 wait_cancellably (BufSemaphore *semaphore,
                   BufWaiter *waiter,
@@ -78,26 +34,19 @@ wait_cancellably (BufSemaphore *semaphore,
                   GCancellable *cancellable,
                   BufSemaphoreFigures *figures)
 {
-  CancelLink *link = cancel_link_new (semaphore, waiter);
+  BufCancelLink *link = buf_cancel_link_new (cancellable);
   BufOutcome outcome;
-  gulong handler;
 
-  g_atomic_int_inc (&link->ref_count);
-  handler = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), link, cancel_link_unref);
+  buf_cancel_link_begin (link, cancellable, semaphore, waiter);
   outcome = buf_semaphore_wait (semaphore, waiter, deadline, figures);
-
-  g_mutex_lock (&link->mutex);
-  link->semaphore = NULL;
-  g_mutex_unlock (&link->mutex);
-  if (handler != 0)
-    g_signal_handler_disconnect (cancellable, handler);
-  cancel_link_unref (link);
+  buf_cancel_link_end (link, cancellable);
+  buf_cancel_link_unref (link);
   return outcome;
 }
 
 /* Waits for @bytes; without any, until nothing is outstanding. The caller is inside. */
 static BufOutcome
-block (BufPool *self,
+block (BufMemory *memory,
        gint64 bytes,
        guint64 timeout,
        GCancellable *cancellable,
@@ -109,10 +58,10 @@ block (BufPool *self,
 
   buf_waiter_init (&waiter, bytes, NULL);
   if (cancellable != NULL)
-    outcome = wait_cancellably (&self->semaphore, &waiter, deadline, cancellable, figures);
+    outcome = wait_cancellably (&memory->semaphore, &waiter, deadline, cancellable, figures);
   else
-    outcome = buf_semaphore_wait (&self->semaphore, &waiter, deadline, figures);
-  buf_pool_report_wait (self, &waiter);
+    outcome = buf_semaphore_wait (&memory->semaphore, &waiter, deadline, figures);
+  buf_pool_report_wait (memory, &waiter);
   buf_waiter_clear (&waiter);
   return outcome;
 }
@@ -120,26 +69,26 @@ block (BufPool *self,
 /* Returns whether the bytes were taken, after a wait. The caller is inside, and has left when this
  * returns. */
 static gboolean
-wait_for_budget (BufPool *self,
+wait_for_budget (BufMemory *memory,
                  const BufPoolRequest *request,
                  guint64 timeout,
                  GCancellable *cancellable,
                  GError **error)
 {
   BufSemaphoreFigures figures;
-  BufOutcome outcome = block (self, request->bytes, timeout, cancellable, &figures);
+  BufOutcome outcome = block (memory, request->bytes, timeout, cancellable, &figures);
 
   /* It may be late, but a caller who has cancelled does not expect an allocation any more. */
   if (g_cancellable_is_cancelled (cancellable))
     {
       if (outcome == BUF_OUTCOME_GRANTED)
-        buf_semaphore_release (&self->semaphore, request->bytes);
+        buf_semaphore_release (&memory->semaphore, request->bytes);
       outcome = BUF_OUTCOME_CANCELLED;
     }
 
   if (outcome != BUF_OUTCOME_GRANTED)
-    buf_pool_set_request_error (self, request, outcome, &figures, error);
-  buf_semaphore_leave (&self->semaphore);
+    buf_pool_set_request_error (memory, request, outcome, &figures, error);
+  buf_semaphore_leave (&memory->semaphore);
   return outcome == BUF_OUTCOME_GRANTED;
 }
 
@@ -164,18 +113,19 @@ check_arguments (BufPool *self, GCancellable *cancellable, GError **error, const
 gboolean
 buf_pool_try_take (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error)
 {
+  BufMemory *memory = self->memory;
   BufSemaphoreFigures figures;
   BufOutcome outcome;
 
   if (!buf_pool_check_request (self, n_buffers, request, error))
     return FALSE;
 
-  outcome = buf_semaphore_acquire (&self->semaphore, request->bytes, FALSE, &figures);
-  buf_pool_trace_memory (self, 0);
+  outcome = buf_semaphore_acquire (&memory->semaphore, request->bytes, FALSE, &figures);
+  buf_memory_trace (memory, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
 
-  buf_pool_set_request_error (self, request, outcome, &figures, error);
+  buf_pool_set_request_error (memory, request, outcome, &figures, error);
   return FALSE;
 }
 
@@ -188,21 +138,22 @@ buf_pool_take (BufPool *self,
                BufPoolRequest *request,
                GError **error)
 {
+  BufMemory *memory = self->memory;
   BufSemaphoreFigures figures;
   BufOutcome outcome;
 
-  if (!buf_pool_check_cancelled (self, cancellable, error) ||
+  if (!buf_pool_check_cancelled (memory, cancellable, error) ||
       !buf_pool_check_request (self, n_buffers, request, error))
     return FALSE;
 
-  outcome = buf_semaphore_acquire (&self->semaphore, request->bytes, TRUE, &figures);
-  buf_pool_trace_memory (self, 0);
+  outcome = buf_semaphore_acquire (&memory->semaphore, request->bytes, TRUE, &figures);
+  buf_memory_trace (memory, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
   if (outcome == BUF_OUTCOME_PENDING)
-    return wait_for_budget (self, request, timeout, cancellable, error);
+    return wait_for_budget (memory, request, timeout, cancellable, error);
 
-  buf_pool_set_request_error (self, request, outcome, &figures, error);
+  buf_pool_set_request_error (memory, request, outcome, &figures, error);
   return FALSE;
 }
 
@@ -216,7 +167,7 @@ try_slowly (BufPool *self, gsize n_buffers, GError **error, const gchar *functio
       !buf_pool_try_take (self, n_buffers, &request, error))
     return NULL;
 
-  return buf_pool_allocation_new (self, n_buffers, request.bytes, error);
+  return buf_pool_allocation_new (self->memory, n_buffers, request.bytes, error);
 }
 
 static G_GNUC_NO_INLINE BufPoolAllocation *
@@ -233,20 +184,23 @@ allocate_slowly (BufPool *self,
       !buf_pool_take (self, n_buffers, timeout, cancellable, &request, error))
     return NULL;
 
-  return buf_pool_allocation_new (self, n_buffers, request.bytes, error);
+  return buf_pool_allocation_new (self->memory, n_buffers, request.bytes, error);
 }
 
-/* The fast path: takes the bytes if the thread's stripe has them. Whatever is wrong with the pool
- * or with the request makes this return FALSE, and is found out later: the stripes of a pool that
- * was built wrong, or is closed, are revoked. */
-static inline gboolean
+/* The fast path: takes the bytes if the thread's stripe has them, and returns the memory. Whatever
+ * is wrong with the pool or with the request makes this return NULL, and is found out later: the
+ * stripes of a pool that was built wrong, or is closed, are revoked. */
+static inline BufMemory *
 take_at_once (BufPool *self, gsize n_buffers, gint64 *bytes)
 {
-  if (G_UNLIKELY (!buf_pool_is_instance (self) || n_buffers - 1 >= BUF_POOL_MAX_BUFFERS))
-    return FALSE;
+  BufMemory *memory;
 
-  *bytes = (gint64) n_buffers * self->unit;
-  return buf_semaphore_take_credit (&self->semaphore, *bytes);
+  if (G_UNLIKELY (!buf_pool_is_instance (self) || n_buffers - 1 >= BUF_POOL_MAX_BUFFERS))
+    return NULL;
+
+  memory = self->memory;
+  *bytes = (gint64) n_buffers * memory->unit;
+  return buf_semaphore_take_credit (&memory->semaphore, *bytes) ? memory : NULL;
 }
 
 /**
@@ -277,10 +231,11 @@ take_at_once (BufPool *self, gsize n_buffers, gint64 *bytes)
 BufPoolAllocation *
 buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GError **error)
 {
+  BufMemory *memory;
   gint64 bytes;
 
-  if (G_LIKELY (cancellable == NULL && take_at_once (self, n_buffers, &bytes)))
-    return buf_pool_allocation_new (self, n_buffers, bytes, error);
+  if (G_LIKELY (cancellable == NULL && (memory = take_at_once (self, n_buffers, &bytes)) != NULL))
+    return buf_pool_allocation_new (memory, n_buffers, bytes, error);
   return allocate_slowly (self, n_buffers, BUF_POOL_FOR_EVER, cancellable, error, G_STRFUNC);
 }
 
@@ -308,10 +263,11 @@ buf_pool_allocate_timeout (BufPool *self,
                            GCancellable *cancellable,
                            GError **error)
 {
+  BufMemory *memory;
   gint64 bytes;
 
-  if (G_LIKELY (cancellable == NULL && take_at_once (self, n_buffers, &bytes)))
-    return buf_pool_allocation_new (self, n_buffers, bytes, error);
+  if (G_LIKELY (cancellable == NULL && (memory = take_at_once (self, n_buffers, &bytes)) != NULL))
+    return buf_pool_allocation_new (memory, n_buffers, bytes, error);
   return allocate_slowly (self, n_buffers, timeout, cancellable, error, G_STRFUNC);
 }
 
@@ -334,14 +290,15 @@ BufPoolAllocation *
 buf_pool_try_allocate (BufPool *self, gsize n_buffers, GError **error)
 {
   gint64 bytes;
+  BufMemory *memory = take_at_once (self, n_buffers, &bytes);
 
-  if (G_LIKELY (take_at_once (self, n_buffers, &bytes)))
-    return buf_pool_allocation_new (self, n_buffers, bytes, error);
+  if (G_LIKELY (memory != NULL))
+    return buf_pool_allocation_new (memory, n_buffers, bytes, error);
   return try_slowly (self, n_buffers, error, G_STRFUNC);
 }
 
 static gboolean
-drain_within (BufPool *self, guint64 timeout, GCancellable *cancellable, GError **error)
+drain_within (BufMemory *memory, guint64 timeout, GCancellable *cancellable, GError **error)
 {
   BufSemaphoreFigures figures;
   BufOutcome outcome;
@@ -349,11 +306,11 @@ drain_within (BufPool *self, guint64 timeout, GCancellable *cancellable, GError 
   if (g_cancellable_set_error_if_cancelled (cancellable, error))
     return FALSE;
 
-  buf_semaphore_enter (&self->semaphore);
-  outcome = block (self, 0, timeout, cancellable, &figures);
+  buf_semaphore_enter (&memory->semaphore);
+  outcome = block (memory, 0, timeout, cancellable, &figures);
   if (outcome != BUF_OUTCOME_GRANTED)
     buf_pool_set_drain_error (outcome, &figures, error);
-  buf_semaphore_leave (&self->semaphore);
+  buf_semaphore_leave (&memory->semaphore);
 
   return outcome == BUF_OUTCOME_GRANTED;
 }
@@ -382,7 +339,7 @@ buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error)
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return drain_within (self, BUF_POOL_FOR_EVER, cancellable, error);
+  return drain_within (self->memory, BUF_POOL_FOR_EVER, cancellable, error);
 }
 
 /**
@@ -408,5 +365,5 @@ buf_pool_drain_timeout (BufPool *self, guint64 timeout, GCancellable *cancellabl
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return drain_within (self, timeout, cancellable, error);
+  return drain_within (self->memory, timeout, cancellable, error);
 }

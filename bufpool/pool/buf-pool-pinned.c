@@ -10,10 +10,19 @@
  * Requests for garbage-collected languages.
  *
  * Such a language decides itself when, and in which order, it drops what a program does not use any
- * more: it may drop a pool before its allocations, in the same thread, and a plain pool would wait
- * for ever. So what these functions return holds its pool. Introspection gives them the names of
- * the plain ones. How such an allocation lives and ends is told in buf-pool-allocation-block.c.
+ * more: it may drop a pool before its allocations, in the same thread, and would wait for ever for
+ * plain ones. So the pool does not wait for what these functions return. Introspection gives them
+ * the names of the plain ones. How such an allocation lives and ends is told in
+ * buf-pool-allocation-holding.c.
  */
+
+/* From here on the pool may be gone. */
+static BufPoolAllocation *
+new_pinned (BufMemory *memory, const BufPoolRequest *request, GError **error)
+{
+  buf_semaphore_pin (&memory->semaphore, request->bytes);
+  return buf_pool_allocation_new_pinned (memory, request->n_buffers, request->bytes, error);
+}
 
 /**
  * buf_pool_allocate_pinned: (rename-to buf_pool_allocate)
@@ -22,9 +31,9 @@
  * @cancellable: (nullable): a cancellable
  * @error: return location for an error
  *
- * Like [method@Pool.allocate], for garbage-collected languages: the allocation holds a reference on
- * the pool, so that they can be dropped in any order; and [method@PoolAllocation.release] gives its
- * memory back before it is dropped.
+ * Like [method@Pool.allocate], for garbage-collected languages: the pool does not wait for the
+ * allocation when it is dropped, so they can be dropped in any order; and
+ * [method@PoolAllocation.release] gives the memory back before the allocation is dropped.
  *
  * In other languages than C and Vala it has the plain name. This function can be called from any
  * thread.
@@ -73,8 +82,7 @@ buf_pool_allocate_timeout_pinned (BufPool *self,
   if (!buf_pool_take (self, n_buffers, timeout, cancellable, &request, error))
     return NULL;
 
-  buf_pool_pin (self, request.bytes);
-  return buf_pool_allocation_new_pinned (self, n_buffers, request.bytes, error);
+  return new_pinned (self->memory, &request, error);
 }
 
 /**
@@ -104,8 +112,7 @@ buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
   if (!buf_pool_try_take (self, n_buffers, &request, error))
     return NULL;
 
-  buf_pool_pin (self, request.bytes);
-  return buf_pool_allocation_new_pinned (self, n_buffers, request.bytes, error);
+  return new_pinned (self->memory, &request, error);
 }
 
 /**

@@ -32,22 +32,22 @@ static GParamSpec *properties[N_PROPS];
 static void
 buf_pool_get_property (GObject *object, guint prop_id, GValue *value, GParamSpec *pspec)
 {
-  BufPool *self = BUF_POOL (object);
+  BufPool *self = (BufPool *) object;
   BufSemaphoreFigures figures;
 
   switch (prop_id)
     {
     case PROP_BUFFER_SIZE:
-      g_value_set_uint64 (value, self->buffer_size);
+      g_value_set_uint64 (value, self->memory->buffer_size);
       return;
     case PROP_ALIGNMENT:
-      g_value_set_uint (value, self->alignment);
+      g_value_set_uint (value, self->memory->alignment);
       return;
     case PROP_ZERO_FILL:
-      g_value_set_boolean (value, self->zero_fill);
+      g_value_set_boolean (value, self->memory->zero_fill);
       return;
     case PROP_NAME:
-      g_value_set_string (value, self->name);
+      g_value_set_string (value, self->memory->name);
       return;
     case PROP_CLOSED:
       g_value_set_boolean (value, buf_pool_is_closed (self));
@@ -56,7 +56,7 @@ buf_pool_get_property (GObject *object, guint prop_id, GValue *value, GParamSpec
       break;
     }
 
-  buf_semaphore_get_figures (&self->semaphore, &figures, NULL);
+  buf_semaphore_get_figures (&self->memory->semaphore, &figures, NULL);
   switch (prop_id)
     {
     case PROP_MAX_MEMORY:
@@ -82,33 +82,33 @@ buf_pool_get_property (GObject *object, guint prop_id, GValue *value, GParamSpec
 static void
 set_max_memory (BufPool *self, guint64 max_memory)
 {
-  if (self->semaphore.stripes == NULL)
+  if (!buf_memory_has_begun (self->memory))
     self->max_memory = max_memory;
-  else if (buf_semaphore_set_maximum (&self->semaphore, (gint64) max_memory))
-    g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_MAX_MEMORY]);
+  else if (buf_semaphore_set_maximum (&self->memory->semaphore, (gint64) max_memory))
+    buf_pool_notify (self, "max-memory");
 }
 
 static void
 buf_pool_set_property (GObject *object, guint prop_id, const GValue *value, GParamSpec *pspec)
 {
-  BufPool *self = BUF_POOL (object);
+  BufPool *self = (BufPool *) object;
 
   switch (prop_id)
     {
     case PROP_BUFFER_SIZE:
-      self->buffer_size = g_value_get_uint64 (value);
+      self->memory->buffer_size = g_value_get_uint64 (value);
       break;
     case PROP_MAX_MEMORY:
       set_max_memory (self, g_value_get_uint64 (value));
       break;
     case PROP_ALIGNMENT:
-      self->alignment = g_value_get_uint (value);
+      self->memory->alignment = g_value_get_uint (value);
       break;
     case PROP_ZERO_FILL:
-      self->zero_fill = g_value_get_boolean (value);
+      self->memory->zero_fill = g_value_get_boolean (value);
       break;
     case PROP_NAME:
-      self->name = g_value_dup_string (value);
+      self->memory->name = g_value_dup_string (value);
       break;
     default:
       G_OBJECT_WARN_INVALID_PROPERTY_ID (object, prop_id, pspec);
@@ -283,7 +283,7 @@ buf_pool_get_buffer_size (BufPool *self)
 {
   g_return_val_if_fail (BUF_IS_POOL (self), 0);
 
-  return MIN (self->buffer_size, G_MAXSIZE);
+  return MIN (self->memory->buffer_size, G_MAXSIZE);
 }
 
 static BufSemaphoreFigures
@@ -291,7 +291,7 @@ get_figures (BufPool *self)
 {
   BufSemaphoreFigures figures;
 
-  buf_semaphore_get_figures (&self->semaphore, &figures, NULL);
+  buf_semaphore_get_figures (&self->memory->semaphore, &figures, NULL);
   return figures;
 }
 
@@ -352,7 +352,7 @@ buf_pool_get_alignment (BufPool *self)
 {
   g_return_val_if_fail (BUF_IS_POOL (self), 0);
 
-  return self->alignment;
+  return self->memory->alignment;
 }
 
 /**
@@ -370,7 +370,7 @@ buf_pool_get_zero_fill (BufPool *self)
 {
   g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
 
-  return self->zero_fill;
+  return self->memory->zero_fill;
 }
 
 /**
@@ -388,7 +388,7 @@ buf_pool_get_name (BufPool *self)
 {
   g_return_val_if_fail (BUF_IS_POOL (self), NULL);
 
-  return self->name;
+  return self->memory->name;
 }
 
 /**
@@ -481,5 +481,5 @@ buf_pool_is_closed (BufPool *self)
   /* The budget of a pool that was built wrong has been closed from the start. */
   if (self->config_error != NULL)
     return atomic_load (&self->has_closed);
-  return buf_semaphore_is_closed (&self->semaphore);
+  return buf_semaphore_is_closed (&self->memory->semaphore);
 }

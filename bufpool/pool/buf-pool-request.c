@@ -15,12 +15,12 @@
 
 /* Whether the request may go on, as far as its cancellable tells. */
 gboolean
-buf_pool_check_cancelled (BufPool *self, GCancellable *cancellable, GError **error)
+buf_pool_check_cancelled (BufMemory *memory, GCancellable *cancellable, GError **error)
 {
   if (!g_cancellable_set_error_if_cancelled (cancellable, error))
     return TRUE;
 
-  buf_pool_count_refusal (self, BUF_REFUSAL_CANCELLED);
+  buf_memory_count_refusal (memory, BUF_REFUSAL_CANCELLED);
   return FALSE;
 }
 
@@ -31,13 +31,13 @@ buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request,
 {
   if (self->config_error != NULL)
     {
-      buf_pool_count_refusal (self, BUF_REFUSAL_INVALID);
+      buf_memory_count_refusal (self->memory, BUF_REFUSAL_INVALID);
       g_propagate_error (error, g_error_copy (self->config_error));
       return FALSE;
     }
   if (n_buffers < 1 || n_buffers > BUF_POOL_MAX_BUFFERS)
     {
-      buf_pool_count_refusal (self, BUF_REFUSAL_INVALID);
+      buf_memory_count_refusal (self->memory, BUF_REFUSAL_INVALID);
       g_set_error (error,
                    BUF_POOL_ERROR,
                    BUF_POOL_ERROR_INVALID_COUNT,
@@ -49,7 +49,7 @@ buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request,
 
   request->n_buffers = n_buffers;
   request->pinned = FALSE;
-  if (__builtin_mul_overflow (n_buffers, self->buffer_size, &request->bytes))
+  if (__builtin_mul_overflow (n_buffers, self->memory->buffer_size, &request->bytes))
     request->bytes = G_MAXINT64;
   return TRUE;
 }
@@ -75,9 +75,10 @@ get_refusal (BufOutcome outcome)
     }
 }
 
-/* Says why a request was not granted. PENDING: because it would have had to wait. */
+/* Says why a request was not granted. Needs the memory only: the pool may be gone, when the caller
+ * is inside. PENDING: because it would have had to wait. */
 void
-buf_pool_set_request_error (BufPool *self,
+buf_pool_set_request_error (BufMemory *memory,
                             const BufPoolRequest *request,
                             BufOutcome outcome,
                             const BufSemaphoreFigures *figures,
@@ -85,14 +86,14 @@ buf_pool_set_request_error (BufPool *self,
 {
   g_autofree gchar *asked = NULL;
 
-  buf_pool_count_refusal (self, get_refusal (outcome));
+  buf_memory_count_refusal (memory, get_refusal (outcome));
   if (error == NULL)
     return;
 
   asked = g_strdup_printf ("%" G_GSIZE_FORMAT " buffers of %" G_GUINT64_FORMAT
                            " bytes (%" G_GINT64_FORMAT " bytes together) were asked for",
                            request->n_buffers,
-                           self->buffer_size,
+                           memory->buffer_size,
                            request->bytes);
 
   switch (outcome)

@@ -58,7 +58,7 @@ buf_pool_stats_free (BufPoolStats *self)
 static guint64
 get_n_refused (BufPool *self, BufRefusal refusal)
 {
-  return atomic_load_explicit (&self->n_refused[refusal], memory_order_relaxed);
+  return atomic_load_explicit (&self->memory->n_refused[refusal], memory_order_relaxed);
 }
 
 /**
@@ -87,7 +87,7 @@ buf_pool_get_stats (BufPool *self)
 
   g_return_val_if_fail (BUF_IS_POOL (self), NULL);
 
-  buf_semaphore_get_figures (&self->semaphore, &figures, &history);
+  buf_semaphore_get_figures (&self->memory->semaphore, &figures, &history);
   stats = g_new0 (BufPoolStats, 1);
   *stats = (BufPoolStats){
     .max_memory = figures.maximum,

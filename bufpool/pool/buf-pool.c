@@ -3,9 +3,23 @@
 
 #include "config.h"
 
-#include "memory/buf-pool-allocation-private.h"
 #include "buf-pool-error.h"
 #include "pool/buf-pool-private.h"
+
+/*
+ * The end of a pool.
+ *
+ * The pool outlives its plain allocations: dispose closes it and waits until none is outstanding.
+ * It does not wait for what is pinned, nor for threads that are inside: these keep the BufMemory,
+ * which finalize abandons.
+ *
+ * A thread that drops a reference of the library, see buf-pool-instance.c, does not wait: it may
+ * hold what it would wait for. If something plain is outstanding, dispose hands a new reference to
+ * a thread that is created for this purpose, and that waits as any owner does. Nobody else could
+ * end the pool: not the release of the last allocation, since the end of a GObject runs code of the
+ * program, such as what was set with g_object_set_data_full(), and a release may come from
+ * anywhere.
+ */
 
 /**
  * BufPool:
@@ -62,8 +76,6 @@
 /* How long dispose waits before it says so, in milliseconds. */
 #define DEFAULT_DRAIN_WARNING 5000
 
-gpointer buf_pool_class;
-
 static void buf_pool_initable_iface_init (GInitableIface *iface);
 
 G_DEFINE_FINAL_TYPE_WITH_CODE (BufPool,
@@ -80,38 +92,38 @@ is_power_of_two (guint number)
 
 /* Whether the properties go together. */
 static gboolean
-check_config (BufPool *self, GError **error)
+check_config (BufMemory *memory, guint64 max_memory, GError **error)
 {
-  if (self->buffer_size < 1 || self->buffer_size > MIN (BUF_POOL_UNLIMITED, G_MAXSSIZE))
+  if (memory->buffer_size < 1 || memory->buffer_size > MIN (BUF_POOL_UNLIMITED, G_MAXSSIZE))
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "A buffer size of %" G_GUINT64_FORMAT
                  " bytes is not between 1 and %" G_GUINT64_FORMAT,
-                 self->buffer_size,
+                 memory->buffer_size,
                  (guint64) MIN (BUF_POOL_UNLIMITED, G_MAXSSIZE));
-  else if (self->max_memory < self->buffer_size)
+  else if (max_memory < memory->buffer_size)
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "A budget of %" G_GUINT64_FORMAT
                  " bytes is not enough for one buffer of %" G_GUINT64_FORMAT " bytes",
-                 self->max_memory,
-                 self->buffer_size);
-  else if (self->alignment != 0 && !is_power_of_two (self->alignment))
+                 max_memory,
+                 memory->buffer_size);
+  else if (memory->alignment != 0 && !is_power_of_two (memory->alignment))
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "An alignment of %u bytes is not a power of two",
-                 self->alignment);
-  else if (self->alignment != 0 && self->buffer_size % self->alignment != 0)
+                 memory->alignment);
+  else if (memory->alignment != 0 && memory->buffer_size % memory->alignment != 0)
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "A buffer size of %" G_GUINT64_FORMAT
                  " bytes is not a multiple of the alignment, which is %u bytes",
-                 self->buffer_size,
-                 self->alignment);
+                 memory->buffer_size,
+                 memory->alignment);
   else
     return TRUE;
 
@@ -122,25 +134,13 @@ static void
 buf_pool_constructed (GObject *object)
 {
   BufPool *self = BUF_POOL (object);
-  gboolean valid = check_config (self, &self->config_error);
+  gboolean valid = check_config (self->memory, self->max_memory, &self->config_error);
 
   G_OBJECT_CLASS (buf_pool_parent_class)->constructed (object);
 
-  self->unit = (gint64) MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
-  if (buf_debug_get_flags () & BUF_DEBUG_NEEDS_LEDGER)
-    self->ledger = buf_debug_ledger_new ();
-  self->unusual_memory = self->ledger != NULL || self->zero_fill ||
-                         self->alignment > BUF_NATURAL_ALIGNMENT ||
-                         self->buffer_size > BUF_ALLOCATION_MAX_SIZE / BUF_POOL_MAX_BUFFERS;
-  buf_semaphore_init (&self->semaphore,
-                      (gint64) self->max_memory,
-                      valid ? (gint64) self->buffer_size : 1,
-                      g_get_num_processors ());
-  self->semaphore.queue.watched = (buf_debug_get_flags () & BUF_DEBUG_WAITS) != 0;
-  self->trace_counter = buf_trace_add_counter (self->name);
-  if (!valid)
-    buf_semaphore_close (&self->semaphore);
-  buf_pool_join_all (self);
+  if (buf_debug_get_flags () & BUF_DEBUG_EXIT)
+    buf_memory_describe_all_at_exit ();
+  buf_memory_begin (self->memory, (gint64) self->max_memory, valid);
 }
 
 static gboolean
@@ -164,36 +164,49 @@ buf_pool_initable_iface_init (GInitableIface *iface)
 }
 
 static gboolean
-wait_until_drained (BufPool *self, gint64 deadline, BufSemaphoreFigures *figures)
+wait_until_drained (BufMemory *memory, gint64 deadline, BufSemaphoreFigures *figures)
 {
   BufWaiter waiter;
   BufOutcome outcome;
 
   buf_waiter_init (&waiter, 0, NULL);
   waiter.spares_pinned = TRUE;
-  outcome = buf_semaphore_wait (&self->semaphore, &waiter, deadline, figures);
+  outcome = buf_semaphore_wait (&memory->semaphore, &waiter, deadline, figures);
   buf_waiter_clear (&waiter);
   return outcome == BUF_OUTCOME_GRANTED;
 }
 
-/* Returns when nobody has anything of the pool any more, nor is about to touch it; except for what
- * is pinned, and holds the pool itself. */
+/* Something plain is outstanding. */
 static void
-wait_for_the_last (BufPool *self)
+wait_for_the_last (BufMemory *memory)
 {
+  guint64 warning = buf_debug_get_milliseconds ("BUFPOOL_DRAIN_WARNING", DEFAULT_DRAIN_WARNING);
   BufSemaphoreFigures figures;
-  guint64 warning;
 
-  if (!wait_until_drained (self, 0, &figures))
-    {
-      warning = buf_debug_get_milliseconds ("BUFPOOL_DRAIN_WARNING", DEFAULT_DRAIN_WARNING);
-      if (warning > 0 &&
-          !wait_until_drained (self, g_get_monotonic_time () + (gint64) warning * 1000, &figures))
-        buf_pool_warn_of_drain (self, warning, &figures);
-      wait_until_drained (self, -1, &figures);
-    }
+  if (warning > 0 &&
+      !wait_until_drained (memory, g_get_monotonic_time () + (gint64) warning * 1000, &figures))
+    buf_pool_warn_of_drain (memory, warning, &figures);
+  wait_until_drained (memory, -1, &figures);
+}
 
-  buf_semaphore_wait_for_leavers (&self->semaphore);
+static gpointer
+drop_in_thread (gpointer data)
+{
+  g_object_unref (data);
+  return NULL;
+}
+
+/* Lets another thread wait. */
+static void
+hand_over (BufPool *self)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GThread) thread =
+      g_thread_try_new ("bufpool-end", drop_in_thread, g_object_ref (self), &error);
+
+  if (thread == NULL)
+    g_warning ("A pool leaks, since there is no thread to wait for its allocations: %s",
+               error->message);
 }
 
 /* Chaining up comes before the wait: it runs the weak notifies, and they may drop allocations. */
@@ -201,12 +214,18 @@ static void
 buf_pool_dispose (GObject *object)
 {
   BufPool *self = BUF_POOL (object);
+  BufSemaphoreFigures figures;
 
   buf_pool_close (self);
 
   G_OBJECT_CLASS (buf_pool_parent_class)->dispose (object);
 
-  wait_for_the_last (self);
+  if (wait_until_drained (self->memory, 0, &figures))
+    return;
+  if (buf_pool_is_dropped_by_library (self))
+    hand_over (self);
+  else
+    wait_for_the_last (self->memory);
 }
 
 static void
@@ -214,11 +233,8 @@ buf_pool_finalize (GObject *object)
 {
   BufPool *self = BUF_POOL (object);
 
-  buf_pool_leave_all (self);
-  buf_semaphore_clear (&self->semaphore);
-  buf_debug_ledger_free (self->ledger);
   g_clear_error (&self->config_error);
-  g_free (self->name);
+  buf_memory_abandon (self->memory);
 
   G_OBJECT_CLASS (buf_pool_parent_class)->finalize (object);
 }
@@ -240,6 +256,7 @@ buf_pool_class_init (BufPoolClass *klass)
 static void
 buf_pool_init (BufPool *self)
 {
+  self->memory = buf_memory_new (self);
 }
 
 /**
@@ -285,7 +302,7 @@ buf_pool_close (BufPool *self)
 {
   g_return_if_fail (BUF_IS_POOL (self));
 
-  buf_semaphore_close (&self->semaphore);
+  buf_semaphore_close (&self->memory->semaphore);
   if (!atomic_exchange (&self->has_closed, TRUE))
-    g_object_notify (G_OBJECT (self), "closed");
+    buf_pool_notify (self, "closed");
 }

@@ -53,15 +53,17 @@ struct _BufSemaphore
   gchar padding[BUF_CACHE_LINE]; /* so that the mutex is on another cache line */
 
   GMutex mutex;
-  BufWaitQueue queue;      /* LOCK: mutex */
-  BufReady ready;          /* LOCK: mutex; for when it is dropped */
-  BufWatch watch;          /* LOCK: mutex */
-  BufStallWatch stall;     /* LOCK: mutex */
-  guint calm;              /* LOCK: mutex; sections since somebody last had to revoke or wait */
-  guint n_inside;          /* LOCK: mutex; threads between enter and leave */
-  gboolean revoked;        /* LOCK: mutex */
-  gboolean awaits_leavers; /* LOCK: mutex; whether @nobody_inside has to be signalled */
-  GCond nobody_inside;
+  BufWaitQueue queue;  /* LOCK: mutex */
+  BufReady ready;      /* LOCK: mutex; for when it is dropped */
+  BufWatch watch;      /* LOCK: mutex */
+  BufStallWatch stall; /* LOCK: mutex */
+  guint calm;          /* LOCK: mutex; sections since somebody last had to revoke or wait */
+  guint n_inside;      /* LOCK: mutex; threads between enter and leave */
+  gboolean revoked;    /* LOCK: mutex */
+  gboolean abandoned;  /* LOCK: mutex; until it is over, see buf-semaphore-inside.c */
+
+  /* Called once, with no lock held, by whoever used an abandoned semaphore last. */
+  void (*end) (BufSemaphore *semaphore); /* const */
 };
 
 /* How things stood when a request was refused, for its message; or at one moment, for a getter. */
@@ -165,7 +167,7 @@ gboolean buf_semaphore_is_closed (BufSemaphore *self);
 
 void buf_semaphore_enter (BufSemaphore *self);
 void buf_semaphore_leave (BufSemaphore *self);
-void buf_semaphore_wait_for_leavers (BufSemaphore *self);
+void buf_semaphore_abandon (BufSemaphore *self);
 
 void
 buf_semaphore_get_figures (BufSemaphore *self, BufSemaphoreFigures *figures, BufHistory *history);

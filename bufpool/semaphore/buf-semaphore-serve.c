@@ -86,10 +86,13 @@ static void
 unlock_and_complete (BufSemaphore *self)
 {
   BufReady ready = self->ready;
+  gboolean ends = buf_semaphore_ends_locked (self);
 
   buf_ready_init (&self->ready);
   g_mutex_unlock (&self->mutex);
   buf_ready_complete (&ready);
+  if (G_UNLIKELY (ends))
+    self->end (self);
 }
 
 /* When one section was not enough: serves the others in sections of their own, but not for long,
@@ -111,7 +114,7 @@ serve_more_and_unlock (BufSemaphore *self)
 
   if (!all_served)
     buf_watch_set_due_locked (&self->watch, 0);
-  buf_semaphore_leave_locked (self);
+  self->n_inside--;
   unlock_and_complete (self);
 }
 

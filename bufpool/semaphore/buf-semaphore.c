@@ -29,9 +29,9 @@
  * what it gave; when it comes after, it fails, and the releaser goes through the mutex and serves
  * the queue. There is no third case, since both act on the same word.
  *
- * Nothing is touched too late. A fast release touches the budget for the last time in its
- * compare-and-swap; a slow one publishes under the mutex, and after that only unlocks it. Who frees
- * the budget has closed and drained it under the mutex before.
+ * Nothing is touched too late. A fast release touches the semaphore for the last time in its
+ * compare-and-swap; a slow one publishes under the mutex, and after that only unlocks it. How the
+ * semaphore ends is told in buf-semaphore-inside.c.
  *
  * Memory orders. The word of a stripe is the only thing that is exchanged without the mutex, and
  * all that depends on it is in that word. A release stores with release order and a request takes
@@ -90,7 +90,6 @@ buf_semaphore_init (BufSemaphore *self, gint64 maximum, gint64 unit, guint n_pro
   self->n_stripes = n_stripes;
   self->unit = unit;
   g_mutex_init (&self->mutex);
-  g_cond_init (&self->nobody_inside);
   buf_ready_init (&self->ready);
   buf_wait_queue_init (&self->queue, maximum);
   buf_watch_init (&self->watch, buf_semaphore_look);
@@ -102,16 +101,15 @@ buf_semaphore_init (BufSemaphore *self, gint64 maximum, gint64 unit, guint n_pro
   buf_semaphore_restore_locked (self);
 }
 
-/* The caller has closed and drained the budget, and has waited for those inside. */
+/* The semaphore is over, or nobody else has ever used it. */
 void
 buf_semaphore_clear (BufSemaphore *self)
 {
   buf_watch_end (&self->watch);
-  g_assert (self->queue.closed && self->n_inside == 0);
+  g_assert (self->queue.closed && self->n_inside == 0 && self->queue.free == self->queue.maximum);
   g_assert (g_queue_is_empty (&self->queue.waiters) && g_queue_is_empty (&self->queue.drainers));
   g_assert (g_queue_is_empty (&self->queue.drained));
 
-  g_cond_clear (&self->nobody_inside);
   g_mutex_clear (&self->mutex);
   g_aligned_free (self->stripes);
 }

@@ -19,7 +19,6 @@ struct _BufWatch
   GList link;        /* LOCK: the watcher's; in its list, unless @due is G_MAXINT64 */
   BufWatchFunc look; /* const */
   gint64 due;        /* LOCK: the watcher's and the owner's to write, either to read */
-  gboolean looking;  /* LOCK: the watcher's */
 };
 
 gboolean buf_watcher_start (void);

@@ -22,7 +22,7 @@
  * be asleep or starved, so none of them can do it.
  *
  * The thread starts with the first request that waits. It sleeps while there is nothing to watch.
- * It runs no code of the program, and never frees anything.
+ * It runs no code of the program. It may be the last that uses a semaphore, and then ends it.
  *
  * Locks: a watch belongs to an owner with a lock of its own, which is taken before the watcher's.
  * The watcher drops its lock before it looks at a watch, and looking takes the owner's lock. @due
@@ -34,6 +34,7 @@ static GMutex mutex;
 static GCond changed;       /* an earlier time, for the watcher */
 static GCond looked;        /* a watch that is about to end */
 static GQueue watches;      /* LOCK: mutex */
+static BufWatch *looked_at; /* LOCK: mutex; by the watcher, at this moment */
 static gint64 sleeps_until; /* LOCK: mutex; monotonic microseconds; 0 while it does not sleep */
 
 typedef enum
@@ -44,6 +45,8 @@ typedef enum
 } WatcherState;
 
 static gint state; /* atomic; a WatcherState */
+
+static _Thread_local gboolean is_watcher;
 
 static BufWatch *
 get_first_due_locked (void)
@@ -74,11 +77,11 @@ sleep_until_locked (gint64 due)
 static void
 look_locked (BufWatch *watch, gint64 now)
 {
-  watch->looking = TRUE;
+  looked_at = watch;
   g_mutex_unlock (&mutex);
   watch->look (watch, now);
   g_mutex_lock (&mutex);
-  watch->looking = FALSE;
+  looked_at = NULL;
   g_cond_broadcast (&looked);
 }
 
@@ -103,6 +106,7 @@ take_scheduling_of_main_thread (void)
 static gpointer
 watch_all (gpointer data)
 {
+  is_watcher = TRUE;
   take_scheduling_of_main_thread ();
 
   g_mutex_lock (&mutex);
@@ -127,6 +131,7 @@ forget_after_fork (void)
   g_cond_init (&changed);
   g_cond_init (&looked);
   g_queue_init (&watches);
+  looked_at = NULL;
   sleeps_until = 0;
   g_atomic_int_set (&state, NOT_STARTED);
 }
@@ -207,12 +212,13 @@ buf_watch_set_due_locked (BufWatch *self, gint64 due)
   g_mutex_unlock (&mutex);
 }
 
-/* The caller does not hold the owner's lock. After this the watch is not looked at any more. */
+/* The caller does not hold the owner's lock. After this the watch is not looked at any more. When a
+ * look itself leads to this, it is not waited for: after that it does not touch the watch. */
 void
 buf_watch_end (BufWatch *self)
 {
   g_mutex_lock (&mutex);
-  while (self->looking)
+  while (looked_at == self && !is_watcher)
     g_cond_wait (&looked, &mutex);
   if (self->due != G_MAXINT64)
     g_queue_unlink (&watches, &self->link);

@@ -50,7 +50,7 @@ buf_pool_allocation_fill_from_stream (BufPoolAllocation *self,
 
   if (bytes_read != NULL)
     *bytes_read = 0;
-  if (!buf_pool_allocation_hold_range (self, offset, size, error))
+  if (!buf_pool_allocation_view_range (self, offset, size, error))
     return FALSE;
 
   done = g_input_stream_read_all (stream,
@@ -101,7 +101,7 @@ buf_pool_allocation_write_to_stream (BufPoolAllocation *self,
 
   if (bytes_written != NULL)
     *bytes_written = 0;
-  if (!buf_pool_allocation_hold_range (self, offset, size, error))
+  if (!buf_pool_allocation_view_range (self, offset, size, error))
     return FALSE;
 
   done = g_output_stream_write_all (stream,
@@ -114,15 +114,14 @@ buf_pool_allocation_write_to_stream (BufPoolAllocation *self,
   return done;
 }
 
-/* What an asynchronous transfer keeps: a view until it is done, so that the callback can
- * give back the budget; the pool for longer, since dispose would wait for the allocation, and the
- * transfer for the main loop in which dispose is called; and the count, which is set also when
- * there is an error. */
+/* What an asynchronous transfer keeps: a hold on the allocation until it is done, so that the
+ * callback can give the memory back; and the count, which is set also when there is an error. It
+ * keeps nothing of the pool: whoever drops the last reference on that does not wait for bytes that
+ * only a transfer holds, since the transfer may need the main loop of that thread. */
 typedef struct
 {
-  BufPoolAllocation *view;
+  BufHold hold;
   gpointer origin; /* the allocation, only to be compared */
-  BufPool *pool;
   gsize n_bytes;
 } Transfer;
 
@@ -131,8 +130,7 @@ transfer_free (gpointer data)
 {
   Transfer *self = data;
 
-  g_clear_pointer (&self->view, buf_pool_allocation_drop_view);
-  g_clear_object (&self->pool);
+  buf_hold_drop (&self->hold);
   g_free (self);
 }
 
@@ -155,18 +153,16 @@ new_transfer (BufPoolAllocation *allocation,
   return task;
 }
 
-/* What is held keeps the pool: so, while there is a view. */
 static gboolean
-hold (GTask *task, BufPoolAllocation *allocation, gsize offset, gsize size, GError **error)
+hold_range (GTask *task, BufPoolAllocation *allocation, gsize offset, gsize size, GError **error)
 {
   Transfer *transfer = g_task_get_task_data (task);
 
-  if (!buf_pool_allocation_hold_range (allocation, offset, size, error))
-    return FALSE;
+  if (buf_pool_allocation_take_hold (allocation, &transfer->hold))
+    return buf_pool_allocation_check_range (allocation, offset, size, error);
 
-  transfer->view = allocation;
-  transfer->pool = g_object_ref (allocation->pool);
-  return TRUE;
+  buf_pool_allocation_set_released_error (allocation, error);
+  return FALSE;
 }
 
 static gboolean
@@ -196,7 +192,7 @@ return_transfer (GTask *task, gboolean done, GError *error)
 {
   Transfer *transfer = g_task_get_task_data (task);
 
-  g_clear_pointer (&transfer->view, buf_pool_allocation_drop_view);
+  buf_hold_drop (&transfer->hold);
   if (done)
     g_task_return_boolean (task, TRUE);
   else
@@ -255,7 +251,7 @@ buf_pool_allocation_fill_from_stream_async (BufPoolAllocation *self,
                        callback,
                        user_data,
                        buf_pool_allocation_fill_from_stream_async);
-  if (!hold (task, self, offset, size, &error))
+  if (!hold_range (task, self, offset, size, &error))
     return_transfer (task, FALSE, error);
   else
     g_input_stream_read_all_async (stream,
@@ -347,7 +343,7 @@ buf_pool_allocation_write_to_stream_async (BufPoolAllocation *self,
                        callback,
                        user_data,
                        buf_pool_allocation_write_to_stream_async);
-  if (!hold (task, self, offset, size, &error))
+  if (!hold_range (task, self, offset, size, &error))
     return_transfer (task, FALSE, error);
   else
     g_output_stream_write_all_async (stream,

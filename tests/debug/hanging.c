@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A program that hangs, for debuggers to look at: a thread waits for what main() holds, and main()
- * waits for what has leaked. Ends only when it is killed. */
+ * waits for what has leaked; and one pool is gone, but not what is pinned of it. Ends only when it
+ * is killed. */
 
 #include <bufpool/bufpool.h>
 
@@ -16,6 +17,14 @@ static G_GNUC_NO_INLINE void
 leak (BufPool *pool)
 {
   G_GNUC_UNUSED BufPoolAllocation *forgotten = buf_pool_allocate (pool, 2, NULL, NULL);
+}
+
+static BufPoolAllocation *
+outlive_the_pool (void)
+{
+  g_autoptr (BufPool) pool = buf_pool_new (32, 1024, NULL);
+
+  return buf_pool_allocate_pinned (pool, 2, NULL, NULL);
 }
 
 static gpointer
@@ -51,6 +60,7 @@ main (void)
                                                NULL);
   g_autoptr (BufPoolAllocation) everything = take_everything (pictures);
   g_autoptr (GThread) thread = g_thread_new ("reader", ask_for_more, pictures);
+  g_autoptr (BufPoolAllocation) pinned = outlive_the_pool ();
   BufPool *leaky = buf_pool_new (4096, 1024 * 1024, NULL);
 
   wait_for_waiting (pictures, 1);

@@ -81,6 +81,17 @@ LEAKY = (
     r'    8192 bytes at 0x[0-9a-f]+, by thread 1 \(LWP \d+\) ".*", TIME\n'
     r"      leak \(hanging.c:\d+\)\n      main \(hanging.c:\d+\)\n"
 )
+GONE = (
+    r"Pool without a name that is gone, buffers of 32 bytes\n"
+    r"  budget: 1024 bytes = 64 in use \+ 960 free \+ 0 in stripes; 64 pinned\n"
+    r"  state: closed, revoked, abandoned; threads inside: 0\n"
+    r"  stripes: \d+ of \d+\n(    \d+: revoked\n)+"
+    r"  waiting: 0\n"
+    r"  draining: 0\n"
+    r"  outstanding: 1\n"
+    r'    64 bytes at 0x[0-9a-f]+, by thread 1 \(LWP \d+\) ".*", TIME\n'
+    r"      outlive_the_pool \(hanging.c:\d+\)\n      main \(hanging.c:\d+\)\n"
+)
 FOR = r"for \d+\.\d{3} s"
 SINCE = r"since \d+\.\d{3} s of the monotonic clock"
 
@@ -102,16 +113,17 @@ def with_stripes():
 CHECKS = {
     "it shows who waits in a live process, and for what": lambda: finds(PICTURES, live, FOR),
     "it shows what has leaked in a live process": lambda: finds(LEAKY, live, FOR),
+    "it shows what is left of a pool that is gone": lambda: finds(GONE, live, FOR),
     "it shows who waits in a core, and for what": lambda: finds(PICTURES, dead, SINCE),
     "it shows what has leaked in a core": lambda: finds(LEAKY, dead, SINCE),
     "it shows one pool": lambda: finds(
-        LEAKY, text := gdb(*each("bufpool 'buf-pool-report.c'::all_pools.tail->data"), program, core), SINCE
+        LEAKY, text := gdb(*each("bufpool ((BufMemory *) 'buf-memory.c'::all_memories.tail->data)->owner"), program, core), SINCE
     )
     and "pictures" not in text,
     "it shows the stripes": with_stripes,
     "a pool is printed in one line": lambda: finds(
         r'BufPool "pictures": 1 allocations with 64 of 64 bytes, 2 requests wait',
-        gdb(*each("print *(BufPool *) 'buf-pool-report.c'::all_pools.head->data"), program, core),
+        gdb(*each("print *(BufPool *) ((BufMemory *) 'buf-memory.c'::all_memories.head->data)->owner"), program, core),
     ),
     "it says when there are no pools": lambda: finds(
         "There are no pools", gdb(*each("break main", "run", "bufpool"), program)

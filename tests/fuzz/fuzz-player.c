@@ -373,8 +373,11 @@ play_end (FuzzPlayer *self)
   fuzz_check (self, !is_request_left (self));
   fuzz_check (self, buf_pool_get_allocated_memory (self->pool) == 0);
   self->statistics->most_overtaken =
-      MAX (self->statistics->most_overtaken, self->pool->semaphore.queue.history.most_overtaken);
-  fuzz_check (self, self->pool->semaphore.queue.history.most_overtaken <= BUF_WAIT_QUEUE_MAX_OVERTAKEN);
+      MAX (self->statistics->most_overtaken,
+           self->pool->memory->semaphore.queue.history.most_overtaken);
+  fuzz_check (self,
+              self->pool->memory->semaphore.queue.history.most_overtaken <=
+                  BUF_WAIT_QUEUE_MAX_OVERTAKEN);
 }
 
 static void

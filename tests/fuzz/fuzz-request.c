@@ -189,7 +189,7 @@ count_waiters (GQueue *waiters, guint *n_threads, guint *n_tasks)
 static gboolean
 is_settled (FuzzPlayer *self, gboolean arrived_only)
 {
-  BufSemaphore *semaphore = &self->pool->semaphore;
+  BufSemaphore *semaphore = &self->pool->memory->semaphore;
   guint n_threads = 0, n_tasks = 0, n_woken;
   guint n_threads_queued = 0, n_tasks_queued = 0;
 

@@ -129,15 +129,18 @@ KNOWN = [
 
 # ---- the orders in the sources --------------------------------------------------------------------
 
+HOLDING = "memory/buf-pool-allocation-holding.c"
+
 # What is called how, which file and function it is in, and the call whose order it is.
 PLACES = {
     "take": ("semaphore/buf-semaphore-private.h", "buf_semaphore_take_credit", r"buf_stripe_exchange \("),
     "give": ("semaphore/buf-semaphore-private.h", "buf_semaphore_give_credit", r"buf_stripe_exchange \("),
-    "collect": ("semaphore/buf-semaphore.c", "collect_locked", r"atomic_exchange_explicit \("),
-    "settle": ("semaphore/buf-semaphore.c", "settle_locked", r"atomic_compare_exchange_weak_explicit \("),
-    "restore": ("semaphore/buf-semaphore.c", "restore_locked", r"atomic_store_explicit \("),
-    "sole owner": ("memory/buf-pool-allocation.c", "buf_pool_allocation_unref", r"atomic_load_explicit \("),
-    "unref": ("memory/buf-pool-allocation.c", "buf_pool_allocation_unref", r"atomic_fetch_sub_explicit \("),
+    "collect": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_collect_locked", r"atomic_exchange_explicit \("),
+    "settle": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_settle_locked", r"atomic_compare_exchange_weak_explicit \("),
+    "restore": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_restore_locked", r"atomic_store_explicit \("),
+    "sole owner": (HOLDING, "buf_pool_allocation_unref", r"atomic_load_explicit \("),
+    "unref": (HOLDING, "drop_reference", r"atomic_compare_exchange_weak_explicit \("),
+    "unhold": (HOLDING, "buf_hold_drop", r"atomic_fetch_sub_explicit \("),
 }
 
 
@@ -335,22 +338,72 @@ def last_release_slow(orders):
     return [program(release), program(lambda: dispose(orders))], *words(REVOKED)
 
 
+def last_release_of_two(orders):
+    """Of an abandoned memory: who sees that everything is back frees it: buf_semaphore_release."""
+
+    def release():
+        yield from lock(orders)
+        free = (yield Load("free")) + 1
+        yield Store("free", free)
+        yield from unlock(orders)
+        if free == 2:
+            yield Free(POOL)
+
+    return [program(release), program(release)], {"word": REVOKED}, {"free": range(3), "mutex": (0, 1)}
+
+
+# The word of an allocation: references and holds.
+
+def unref(orders):
+    """buf_pool_allocation_unref, drop_reference"""
+    word = yield Load("count", orders["sole owner"])
+    if word != (1, 0):
+        word = yield Exchange("count", lambda found: (found[0] - 1, found[1]), orders["unref"])
+    if word == (1, 0):
+        yield Store("data", "free")
+
+
+def unhold(orders):
+    """buf_hold_drop"""
+    word = yield Exchange("count", lambda found: (found[0], found[1] - 1), orders["unhold"])
+    if word == (0, 1):
+        yield Store("data", "free")
+
+
 def two_owners(orders):
-    """The last of two frees the block: buf_pool_allocation_unref."""
+    """The last of two frees the block."""
 
-    def unref():
+    def use():
         yield Load("data")
-        count = yield Load("count", orders["sole owner"])
-        if count != 1:
-            count = yield Exchange("count", lambda found: found - 1, orders["unref"])
-        if count == 1:
-            yield Store("data", "free")
+        yield from unref(orders)
 
-    return [program(unref), program(unref)], {"count": 2}, {"count": range(3)}
+    return [program(use), program(use)], {"count": (2, 0)}, {"count": ((2, 0), (1, 0), (0, 0))}
+
+
+def owner_and_transfer(orders):
+    """What a transfer has written is there before the last user frees it, or it is itself the last."""
+
+    def transfer():
+        yield Store("data", "filled")
+        yield from unhold(orders)
+
+    return [program(lambda: unref(orders)), program(transfer)], \
+        {"count": (1, 1)}, {"count": ((1, 1), (1, 0), (0, 1), (0, 0))}
+
+
+def two_transfers(orders):
+    """The user is gone, and the last of two transfers frees the block."""
+
+    def transfer():
+        yield Load("data")
+        yield from unhold(orders)
+
+    return [program(transfer), program(transfer)], {"count": (0, 2)}, {"count": ((0, 2), (0, 1), (0, 0))}
 
 
 PROGRAMS = [fast_to_fast, fast_to_fast_past_another, fast_to_locked, locked_to_fast,
-            fast_to_locked_by_settling, restored_in_between, last_release_fast, last_release_slow, two_owners]
+            fast_to_locked_by_settling, restored_in_between, last_release_fast, last_release_slow,
+            last_release_of_two, two_owners, owner_and_transfer, two_transfers]
 
 # Orders that are stronger than they need be: the mutex, or the word itself, does it already.
 SPARE = {("collect", RELEASE), ("restore", RELEASE)}

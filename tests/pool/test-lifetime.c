@@ -80,9 +80,9 @@ get_n_drainers (BufPool *pool)
 {
   guint n;
 
-  g_mutex_lock (&pool->semaphore.mutex);
-  n = pool->semaphore.queue.drainers.length;
-  g_mutex_unlock (&pool->semaphore.mutex);
+  g_mutex_lock (&pool->memory->semaphore.mutex);
+  n = pool->memory->semaphore.queue.drainers.length;
+  g_mutex_unlock (&pool->memory->semaphore.mutex);
   return n;
 }
 

@@ -14,11 +14,20 @@
 
 static gint n_completed; /* atomic */
 static gint n_reports;   /* atomic */
+static gint n_ended;     /* atomic */
 
 static void
 on_completed (BufWaiter *waiter)
 {
   g_atomic_int_inc (&n_completed);
+}
+
+/* In the thread that used it last, which may be the watcher. */
+static void
+on_end (BufSemaphore *semaphore)
+{
+  buf_semaphore_clear (semaphore);
+  g_atomic_int_inc (&n_ended);
 }
 
 static void
@@ -28,7 +37,9 @@ set_up (BufSemaphore *self)
 
   g_atomic_int_set (&n_completed, 0);
   g_atomic_int_set (&n_reports, 0);
+  g_atomic_int_set (&n_ended, 0);
   buf_semaphore_init (self, MAXIMUM, 1, 1);
+  self->end = on_end;
   g_assert_cmpint (buf_semaphore_acquire (self, MAXIMUM, FALSE, &figures), ==, BUF_OUTCOME_GRANTED);
 }
 
@@ -39,8 +50,8 @@ tear_down (BufSemaphore *self, gint64 bytes)
   if (bytes > 0)
     buf_semaphore_release (self, bytes);
   buf_semaphore_close (self);
-  buf_semaphore_wait_for_leavers (self);
-  buf_semaphore_clear (self);
+  buf_semaphore_abandon (self);
+  test_wait_until (g_atomic_int_get (&n_ended) == 1);
 }
 
 /* A thread that was put into the queue and never runs. */

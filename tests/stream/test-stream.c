@@ -328,10 +328,12 @@ test_dropped_meanwhile (void)
                                               &waiting);
   buf_pool_allocation_unref (allocation);
   g_object_unref (pool);
-  g_assert_nonnull (weak);
+  g_assert_null (weak);
+  g_assert_cmpuint (test_count_memories (), ==, 1);
 
   g_idle_add (send_and_close, &sockets[1]);
   iterate_until_ready (&waiting);
+  g_assert_cmpuint (test_count_memories (), ==, 0);
   g_assert_true (
       buf_pool_allocation_fill_from_stream_finish (allocation, waiting.result, &n, &error));
   g_assert_no_error (error);
@@ -339,7 +341,6 @@ test_dropped_meanwhile (void)
   g_object_unref (waiting.result);
   while (g_main_context_iteration (NULL, FALSE))
     continue;
-  g_assert_null (weak);
 }
 
 int

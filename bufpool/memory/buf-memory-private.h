@@ -1,0 +1,91 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "buf-pool-allocation.h"
+#include "debug/buf-debug-private.h"
+#include "memory/buf-aligned-private.h"
+#include "semaphore/buf-semaphore-private.h"
+
+G_BEGIN_DECLS
+
+/* Where the buffers begin in an inline allocation, and the most bytes that an allocation can have,
+ * whatever the limit allows. */
+#define BUF_ALLOCATION_INLINE_OFFSET 16
+#define BUF_ALLOCATION_MAX_SIZE      ((guint64) (G_MAXSSIZE - BUF_ALLOCATION_INLINE_OFFSET))
+
+/* Why a request failed, in the order of precedence. */
+typedef enum
+{
+  BUF_REFUSAL_CANCELLED,
+  BUF_REFUSAL_INVALID,
+  BUF_REFUSAL_TOO_LARGE,
+  BUF_REFUSAL_CLOSED,
+  BUF_REFUSAL_WOULD_BLOCK,
+  BUF_REFUSAL_TIMED_OUT,
+  BUF_REFUSAL_NO_MEMORY,
+  BUF_N_REFUSALS
+} BufRefusal;
+
+/* What allocations and requests need of their pool, which it may outlive. All but the atomic fields
+ * is constant from buf_memory_begin() on; what changes is in the semaphore. */
+typedef struct
+{
+  /* Read by every request, and on one cache line with what the semaphore begins with. */
+  gint64 unit; /* @buffer_size, or less when it is so large that no stripe has room for it */
+  guint64 buffer_size;
+  gboolean unusual; /* aligned, zeroed, recorded, or perhaps too large: not just malloc() */
+  BufSemaphore semaphore;
+
+  guint alignment;
+  gboolean zero_fill;
+  gchar *name; /* of the pool; may be NULL */
+
+  GList link;             /* in the list of all memories, and under its lock */
+  pid_t process;          /* which made it; not the child of a fork */
+  _Atomic gpointer owner; /* atomic; the pool, for debuggers; NULL when it is gone */
+  BufDebugLedger *ledger; /* NULL unless BUFPOOL_DEBUG asks for one */
+  _Atomic guint64 n_refused[BUF_N_REFUSALS]; /* atomic */
+  guint trace_counter;                       /* of Sysprof; 0 when it does not record */
+  _Atomic gint64 traced;                     /* atomic; when that was last set, in microseconds */
+} BufMemory;
+
+BufMemory *buf_memory_new (gpointer owner);
+void buf_memory_begin (BufMemory *self, gint64 maximum, gboolean valid);
+void buf_memory_abandon (BufMemory *self);
+
+void buf_memory_trace_change (BufMemory *self, gint64 change);
+
+void buf_memory_for_each (void (*function) (BufMemory *memory, gpointer data), gpointer data);
+
+gchar *buf_memory_get_title (BufMemory *self);
+void buf_memory_append_outstanding (BufMemory *self, GString *description);
+void buf_memory_append_description (BufMemory *self, GString *description);
+void buf_memory_describe_all_at_exit (void);
+
+/* Whether the semaphore counts: not while the properties of a new pool are set. */
+static inline gboolean
+buf_memory_has_begun (BufMemory *self)
+{
+  return self->semaphore.stripes != NULL;
+}
+
+static inline void
+buf_memory_count_refusal (BufMemory *self, BufRefusal refusal)
+{
+  atomic_fetch_add_explicit (&self->n_refused[refusal], 1, memory_order_relaxed);
+}
+
+/* Shows the memory that is out, and what is about to change, in the graph of Sysprof. */
+static inline void
+buf_memory_trace (BufMemory *self, gint64 change)
+{
+  if (G_UNLIKELY (self->trace_counter != 0))
+    buf_memory_trace_change (self, change);
+}
+
+G_END_DECLS

@@ -1,0 +1,107 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "memory/buf-memory-private.h"
+
+/*
+ * Who holds what: of one memory, and of all that there are when the program ends.
+ */
+
+/* Whose pools the report at exit is about. After a fork it is not the child, until that makes a
+ * pool of its own. */
+static _Atomic pid_t reporter; /* atomic */
+
+/* As the subject of a sentence. */
+gchar *
+buf_memory_get_title (BufMemory *self)
+{
+  return self->name != NULL ? g_strdup_printf ("The pool \"%s\"", self->name)
+                            : g_strdup ("The pool");
+}
+
+void
+buf_memory_append_outstanding (BufMemory *self, GString *description)
+{
+  if (self->ledger != NULL && self->ledger->flags & BUF_DEBUG_LEAKS)
+    buf_debug_ledger_describe (self->ledger, description);
+  else
+    g_string_append (description,
+                     "  Run the program with BUFPOOL_DEBUG=leaks to see where they come from.\n");
+}
+
+static void
+append_description (BufMemory *self, const BufSemaphoreFigures *figures, GString *description)
+{
+  g_autofree gchar *title = buf_memory_get_title (self);
+
+  g_string_append_printf (description,
+                          "%s has %" G_GINT64_FORMAT " allocations outstanding (%" G_GINT64_FORMAT
+                          " of %" G_GINT64_FORMAT " bytes), and %u requests wait.\n",
+                          title,
+                          figures->n_allocations,
+                          figures->allocated,
+                          figures->maximum,
+                          figures->n_waiting);
+  if (figures->n_allocations > 0)
+    buf_memory_append_outstanding (self, description);
+}
+
+void
+buf_memory_append_description (BufMemory *self, GString *description)
+{
+  BufSemaphoreFigures figures;
+
+  buf_semaphore_get_figures (&self->semaphore, &figures, NULL);
+  append_description (self, &figures, description);
+}
+
+static void
+append_at_exit (BufMemory *self, gpointer data)
+{
+  GString *report = data;
+  BufSemaphoreFigures figures;
+
+  if (self->process != atomic_load (&reporter))
+    return;
+  buf_semaphore_get_figures (&self->semaphore, &figures, NULL);
+  if (figures.n_allocations == 0)
+    return;
+
+  g_string_append (report, "At exit: ");
+  append_description (self, &figures, report);
+}
+
+/* The child of a fork inherits this handler, too, and perhaps a lock that was held by a thread
+ * which it does not have. It is printed without the lock: the program may have replaced what
+ * prints. */
+static void
+describe_all (void)
+{
+  g_autoptr (GString) report = g_string_new (NULL);
+
+  if (atomic_load (&reporter) != getpid ())
+    return;
+
+  buf_memory_for_each (append_at_exit, report);
+  if (report->len > 0)
+    g_printerr ("%s", report->str);
+}
+
+/* With BUFPOOL_DEBUG=exit. From now on the report is about the pools of this process. */
+void
+buf_memory_describe_all_at_exit (void)
+{
+  static gsize initialized;
+
+  atomic_store (&reporter, getpid ());
+  if (g_once_init_enter (&initialized))
+    {
+      (void) atexit (describe_all);
+      g_once_init_leave (&initialized, 1);
+    }
+}

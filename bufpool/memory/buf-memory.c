@@ -1,0 +1,112 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include <unistd.h>
+
+#include "memory/buf-memory-private.h"
+
+/*
+ * What a pool and its allocations share, and how it ends.
+ *
+ * A BufPool has a BufMemory, and each allocation points to that, not to the pool. So an allocation
+ * needs no reference on the GObject, and its end runs no code of others: no dispose, no weak
+ * notifies. It may happen in any thread, under any lock of the program.
+ *
+ * Nobody counts who uses a BufMemory: the semaphore knows. The bytes in use are counted there
+ * anyway, and so are the threads that are inside. The pool abandons it when it is finalized. If it
+ * is not used by then, it is freed at once; otherwise the last user frees it: the function that
+ * gave the last bytes back, or the last thread that left. Why there is exactly one such user, and
+ * why nobody touches the memory afterwards, is told in buf-semaphore-inside.c.
+ */
+
+static GMutex all_memories_mutex;
+static GQueue all_memories; /* LOCK: all_memories_mutex */
+
+/* The sizes and the name are still to be set. */
+BufMemory *
+buf_memory_new (gpointer owner)
+{
+  BufMemory *self = g_aligned_alloc0 (1, sizeof *self, BUF_CACHE_LINE);
+
+  G_STATIC_ASSERT (G_STRUCT_OFFSET (BufMemory, semaphore.padding) <= BUF_CACHE_LINE);
+
+  self->link.data = self;
+  atomic_init (&self->owner, owner);
+  return self;
+}
+
+static void
+end (BufSemaphore *semaphore)
+{
+  BufMemory *self = (BufMemory *) ((guint8 *) semaphore - G_STRUCT_OFFSET (BufMemory, semaphore));
+
+  g_mutex_lock (&all_memories_mutex);
+  g_queue_unlink (&all_memories, &self->link);
+  g_mutex_unlock (&all_memories_mutex);
+
+  buf_semaphore_clear (&self->semaphore);
+  buf_debug_ledger_free (self->ledger);
+  g_free (self->name);
+  g_aligned_free (self);
+}
+
+/* What is not @valid grants nothing. */
+void
+buf_memory_begin (BufMemory *self, gint64 maximum, gboolean valid)
+{
+  self->unit = (gint64) MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
+  if (buf_debug_get_flags () & BUF_DEBUG_NEEDS_LEDGER)
+    self->ledger = buf_debug_ledger_new ();
+  self->unusual = self->ledger != NULL || self->zero_fill ||
+                  self->alignment > BUF_NATURAL_ALIGNMENT ||
+                  self->buffer_size > BUF_ALLOCATION_MAX_SIZE / BUF_POOL_MAX_BUFFERS;
+  buf_semaphore_init (&self->semaphore,
+                      maximum,
+                      valid ? (gint64) self->buffer_size : 1,
+                      g_get_num_processors ());
+  self->semaphore.end = end;
+  self->semaphore.queue.watched = (buf_debug_get_flags () & BUF_DEBUG_WAITS) != 0;
+  self->trace_counter = buf_trace_add_counter (self->name);
+  if (!valid)
+    buf_semaphore_close (&self->semaphore);
+
+  self->process = getpid ();
+  g_mutex_lock (&all_memories_mutex);
+  g_queue_push_tail_link (&all_memories, &self->link);
+  g_mutex_unlock (&all_memories_mutex);
+}
+
+/* The pool is gone, and has closed the semaphore before. */
+void
+buf_memory_abandon (BufMemory *self)
+{
+  atomic_store (&self->owner, NULL);
+  buf_semaphore_abandon (&self->semaphore);
+}
+
+/* At most once in a millisecond: it takes the lock. */
+void
+buf_memory_trace_change (BufMemory *self, gint64 change)
+{
+  gint64 now = g_get_monotonic_time ();
+  BufSemaphoreFigures figures;
+
+  if (now - atomic_load_explicit (&self->traced, memory_order_relaxed) < 1000)
+    return;
+
+  atomic_store_explicit (&self->traced, now, memory_order_relaxed);
+  buf_semaphore_get_figures (&self->semaphore, &figures, NULL);
+  buf_trace_set_counter (self->trace_counter, figures.allocated + change);
+}
+
+/* No memory ends while @function looks at it. */
+void
+buf_memory_for_each (void (*function) (BufMemory *memory, gpointer data), gpointer data)
+{
+  g_mutex_lock (&all_memories_mutex);
+  for (GList *link = all_memories.head; link != NULL; link = link->next)
+    function (link->data, data);
+  g_mutex_unlock (&all_memories_mutex);
+}
