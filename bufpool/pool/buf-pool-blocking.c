@@ -61,7 +61,7 @@ cancel_link_unref (gpointer data)
 }
 
 static void
-on_cancelled (GCancellable *cancellable, gpointer user_data)
+on_wait_cancelled (GCancellable *cancellable, gpointer user_data)
 {
   CancelLink *self = user_data;
 
@@ -83,7 +83,8 @@ wait_cancellably (BufSemaphore *semaphore,
   gulong handler;
 
   g_atomic_int_inc (&link->ref_count);
-  handler = g_cancellable_connect (cancellable, G_CALLBACK (on_cancelled), link, cancel_link_unref);
+  handler =
+      g_cancellable_connect (cancellable, G_CALLBACK (on_wait_cancelled), link, cancel_link_unref);
   outcome = buf_semaphore_wait (semaphore, waiter, deadline, figures);
 
   g_mutex_lock (&link->mutex);
