@@ -1,6 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#define _DEFAULT_SOURCE 1 /* O_CLOEXEC, which strict C11 hides */
+
 #include <bufpool/bufpool.h>
 
 #include <errno.h>

@@ -525,7 +525,7 @@ main (int argc, char **argv)
   gboolean done;
 
   setlocale (LC_ALL, "");
-  setlinebuf (stdout);
+  setvbuf (stdout, NULL, _IOLBF, 0);
   raise_descriptor_limit ();
   done = parse_options (&options, &argc, &argv, &error) && relay_run (&relay, &options, &error);
   if (!done)

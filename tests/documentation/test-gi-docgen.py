@@ -12,7 +12,8 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
-from tap import Failure, equal, fail_if, run_checks
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+from tap import Failure, equal, fail_if, run_checks  # noqa: E402
 
 GI_DOCGEN, CONFIG, GIR = sys.argv[1:4]
 FOLDER = pathlib.Path(sys.argv[4])

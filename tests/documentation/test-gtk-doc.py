@@ -9,7 +9,8 @@ import re
 import subprocess
 import sys
 
-from tap import Failure, equal, fail_if, run_checks
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+from tap import Failure, equal, fail_if, run_checks  # noqa: E402
 
 NINJA, BUILD = sys.argv[1], pathlib.Path(sys.argv[2])
 FOLDER = BUILD / "docs"

@@ -13,7 +13,8 @@ import re
 import sys
 import urllib.parse
 
-from tap import Failure, fail_if, run_checks
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+from tap import Failure, fail_if, run_checks  # noqa: E402
 
 FOLDER = pathlib.Path(sys.argv[1])
 NAMESPACES = re.findall(r"\['(\w+)', 'https://", pathlib.Path(sys.argv[2]).read_text(encoding="utf-8"))

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
-from tap import Failure, equal, run_checks
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+from tap import Failure, equal, run_checks  # noqa: E402
 
 FOLDER, DOT = pathlib.Path(sys.argv[1]), sys.argv[2]
 SVG = "{http://www.w3.org/2000/svg}"

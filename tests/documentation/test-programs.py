@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 
-from tap import Failure, Skipped, equal, run_checks
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+from tap import Failure, Skipped, equal, run_checks  # noqa: E402
 
 SOURCE, BUILD = map(pathlib.Path, sys.argv[1:3])
 PYTHON = sys.argv[3]

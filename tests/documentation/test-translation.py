@@ -9,7 +9,8 @@ import pathlib
 import sys
 import xml.etree.ElementTree as ElementTree
 
-from tap import Failure, equal, run_checks
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+from tap import Failure, equal, run_checks  # noqa: E402
 
 DOCS, GIR = pathlib.Path(sys.argv[1]), sys.argv[2]
 sys.path.insert(0, str(DOCS))

@@ -316,11 +316,14 @@ no_progress_in_a_file() {
 }
 
 progress_on_a_terminal() {
-    local pid
+    local pid i
     command -v script >script || { echo "no script(1)"; return $SKIP; }
     timeout 60 script --quiet --return --command "'$program' --progress files/4096 first >output" /dev/null </dev/null >errors &
     pid=$!
-    sleep 0.5
+    for ((i = 0; i < 300; i++)); do
+        grep -qF '1 of 2 files' errors && break
+        sleep 0.1
+    done
     feed files/1 first
     wait $pid || return 1
     sha256sum files/4096 files/1 | sed 's|files/1$|first|' | diff - output || return 1

@@ -207,7 +207,7 @@ async def test_stop_under_load():
     with Relay() as relay:
         data = random_bytes(MIB, 1)
 
-        async def send_for_ever():
+        async def send_for_ever(echoed):
             reader, writer = await relay.connect()
             received = 0
             try:
@@ -217,12 +217,14 @@ async def test_stop_under_load():
                     if not chunk:
                         break
                     received += len(chunk)
+                    echoed.set()
             except ConnectionError:
                 pass
             return received
 
-        running = [asyncio.create_task(send_for_ever()) for _ in range(20)]
-        await asyncio.sleep(0.5)
+        events = [asyncio.Event() for _ in range(20)]
+        running = [asyncio.create_task(send_for_ever(echoed)) for echoed in events]
+        await asyncio.wait_for(asyncio.gather(*(echoed.wait() for echoed in events)), PATIENCE)
         await asyncio.get_running_loop().run_in_executor(None, relay.stop)
         assert all(await asyncio.gather(*running))
 

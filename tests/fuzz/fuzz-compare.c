@@ -32,7 +32,7 @@ fuzz_fail_with_states (FuzzPlayer *self, const gchar *what)
 }
 
 static void
-get_figures (FuzzPlayer *self, FuzzFigures *figures, guint *unknown)
+read_figures (FuzzPlayer *self, FuzzFigures *figures, guint *unknown)
 {
   *figures = (FuzzFigures){
     .maximum = buf_pool_get_max_memory (self->pool),
@@ -102,7 +102,7 @@ fuzz_settle (FuzzPlayer *self)
   guint unknown;
 
   fuzz_wait (self, FALSE);
-  get_figures (self, &figures, &unknown);
+  read_figures (self, &figures, &unknown);
   if (!fuzz_model_settle (self->model, &figures, unknown))
     {
       g_autofree gchar *text = describe_figures (&figures);

@@ -261,7 +261,7 @@ extract (FuzzPlayer *self, FuzzHolding *holding, const FuzzStep *step)
 }
 
 static void
-look (FuzzPlayer *self, FuzzHolding *holding)
+look_at (FuzzPlayer *self, FuzzHolding *holding)
 {
   BufPoolAllocation *allocation = holding->allocation;
   gsize n_buffers = holding->released ? 0 : holding->n_buffers;
@@ -301,7 +301,7 @@ fuzz_holding_step (FuzzPlayer *self, FuzzHolding *holding, const FuzzStep *step)
   else if (step->operation == FUZZ_EXTRACT)
     extract (self, holding, step);
   else if (step->operation == FUZZ_LOOK)
-    look (self, holding);
+    look_at (self, holding);
   else if (step->operation == FUZZ_REF && holding->n_references < 200)
     {
       buf_pool_allocation_ref (holding->allocation);

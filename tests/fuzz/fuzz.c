@@ -1,6 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#define _DEFAULT_SOURCE 1 /* MAP_ANONYMOUS, which strict C11 hides */
+
 /* Plays random sequences against the library and the model, and makes the first that fails short.
  * Each runs in a process of its own, so that an abort, a sanitizer and a hang are failures alike.
  */

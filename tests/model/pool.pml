@@ -5,7 +5,7 @@
 
 /* ---- buf-pool-blocking.c ----------------------------------------------------------------- */
 
-inline on_cancelled (who)                               /* on_cancelled */
+inline on_wait_cancelled (who)                          /* on_wait_cancelled */
 {
 #ifdef FAULT_HANDLER_WITHOUT_LINK_MUTEX
   ok = HAS (link_budget, who);
@@ -29,7 +29,7 @@ inline wait_cancellably (me)                            /* wait_cancellably */
     fi
   }
   if
-  :: m == 1 -> m = 0; on_cancelled (me)
+  :: m == 1 -> m = 0; on_wait_cancelled (me)
   :: else
   fi;
   wait (me);
@@ -197,7 +197,7 @@ proctype canceller (byte who)                           /* g_cancellable_cancel 
   :: true                                               /* or never */
   :: d_step { SET (cancelled, who); ok = HAS (connected, who) }
      if
-     :: ok -> on_cancelled (who)
+     :: ok -> on_wait_cancelled (who)
      :: else
      fi
   fi

@@ -4,9 +4,9 @@
 
 """Runs all programs one after the other: measure.py [--quick] BUILD OUTPUT.json [NAME]...
 
-Prints TAP. With names, as in the output, only these are measured again, and the others stay. With
---quick each program only shows that it works, and the report is tried on what they say;
-PYTHON_WITH_MATPLOTLIB is the interpreter for that."""
+Prints TAP. With names, as in the output, only these are measured, and what the output has of others
+stays. With --quick each program only shows that it works; without names the report is tried on what they
+say, too, and PYTHON_WITH_MATPLOTLIB is the interpreter for that."""
 
 import ctypes.util
 import json
@@ -86,8 +86,13 @@ def try_report():
 
 
 def load_results():
-    with open(OUTPUT, encoding="utf-8") as file:
-        return json.load(file)["programs"]
+    try:
+        with open(OUTPUT, encoding="utf-8") as file:
+            return json.load(file)["programs"]
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        sys.exit(f"{OUTPUT} holds no earlier figures, and is left alone: {error!r}")
 
 
 def main():
@@ -101,10 +106,12 @@ def main():
     if unknown:
         sys.exit(f"There is no {', '.join(sorted(unknown))}, but: {', '.join(name for name, _ in jobs)}")
     jobs = [(name, job) for name, job in jobs if not NAMES or name in NAMES]
+    if QUICK and not NAMES:
+        jobs.append(("report", None))
 
     failed = 0
-    print(f"1..{len(jobs) + QUICK}", flush=True)
-    for number, (name, job) in enumerate(jobs + ([("report", None)] if QUICK else []), 1):
+    print(f"1..{len(jobs)}", flush=True)
+    for number, (name, job) in enumerate(jobs, 1):
         try:
             if job is None:
                 try_report()

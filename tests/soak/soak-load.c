@@ -56,14 +56,14 @@ soak_count_error (const GError *error)
 GCancellable *
 soak_get_cancellable (void)
 {
-  GCancellable *current;
+  GCancellable *reference;
 
   g_mutex_lock (&mutex);
   if (cancellable == NULL)
     cancellable = g_cancellable_new ();
-  current = g_object_ref (cancellable);
+  reference = g_object_ref (cancellable);
   g_mutex_unlock (&mutex);
-  return current;
+  return reference;
 }
 
 static gpointer
