@@ -18,6 +18,13 @@ imports.gi.versions.BufPool = '1.0';
 const {BufPool, Gio, GLib} = imports.gi;
 const System = imports.system;
 
+let UnixInputStream;
+try {
+    UnixInputStream = imports.gi.GioUnix.InputStream; // since GLib 2.80
+} catch {
+    UnixInputStream = Gio.UnixInputStream;
+}
+
 Gio._promisify(Gio.File.prototype, 'read_async', 'read_finish');
 
 // What was extracted is garbage, of a size that the collector does not know. So it is told.
@@ -57,7 +64,7 @@ function parseOptions(args) {
 
 function openStream(name) {
     if (name === '-')
-        return Gio.UnixInputStream.new(0, false);
+        return UnixInputStream.new(0, false);
     return Gio.File.new_for_path(name).read_async(GLib.PRIORITY_DEFAULT, null);
 }
 

@@ -17,6 +17,10 @@ local lgi = require 'lgi'
 local BufPool = lgi.require('BufPool', '1.0')
 local GLib, Gio = lgi.GLib, lgi.Gio
 
+-- Since GLib 2.80 it is in a namespace of its own.
+local has_unix, GioUnix = pcall(lgi.require, 'GioUnix', '2.0')
+local UnixInputStream = has_unix and GioUnix.InputStream or Gio.UnixInputStream
+
 local UNITS = { [''] = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30 }
 
 local function parse_options(arguments)
@@ -45,7 +49,7 @@ local function parse_options(arguments)
 end
 
 local function open_stream(name)
-   if name == '-' then return Gio.UnixInputStream.new(0, false) end
+   if name == '-' then return UnixInputStream.new(0, false) end
    return Gio.File.new_for_path(name):async_read()
 end
 

@@ -22,6 +22,13 @@ import gi
 gi.require_version("BufPool", "1.0")
 from gi.repository import BufPool, Gio, GLib  # noqa: E402
 
+try:
+    from gi.repository import GioUnix  # since GLib 2.80
+
+    UnixInputStream = GioUnix.InputStream
+except ImportError:
+    UnixInputStream = Gio.UnixInputStream
+
 
 def size(text):
     """A number of bytes, perhaps with K, M or G behind it."""
@@ -45,9 +52,9 @@ def parse_options():
 def open_stream(name):
     """Not by way of Gio.File, whose names are text."""
     if name == "-":
-        return Gio.UnixInputStream.new(0, False)
+        return UnixInputStream.new(0, False)
     fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
-    return Gio.UnixInputStream.new(fd, True)
+    return UnixInputStream.new(fd, True)
 
 
 def digest(pool, n_buffers, name):

@@ -28,10 +28,11 @@ MIB = 1024 * KIB
 BUFFER_SIZE = 4 * KIB
 SAMPLES = 300
 INTERVAL = 50  # milliseconds between two samples
+BLUE, ORANGE, GREEN = "#3584e4", "#ff7800", "#26a269"  # seen on light and on dark
 
 
 class Chart(Gtk.Widget):
-    """A value over time, and the limit that it has, in the colours of the theme."""
+    """A value over time, and the limit that it has, on the background of the theme."""
 
     def __init__(self, title, colour, describe, smallest_top):
         super().__init__(accessible_role=Gtk.AccessibleRole.IMG, hexpand=True, vexpand=True)
@@ -55,12 +56,16 @@ class Chart(Gtk.Widget):
     def say(self):
         self.update_property([Gtk.AccessibleProperty.DESCRIPTION], [self.describe()])
 
-    def _get_colour(self, name, alpha=1.0):
-        context = self.get_style_context()
-        found, colour = context.lookup_color(name)
-        if not found:
-            colour = context.get_color()
+    def _get_foreground(self, alpha):
+        has_colour = hasattr(self, "get_color")  # since GTK 4.10, where the other is deprecated
+        colour = self.get_color() if has_colour else self.get_style_context().get_color()
         colour.alpha *= alpha
+        return colour
+
+    def _get_colour(self, alpha=1.0):
+        colour = Gdk.RGBA()
+        colour.parse(self._colour)
+        colour.alpha = alpha
         return colour
 
     def do_snapshot(self, snapshot):
@@ -76,20 +81,20 @@ class Chart(Gtk.Widget):
             x = width - layout.get_pixel_size()[0] if right else 0
             snapshot.save()
             snapshot.translate(Graphene.Point().init(x, 0))
-            snapshot.append_layout(layout, self._get_colour("theme_fg_color", alpha))
+            snapshot.append_layout(layout, self._get_foreground(alpha))
             snapshot.restore()
             return layout.get_pixel_size()[1] + 4
 
         head = write(self.describe(), False, 1)
         top = max(self._smallest_top, *(max(value, limit or 0) * 1.1 for value, limit in self._samples))
         write(f"↑ {self._describe(top)}", True, 0.6)
-        fill(self._get_colour("theme_fg_color", 0.07), 0, head, width, height - head)
+        fill(self._get_foreground(0.07), 0, head, width, height - head)
 
         step = width / SAMPLES
         scale = (height - head) / top
-        area = self._get_colour(self._colour, 0.45)
-        line = self._get_colour(self._colour)
-        edge = self._get_colour("theme_fg_color", 0.8)
+        area = self._get_colour(0.45)
+        line = self._get_colour()
+        edge = self._get_foreground(0.8)
         for i, (value, limit) in enumerate(self._samples):
             x = round(width - (len(self._samples) - i) * step)
             w = round(width - (len(self._samples) - i - 1) * step) - x
@@ -151,9 +156,9 @@ class Window(Gtk.ApplicationWindow):
         grid.attach(repeat, 1, 3, 1, 1)
 
         self._status = Gtk.Label(xalign=0, ellipsize=3, selectable=True)
-        self._memory = Chart("Memory out", "theme_selected_bg_color", describe_bytes, MIB)
-        self._waiting = Chart("Requests that wait", "warning_color", lambda n: f"{n:.0f}", N_READERS)
-        self._wait_time = Chart("A wait takes", "success_color", describe_milliseconds, 1)
+        self._memory = Chart("Memory out", BLUE, describe_bytes, MIB)
+        self._waiting = Chart("Requests that wait", ORANGE, lambda n: f"{n:.0f}", N_READERS)
+        self._wait_time = Chart("A wait takes", GREEN, describe_milliseconds, 1)
         self._charts = (self._memory, self._waiting, self._wait_time)
         box = Gtk.Box(
             orientation=Gtk.Orientation.VERTICAL, spacing=12, margin_top=12, margin_bottom=12, margin_start=12,

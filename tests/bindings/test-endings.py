@@ -19,6 +19,10 @@ PYTHON = """
 import atexit, gc, gi, os, sys, threading, time
 gi.require_version("BufPool", "1.0")
 from gi.repository import BufPool, Gio, GLib, GObject
+try:
+    from gi.repository.GioUnix import InputStream as UnixInputStream
+except ImportError:
+    UnixInputStream = Gio.UnixInputStream
 pool = BufPool.Pool(buffer_size=16, max_memory=128)
 a = pool.allocate(8)
 def until_waiting():
@@ -43,7 +47,7 @@ PYTHON_ENDINGS = {
     "with a request": "pool.allocate_async(8, 0, None, lambda p, r: p.allocate_finish(r))\ndel pool",
     "with a request that was granted": "a.release()\npool.allocate_async(8, 0, None, lambda *_: None)\ndel pool, a",
     "while it drains": "pool.drain_async(0, None, lambda p, r: p.drain_finish(r))\ndel pool\ndel a",
-    "with a stream operation": "r, w = os.pipe()\ns = Gio.UnixInputStream.new(r, True)\n"
+    "with a stream operation": "r, w = os.pipe()\ns = UnixInputStream.new(r, True)\n"
     "a.fill_from_stream_async(s, 0, 16, 0, None, lambda *_: None)\n"
     "GLib.MainContext.default().iteration(False)\ndel pool, a",
     "with a thread that waits": "t = threading.Thread(target=pool.allocate, args=(8,), daemon=True)\nt.start()\n"

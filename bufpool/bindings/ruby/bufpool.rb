@@ -19,13 +19,15 @@ module BufPool
   class Loader < GObjectIntrospection::Loader
     WAITING = %w[allocate allocate_timeout drain drain_timeout fill_from_stream write_to_stream].freeze
 
-    private
-
+    # Public, since ruby-gobject-introspection 4.2 asks respond_to? for it, and else keeps the lock.
     def should_unlock_gvl?(function_info, _klass)
       WAITING.include?(function_info.name)
     end
   end
   Loader.new(self).load("BufPool")
+
+  # Errors of GIO, such as BufPool::IOError::WouldBlock: the gem gio2 gives their class another name.
+  IOError = Gio.const_defined?(:IOErrorEnum, false) ? Gio::IOErrorEnum : Gio::IOError
 
   class << self
     def whole_number(value, name)
@@ -104,7 +106,7 @@ module BufPool
       [-> {}, -> { GC.start }].each do |prepare|
         prepare.call
         return try_allocate(count) unless cancellable&.cancelled?
-      rescue Gio::IOErrorEnum::WouldBlock
+      rescue IOError::WouldBlock
         next
       end
       BufPool.wait(cancellable) { |stop| yield stop }
