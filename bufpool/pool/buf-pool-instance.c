@@ -10,30 +10,75 @@
  *
  * The last reference on a pool may be one of these: a task has one, and GObject takes one while it
  * notifies. The thread that drops it need not know of the pool: a consumer may have a plain
- * allocation and no reference, since the pool outlives its allocations. It must not wait for its
- * own allocation. So the library drops its references here, and nowhere else: with no lock held,
- * not while the thread is inside, and without touching the pool afterwards. The thread is marked
- * meanwhile, and buf_pool_dispose() sees the mark.
+ * allocation and no reference, since the pool outlives its plain allocations. It must not wait for
+ * its own allocation. So the library drops its references here, and nowhere else: with no lock
+ * held, not while the thread is inside, and without touching the pool afterwards.
+ *
+ * The thread is marked meanwhile. If something plain is outstanding, dispose finds the mark and
+ * takes a reference instead of waiting. That is handed to a thread which is created for this
+ * purpose, drops it, and waits as any owner does. Nobody else could end the pool: not the release
+ * of the last allocation, since the end of a GObject runs code of the program, such as what was set
+ * with g_object_set_data_full(), and a release may come from anywhere, under any lock.
+ *
+ * It is handed over only when g_object_unref() has returned. Until then that has not decided
+ * whether its own reference is the last, and a thread that drops the other one at once would make
+ * it so.
  */
 
 gpointer buf_pool_class;
 
-static _Thread_local BufPool *dropped; /* by the library, in this thread, at this moment */
+typedef struct
+{
+  BufPool *pool;
+  gboolean kept; /* dispose has taken a reference */
+} LibraryDrop;
+
+static _Thread_local LibraryDrop *current_drop;
+
+static gpointer
+drop_in_thread (gpointer data)
+{
+  g_object_unref (data);
+  return NULL;
+}
+
+static void
+hand_over (BufPool *self)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (GThread) thread = g_thread_try_new ("bufpool-end", drop_in_thread, self, &error);
+
+  if (thread == NULL)
+    g_warning ("A pool leaks, since there is no thread to wait for its allocations: %s",
+               error->message);
+}
 
 void
 buf_pool_drop_library_reference (gpointer self)
 {
-  BufPool *outer = dropped; /* a weak notify may drop another one */
+  LibraryDrop drop = { .pool = self };
+  LibraryDrop *outer = current_drop; /* a weak notify may drop another one */
 
-  dropped = self;
+  current_drop = &drop;
   g_object_unref (self);
-  dropped = outer;
+  current_drop = outer;
+
+  if (drop.kept)
+    hand_over (self);
 }
 
+/* Called by dispose, when something plain is outstanding. Returns whether another thread will wait
+ * for it. */
 gboolean
-buf_pool_is_dropped_by_library (BufPool *self)
+buf_pool_leave_to_thread (BufPool *self)
 {
-  return dropped == self;
+  if (current_drop == NULL || current_drop->pool != self)
+    return FALSE;
+
+  if (!current_drop->kept)
+    g_object_ref (self);
+  current_drop->kept = TRUE;
+  return TRUE;
 }
 
 /* A handler may drop the reference that the caller relies on. */

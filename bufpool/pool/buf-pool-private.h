@@ -44,7 +44,7 @@ buf_pool_is_instance (BufPool *self)
 
 void buf_pool_notify (BufPool *self, const gchar *property);
 void buf_pool_drop_library_reference (gpointer self);
-gboolean buf_pool_is_dropped_by_library (BufPool *self);
+gboolean buf_pool_leave_to_thread (BufPool *self);
 
 void buf_pool_install_properties (GObjectClass *object_class);
 

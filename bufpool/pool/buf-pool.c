@@ -9,16 +9,10 @@
 /*
  * The end of a pool.
  *
- * The pool outlives its plain allocations: dispose closes it and waits until none is outstanding.
- * It does not wait for what is pinned, nor for threads that are inside: these keep the BufMemory,
- * which finalize abandons.
- *
- * A thread that drops a reference of the library, see buf-pool-instance.c, does not wait: it may
- * hold what it would wait for. If something plain is outstanding, dispose hands a new reference to
- * a thread that is created for this purpose, and that waits as any owner does. Nobody else could
- * end the pool: not the release of the last allocation, since the end of a GObject runs code of the
- * program, such as what was set with g_object_set_data_full(), and a release may come from
- * anywhere.
+ * The pool outlives its plain allocations: dispose closes it and waits until none is outstanding;
+ * unless the thread drops a reference of the library, see buf-pool-instance.c. It does not wait for
+ * what is pinned, nor for threads that are inside: these keep the BufMemory, which finalize
+ * abandons.
  */
 
 /**
@@ -189,26 +183,6 @@ wait_for_the_last (BufMemory *memory)
   wait_until_drained (memory, -1, &figures);
 }
 
-static gpointer
-drop_in_thread (gpointer data)
-{
-  g_object_unref (data);
-  return NULL;
-}
-
-/* Lets another thread wait. */
-static void
-hand_over (BufPool *self)
-{
-  g_autoptr (GError) error = NULL;
-  g_autoptr (GThread) thread =
-      g_thread_try_new ("bufpool-end", drop_in_thread, g_object_ref (self), &error);
-
-  if (thread == NULL)
-    g_warning ("A pool leaks, since there is no thread to wait for its allocations: %s",
-               error->message);
-}
-
 /* Chaining up comes before the wait: it runs the weak notifies, and they may drop allocations. */
 static void
 buf_pool_dispose (GObject *object)
@@ -220,11 +194,7 @@ buf_pool_dispose (GObject *object)
 
   G_OBJECT_CLASS (buf_pool_parent_class)->dispose (object);
 
-  if (wait_until_drained (self->memory, 0, &figures))
-    return;
-  if (buf_pool_is_dropped_by_library (self))
-    hand_over (self);
-  else
+  if (!wait_until_drained (self->memory, 0, &figures) && !buf_pool_leave_to_thread (self))
     wait_for_the_last (self->memory);
 }
 
