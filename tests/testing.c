@@ -119,6 +119,18 @@ test_assert_figures (BufPool *pool, gsize allocated_buffers, gsize n_allocations
   g_assert_cmpuint (buf_pool_get_active_allocations (pool), ==, n_allocations);
 }
 
+guint
+test_get_n_drainers (BufPool *pool)
+{
+  BufSemaphore *semaphore = &pool->memory->semaphore;
+  guint n;
+
+  g_mutex_lock (&semaphore->mutex);
+  n = semaphore->queue.drainers.length;
+  g_mutex_unlock (&semaphore->mutex);
+  return n;
+}
+
 static void
 count (BufMemory *memory, gpointer data)
 {

@@ -36,6 +36,9 @@ void test_pool_stop_clock (BufPool *pool);
 BufPoolAllocation *test_allocate (BufPool *pool, gsize n_buffers);
 void test_assert_figures (BufPool *pool, gsize allocated_buffers, gsize n_allocations);
 
+/* How many wait until nothing is outstanding: in a drain, or in the end of the pool. */
+guint test_get_n_drainers (BufPool *pool);
+
 /* How many there are of what pools and their allocations share. */
 guint test_count_memories (void);
 

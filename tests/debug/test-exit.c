@@ -57,6 +57,28 @@ test_outstanding (void)
   g_test_trap_assert_stderr_unmatched ("*At exit*At exit*");
 }
 
+static G_GNUC_NO_INLINE void
+outlive_the_pool (void)
+{
+  g_autoptr (BufPool) pool = make_pool ("gone");
+
+  kept = buf_pool_try_allocate_pinned (pool, 2, NULL);
+}
+
+static void
+test_gone (void)
+{
+  g_test_summary ("It tells what is outstanding of pools that are gone, too");
+
+  if (test_run_with ("leaks,exit", NULL, NULL))
+    {
+      outlive_the_pool ();
+      return;
+    }
+  g_test_trap_assert_stderr ("*At exit: The pool \"gone\" has 1 allocations*outlive_the_pool*");
+  g_test_trap_assert_stderr_unmatched ("*At exit*At exit*");
+}
+
 static void
 do_nothing (void)
 {
@@ -129,6 +151,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
 
   g_test_add_func ("/exit/outstanding", test_outstanding);
+  g_test_add_func ("/exit/gone", test_gone);
   g_test_add_func ("/exit/child", test_child);
   g_test_add_func ("/exit/pool-of-child", test_pool_of_child);
   g_test_add_func ("/exit/print-handler", test_print_handler);

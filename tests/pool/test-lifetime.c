@@ -3,7 +3,6 @@
 
 /* How a pool ends: close, drain and dispose, with others still at work. */
 
-#include "pool/buf-pool-private.h"
 #include "testing.h"
 
 static void
@@ -75,25 +74,14 @@ drain (gpointer data)
   return NULL;
 }
 
-static guint
-get_n_drainers (BufPool *pool)
-{
-  guint n;
-
-  g_mutex_lock (&pool->memory->semaphore.mutex);
-  n = pool->memory->semaphore.queue.drainers.length;
-  g_mutex_unlock (&pool->memory->semaphore.mutex);
-  return n;
-}
-
 static void
 start_draining (Drainer *drainer, BufPool *pool, GCancellable *cancellable)
 {
-  guint n = get_n_drainers (pool);
+  guint n = test_get_n_drainers (pool);
 
   *drainer = (Drainer){ .pool = pool, .cancellable = cancellable };
   drainer->thread = g_thread_new ("drain", drain, drainer);
-  test_wait_until (get_n_drainers (pool) == n + 1);
+  test_wait_until (test_get_n_drainers (pool) == n + 1);
 }
 
 static void
@@ -117,7 +105,7 @@ test_drain_waits (void)
   for (guint i = 0; i < 3; i++)
     start_draining (&drainers[i], pool, NULL);
   buf_pool_allocation_unref (a);
-  g_assert_cmpuint (get_n_drainers (pool), ==, 3);
+  g_assert_cmpuint (test_get_n_drainers (pool), ==, 3);
   for (guint i = 0; i < 3; i++)
     g_assert_false (g_atomic_int_get (&drainers[i].done));
   buf_pool_allocation_unref (b);
