@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <sysprof-capture.h>
+#include <unistd.h>
 
 #include "debug/buf-debug-private.h"
 #include "debug/buf-trace-private.h"
@@ -18,6 +19,27 @@
 
 #define GROUP "BufPool"
 
+/*
+ * Identifiers of counters have 24 bits. sysprof_collector_request_counters() takes the lowest bits
+ * of the process's number as the upper 16, and counts in the lower 8; but each thread, and each
+ * library that has Sysprof's collector linked into it, as GIO has, counts from the beginning. So
+ * ours count from the end, in all threads together. The pool after the last one has the first
+ * one's.
+ */
+#define N_IDS      256
+#define N_COUNTERS 192
+
+/* How many there are; atomic. */
+static gint n_counters = 0;
+
+static guint
+new_counter_id (void)
+{
+  const guint n = (guint) g_atomic_int_add (&n_counters, 1) % N_COUNTERS;
+
+  return (guint) (getpid () & 0xffff) * N_IDS + N_IDS - 1 - n;
+}
+
 /* 0 when nobody records. */
 guint
 buf_trace_add_counter (const gchar *pool_name)
@@ -30,7 +52,7 @@ buf_trace_add_counter (const gchar *pool_name)
   if (!sysprof_collector_is_active ())
     return 0;
 
-  counter.id = sysprof_collector_request_counters (1);
+  counter.id = new_counter_id ();
   g_strlcpy (counter.category, GROUP, sizeof counter.category);
   g_strlcpy (counter.name, pool_name != NULL ? pool_name : "a pool", sizeof counter.name);
   g_strlcpy (counter.description, "Bytes allocated", sizeof counter.description);

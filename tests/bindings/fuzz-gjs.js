@@ -6,7 +6,7 @@
 //
 // Each seed is a process of its own. Nothing but a time-out makes a call wait; so these are kept short.
 
-const {BufPool, Gio, GIRepository, GLib, GObject} = imports.gi;
+const {BufPool, Gio, GLib, GObject} = imports.gi;
 const System = imports.system;
 
 const ENOUGH_CALLS = 20000; // for each to succeed once
@@ -15,6 +15,9 @@ const MOST_BYTES = 2 ** 20; // of an allocation that is kept
 const MOST_KIBIBYTES = 4000000; // of the process
 const LONGEST_WAIT = 1000; // microseconds
 const PROGRAM = imports.system.programInvocationName;
+
+imports.searchPath.unshift(GLib.path_get_dirname(PROGRAM));
+const {allInfos} = imports.introspected;
 
 const SMALL = [0, 1, 2, 3, 7, 8, 16];
 const NUMBERS = [100, 4096, 65535, 65536, 2 ** 31, 2 ** 32, 2 ** 53, 2 ** 63, 2 ** 64, 2 ** 70, -(2 ** 31), -(2 ** 63), -1, -5,
@@ -44,79 +47,49 @@ class Random {
     }
 }
 
-function parametersOf(callable) {
-    const types = [], names = [], directions = [];
-    for (let i = 0; i < GIRepository.callable_info_get_n_args(callable); i++) {
-        const argument = GIRepository.callable_info_get_arg(callable, i);
-        types.push(GIRepository.arg_info_get_type(argument));
-        names.push(argument.get_name());
-        directions.push(GIRepository.arg_info_get_direction(argument));
-    }
-    const lengths = types
-        .filter(type => GIRepository.type_info_get_tag(type) === GIRepository.TypeTag.ARRAY)
-        .map(type => GIRepository.type_info_get_array_length(type));
-    return names.filter((name, i) => directions[i] === GIRepository.Direction.IN && !lengths.includes(i) &&
-        name !== 'user_data');
+function methodCall(container, {name, isMethod, parameters}) {
+    return {
+        name,
+        parameters: parameters.filter(parameter => parameter !== 'user_data'),
+        container: isMethod ? container : null,
+        // What an override hides cannot succeed.
+        introspected: (isMethod ? container.prototype : container)[name] !== undefined,
+        run: isMethod
+            ? (self, ...values) => container.prototype[name].call(self, ...values)
+            : (...values) => container[name](...values),
+    };
 }
 
-function methodCalls(container, methods) {
-    return methods.map(method => {
-        const name = method.get_name();
-        const isMethod = GIRepository.function_info_get_flags(method) & GIRepository.FunctionInfoFlags.IS_METHOD;
-        return {
-            name,
-            parameters: parametersOf(method),
-            container: isMethod ? container : null,
-            // What an override hides cannot succeed.
-            introspected: (isMethod ? container.prototype : container)[name] !== undefined,
-            run: isMethod
-                ? (self, ...parameters) => container.prototype[name].call(self, ...parameters)
-                : (...parameters) => container[name](...parameters),
-        };
-    });
-}
-
-function propertyCalls(container, info) {
-    const name = info.get_name(), spelled = name.replace(/-/g, '_');
+function propertyCalls(container, {name, isSettable}) {
+    const spelled = name.replace(/-/g, '_');
     const call = (title, parameters, run, owner = container) => ({name: title, parameters, run, container: owner});
-
-    return [
+    const calls = [
         call(`get ${name}`, [], self => [self[name], self[spelled]]),
-        call(`set ${name}`, ['value'], (self, value) => {
-            self[spelled] = value;
-        }),
-        call(`set_property ${name}`, ['value'], (self, value) => self.set_property(name, value)),
         call(`construct with ${name}`, ['value', 'value'],
             (value, size) => new container({[spelled]: value, buffer_size: size}), null), // eslint-disable-line new-cap
     ];
-}
-
-function range(length, item) {
-    return Array.from({length}, (_, i) => item(i));
+    // Not set_property(), to which any mistake is critical.
+    if (isSettable) {
+        calls.push(call(`set ${name}`, ['value'], (self, value) => {
+            self[spelled] = value;
+        }));
+    }
+    return calls;
 }
 
 /* Everything that can be called or set in the namespace. */
 function findCalls() {
-    const repository = GIRepository.Repository.get_default();
-    const {InfoType} = GIRepository;
     const calls = [{name: 'iterate', parameters: [], container: BufPool.PoolAllocation, run: self => [...self]}];
 
-    for (const info of range(repository.get_n_infos('BufPool'), i => repository.get_info('BufPool', i))) {
-        const thing = BufPool[info.get_name()];
+    for (const {name, methods, properties} of allInfos()) {
+        const thing = BufPool[name];
         if (typeof thing === 'function') {
-            calls.push({name: info.get_name(), parameters: ['value'], run: (...p) => thing(...p)});
+            calls.push({name, parameters: ['value'], run: (...p) => thing(...p)});
             const construct = (...p) => new thing(...p); // eslint-disable-line new-cap
-            calls.push({name: `new ${info.get_name()}`, parameters: ['value'], run: construct});
+            calls.push({name: `new ${name}`, parameters: ['value'], run: construct});
         }
-        if (info.get_type() === InfoType.OBJECT) {
-            calls.push(...methodCalls(thing, range(GIRepository.object_info_get_n_methods(info),
-                i => GIRepository.object_info_get_method(info, i))));
-            for (let i = 0; i < GIRepository.object_info_get_n_properties(info); i++)
-                calls.push(...propertyCalls(thing, GIRepository.object_info_get_property(info, i)));
-        } else if (info.get_type() === InfoType.STRUCT) {
-            calls.push(...methodCalls(thing, range(GIRepository.struct_info_get_n_methods(info),
-                i => GIRepository.struct_info_get_method(info, i))));
-        }
+        calls.push(...methods.map(method => methodCall(thing, method)));
+        calls.push(...properties.flatMap(property => propertyCalls(thing, property)));
     }
     return calls;
 }

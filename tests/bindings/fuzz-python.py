@@ -25,6 +25,7 @@ import gi
 
 gi.require_version("BufPool", "1.0")
 from gi.repository import BufPool, Gio, GLib, GObject  # noqa: E402
+import introspected  # noqa: E402
 
 LONGEST_CALL = 0.02  # seconds
 MOST_BYTES = 1 << 20  # of an allocation that is kept
@@ -202,27 +203,22 @@ class Call:
 
 def find_calls():
     """Everything that can be called or set in the namespace, and what the overrides have added to it."""
-    for info in gi.Repository.get_default().get_infos("BufPool"):
-        thing = getattr(BufPool, info.get_name())
+    for name, info in introspected.infos().items():
+        thing = getattr(BufPool, name)
         if callable(thing):
-            yield Call(info.get_name(), thing, ["value"] if isinstance(thing, type) else [])
-        methods = info.get_methods() if hasattr(info, "get_methods") else []
+            yield Call(name, thing, ["value"] if isinstance(thing, type) else [])
+        methods = introspected.methods(info)
         for method in methods:
             container = thing if method.is_method() else None
             yield Call(method.get_name(), getattr(thing, method.get_name()), parameters(method), container, True)
         if methods:
             yield from override_calls(thing, [method.get_name() for method in methods])
-        for property_info in info.get_properties() if hasattr(info, "get_properties") else []:
-            yield from property_calls(thing, property_info.get_name())
+        for property_info in introspected.properties(info):
+            yield from property_calls(thing, property_info)
 
 
 def parameters(method):
-    """Their names, as Python sees them: without what is returned, and the lengths of arrays."""
-    arguments = method.get_arguments()
-    types = [getattr(argument, "get_type_info", argument.get_type)() for argument in arguments]
-    lengths = [kind.get_array_length() for kind in types if kind.get_tag_as_string() == "array"]
-    taken = [a for i, a in enumerate(arguments) if i not in lengths and int(a.get_direction()) == 0]
-    return [argument.get_name() for argument in taken if argument.get_name() != "user_data"]
+    return [name for name in introspected.taken(method) if name != "user_data"]
 
 
 def override_calls(container, known):
@@ -231,7 +227,9 @@ def override_calls(container, known):
             yield Call(name, function, ["index"] if name == "__getitem__" else [], container)
 
 
-def property_calls(container, name):
+def property_calls(container, info):
+    name = info.get_name()
+
     def read(pool):
         return pool.get_property(name), getattr(pool.props, name.replace("-", "_"))
 
@@ -239,9 +237,10 @@ def property_calls(container, name):
         return container(**{name.replace("-", "_"): value, "buffer_size": other})
 
     yield Call("get " + name, read, [], container)
-    yield Call("set " + name, lambda pool, value: pool.set_property(name, value), ["value"], container)
-    yield Call("props." + name, lambda pool, value: setattr(pool.props, name, value), ["value"], container)
     yield Call("construct with " + name, construct, ["value", "value"])
+    if introspected.is_settable(info):
+        yield Call("set " + name, lambda pool, value: pool.set_property(name, value), ["value"], container)
+        yield Call("props." + name, lambda pool, value: setattr(pool.props, name, value), ["value"], container)
 
 
 def on_alarm(*_):

@@ -119,6 +119,20 @@ def fractions_are_refused():
 
 
 @test
+def what_is_no_cancellable_is_refused():
+    pool = BufPool.Pool(buffer_size=16, max_memory=128)
+    a = pool.allocate(8)
+    stream = Gio.MemoryInputStream.new_from_data(b"text")
+    for bad in (3, "cancellable", pool, Gio.Cancellable):
+        refuses(TypeError, pool.allocate, 1, bad)
+        refuses(TypeError, pool.allocate_async, 1, 0, bad)
+        refuses(TypeError, pool.drain_async, 0, bad)
+        refuses(TypeError, a.fill_from_stream_async, stream, 0, 4, 0, bad)
+        refuses(TypeError, a.fill_from_stream_async, bad, 0, 4, 0)
+        refuses(TypeError, a.write_to_stream_async, stream, 0, 4, 0)
+
+
+@test
 def results_are_fetched_once():
     pool, other = BufPool.Pool(), BufPool.Pool()
     loop = GLib.MainLoop()

@@ -12,6 +12,7 @@ import gi
 
 gi.require_version("BufPool", "1.0")
 from gi.repository import BufPool, GObject  # noqa: E402
+from introspected import infos, methods, taken  # noqa: E402
 
 with open(sys.argv[1], encoding="utf-8") as file:
     STUBS = ast.parse(file.read())
@@ -51,12 +52,8 @@ def same(stubs, real):
     assert not missing and not invented, f"missing: {missing}, invented: {invented}"
 
 
-def infos():
-    return {info.get_name(): info for info in gi.Repository.get_default().get_infos("BufPool")}
-
-
 def introspected(name):
-    return {method.get_name(): method for method in infos()[name].get_methods()}
+    return {method.get_name(): method for method in methods(infos()[name])}
 
 
 def overridden(name):
@@ -66,14 +63,6 @@ def overridden(name):
         for key, member in members.items()
         if inspect.isfunction(member) and key not in INHERITED and (key[0] != "_" or key.endswith("__"))
     }
-
-
-def taken(method):
-    """The names of what Python passes: without what is returned, and the lengths of arrays."""
-    arguments = method.get_arguments()
-    types = [getattr(argument, "get_type_info", argument.get_type)() for argument in arguments]
-    lengths = [kind.get_array_length() for kind in types if kind.get_tag_as_string() == "array"]
-    return [a.get_name() for i, a in enumerate(arguments) if i not in lengths and int(a.get_direction()) == 0]
 
 
 def check_namespace():

@@ -62,7 +62,7 @@ PICTURES = (
     r"  state: revoked; threads inside: 1\n"
     r"  stripes: \d+ of \d+\n(    \d+: revoked\n)+"
     r"  waiting: 2\n"
-    r"    48 bytes, in thread 2 \(LWP \d+\), TIME, overtaken 0 times\n"
+    r"    48 bytes, in thread \d+ \(LWP \d+\), TIME, overtaken 0 times\n"
     r"    16 bytes, a task, asked for by thread 1 \(LWP \d+\), TIME, overtaken 0 times\n"
     r"  draining: 0\n"
     r"  outstanding: 1\n"

@@ -31,17 +31,25 @@ drop_later (gpointer data)
   return NULL;
 }
 
+static gpointer
+new_pool (gpointer name)
+{
+  return g_object_new (BUF_TYPE_POOL,
+                       "name",
+                       name,
+                       "buffer-size",
+                       (guint64) 16,
+                       "max-memory",
+                       (guint64) 64,
+                       NULL);
+}
+
 int
 main (void)
 {
-  BufPool *pool = g_object_new (BUF_TYPE_POOL,
-                                "name",
-                                "pictures",
-                                "buffer-size",
-                                (guint64) 16,
-                                "max-memory",
-                                (guint64) 64,
-                                NULL);
+  /* In a thread of its own, for which Sysprof has another collector. */
+  BufPool *other = g_thread_join (g_thread_new ("other", new_pool, (gpointer) "music"));
+  BufPool *pool = new_pool ((gpointer) "pictures");
   g_autoptr (GError) error = NULL;
   BufPoolAllocation *first = buf_pool_allocate (pool, 4, NULL, NULL);
   BufPoolAllocation *second = NULL;
@@ -66,5 +74,6 @@ main (void)
 
   buf_pool_drain (pool, NULL, NULL);
   g_object_unref (pool);
+  g_object_unref (other);
   return 0;
 }

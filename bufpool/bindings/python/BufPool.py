@@ -27,6 +27,12 @@ def _released():
     )
 
 
+def _check_cancellable(cancellable):
+    # PyGObject refuses it, too, but since 3.50 it calls a function of GLib with NULL meanwhile.
+    if cancellable is not None and not isinstance(cancellable, Gio.Cancellable):
+        raise TypeError(f"a cancellable is to be a Gio.Cancellable, not {cancellable!r}")
+
+
 def _wait(function, *arguments, cancellable):
     """Calls a C function that may wait. What is garbage, but in a cycle, may hold what it waits for, so
     the collector runs before. In the main thread the function is called in another thread, since a signal
@@ -87,6 +93,7 @@ def _unless(code, function, *arguments):
 
 def _start(function, operation, arguments, callback, user_data):
     """Starts an asynchronous operation. What its callback is given as the result can then be claimed."""
+    _check_cancellable(arguments[-1])
     if callback is None:
         return function(*arguments)
     if not callable(callback):
@@ -136,6 +143,7 @@ class Pool(BufPool.Pool):
         return self._allocate(super().allocate_timeout, *arguments, cancellable=cancellable)
 
     def _allocate(self, allocate, *arguments, cancellable):
+        _check_cancellable(cancellable)
         if cancellable is not None and cancellable.is_cancelled():
             return allocate(*arguments, cancellable)
         allocation = _unless(Gio.IOErrorEnum.WOULD_BLOCK, self.try_allocate, arguments[0])
