@@ -241,6 +241,7 @@ buf_semaphore_wait (BufSemaphore *self,
   g_mutex_lock (&self->mutex);
   self->queue.promises = promises;
   enqueue_locked (self, waiter);
+  buf_semaphore_set_watch_locked (self);
   sleep_locked (self, waiter, deadline);
   outcome = waiter->outcome;
   if (outcome != BUF_OUTCOME_GRANTED)
