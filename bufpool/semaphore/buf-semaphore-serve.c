@@ -187,7 +187,7 @@ buf_semaphore_look (BufWatch *watch, gint64 now)
   gboolean stalled;
 
   g_mutex_lock (&self->mutex);
-  buf_wait_queue_expire_locked (&self->queue, now);
+  buf_wait_queue_expire_locked (&self->queue, now, &self->ready);
   stalled = check_stall_locked (self, now) && self->stall.report != NULL;
   if (stalled)
     self->n_inside++;

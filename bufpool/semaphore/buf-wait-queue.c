@@ -411,30 +411,29 @@ buf_wait_queue_note_drained_locked (BufWaitQueue *self)
     }
 }
 
-/* Makes those late that were woken too long ago. Returns when the next one will be; G_MAXINT64 if
- * there is none. */
-gint64
-buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now)
+static void
+make_late_locked (BufWaitQueue *self, BufWaiter *waiter, BufReady *ready)
+{
+  end_promise_locked (self, waiter, BUF_WAITER_LATE);
+  if (waiter->owed)
+    waiter->patience = MIN (2 * waiter->patience, BUF_WAIT_QUEUE_MAX_OWED_PATIENCE);
+  buf_wakeups_add_again_locked (&ready->wakeups, waiter->wakeup);
+}
+
+/* Makes those late that were woken too long ago. */
+void
+buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now, BufReady *ready)
 {
   GList *link = self->woken.head;
-  gint64 next = G_MAXINT64;
 
   while (link != NULL)
     {
       BufWaiter *waiter = link->data;
 
       link = link->next;
-      if (now - waiter->woken_since < waiter->patience)
-        {
-          next = MIN (next, waiter->woken_since + waiter->patience);
-          continue;
-        }
-
-      end_promise_locked (self, waiter, BUF_WAITER_LATE);
-      if (waiter->owed)
-        waiter->patience = MIN (2 * waiter->patience, BUF_WAIT_QUEUE_MAX_OWED_PATIENCE);
+      if (now - waiter->woken_since >= waiter->patience)
+        make_late_locked (self, waiter, ready);
     }
-  return next;
 }
 
 /* What has happened so far, including the waits in progress. */

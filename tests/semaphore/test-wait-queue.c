@@ -106,7 +106,7 @@ run (Fixture *self, BufWaiter *waiter)
 static void
 let_time_pass (Fixture *self, gint64 microseconds)
 {
-  buf_wait_queue_expire_locked (&self->queue, g_get_monotonic_time () + microseconds);
+  buf_wait_queue_expire_locked (&self->queue, g_get_monotonic_time () + microseconds, &self->ready);
   g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
 }
 

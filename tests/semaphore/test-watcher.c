@@ -166,6 +166,15 @@ test_stall (void)
   tear_down (&semaphore, MAXIMUM);
 }
 
+static guint
+get_n_waiting (BufSemaphore *self)
+{
+  BufSemaphoreFigures figures;
+
+  buf_semaphore_get_figures (self, &figures, NULL);
+  return figures.n_waiting;
+}
+
 static gpointer
 wait_in_thread (gpointer data)
 {
@@ -196,6 +205,33 @@ test_stall_of_one_thread (void)
   test_wait_until (g_atomic_int_get (&n_reports) == 1);
   buf_semaphore_release (&semaphore, MAXIMUM);
   g_thread_join (thread);
+  tear_down (&semaphore, MAXIMUM);
+}
+
+static void
+test_interrupted_releaser (void)
+{
+  BufSemaphore semaphore;
+  BufReady ready;
+  GThread *thread;
+
+  g_test_summary (
+      "A thread that was woken is signalled again when the one that had to signal it was "
+      "interrupted before");
+
+  set_up (&semaphore);
+  buf_ready_init (&ready);
+  thread = g_thread_new ("waits", wait_in_thread, &semaphore);
+  test_wait_until (get_n_waiting (&semaphore) == 1);
+  g_mutex_lock (&semaphore.mutex);
+  semaphore.queue.free += MAXIMUM;
+  semaphore.queue.n_allocations--;
+  buf_wait_queue_serve_locked (&semaphore.queue, &ready);
+  g_assert_cmpuint (ready.wakeups.n, ==, 1);
+  buf_semaphore_serve_and_unlock (&semaphore);
+  g_thread_join (thread);
+
+  buf_ready_complete (&ready);
   tear_down (&semaphore, MAXIMUM);
 }
 
@@ -320,6 +356,7 @@ main (int argc, char *argv[])
   g_test_add_func ("/watcher/many-tasks", test_many_tasks);
   g_test_add_func ("/watcher/stall", test_stall);
   g_test_add_func ("/watcher/stall-of-one-thread", test_stall_of_one_thread);
+  g_test_add_func ("/watcher/interrupted-releaser", test_interrupted_releaser);
   g_test_add_func ("/watcher/late-waiter", test_late_waiter);
   g_test_add_func ("/watcher/rests", test_rests);
   g_test_add_func ("/watcher/ends", test_ends);
