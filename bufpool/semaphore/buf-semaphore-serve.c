@@ -43,18 +43,26 @@ begin_quiet_time_locked (BufSemaphore *self, gint64 now)
   return now + self->stall.time;
 }
 
-/* When the watcher has to look. */
-static void
-set_watch_locked (BufSemaphore *self)
+static gint64
+get_end_of_promise (GList *link)
 {
-  const GList *woken = self->queue.woken.head;
+  const BufWaiter *waiter = link->data;
+
+  return waiter->woken_since + waiter->patience;
+}
+
+/* Tells the watcher when to look. The last thread that was woken may be less patient than the
+ * first. */
+void
+buf_semaphore_set_watch_locked (BufSemaphore *self)
+{
+  const GQueue *woken = &self->queue.woken;
   gint64 due = self->watch.due;
 
-  if (woken != NULL)
+  if (woken->length > 0)
     {
-      const BufWaiter *waiter = woken->data;
-
-      due = MIN (due, waiter->woken_since + waiter->patience);
+      due = MIN (due, get_end_of_promise (woken->head));
+      due = MIN (due, get_end_of_promise (woken->tail));
     }
   else if (due == G_MAXINT64 && self->stall.time > 0 && self->queue.waiters.length > 0)
     due = begin_quiet_time_locked (self, g_get_monotonic_time ());
@@ -78,7 +86,7 @@ serve_locked (BufSemaphore *self)
     self->calm = 0;
   else if (self->revoked && ++self->calm >= BUF_SEMAPHORE_CALM)
     buf_semaphore_restore_locked (self);
-  set_watch_locked (self);
+  buf_semaphore_set_watch_locked (self);
   return all_served;
 }
 
@@ -96,11 +104,13 @@ unlock_and_complete (BufSemaphore *self)
 }
 
 /* When one section was not enough: serves the others in sections of their own, but not for long,
- * since the caller has other things to do. What is left then is the watcher's. */
+ * since the caller has other things to do. What is left then is the watcher's, which first looks at
+ * what has been due for longer. */
 static void
 serve_more_and_unlock (BufSemaphore *self)
 {
-  gint64 deadline = g_get_monotonic_time () + BUF_SEMAPHORE_SERVE_TIME;
+  gint64 now = g_get_monotonic_time ();
+  gint64 deadline = now + BUF_SEMAPHORE_SERVE_TIME;
   gboolean all_served;
 
   self->n_inside++;
@@ -109,11 +119,12 @@ serve_more_and_unlock (BufSemaphore *self)
       unlock_and_complete (self);
       g_mutex_lock (&self->mutex);
       all_served = serve_locked (self);
+      now = g_get_monotonic_time ();
     }
-  while (!all_served && (!self->queue.promises || g_get_monotonic_time () < deadline));
+  while (!all_served && (!self->queue.promises || now < deadline));
 
   if (!all_served)
-    buf_watch_set_due_locked (&self->watch, 0);
+    buf_watch_set_due_locked (&self->watch, MIN (self->watch.due, now));
   self->n_inside--;
   unlock_and_complete (self);
 }
@@ -129,16 +140,24 @@ buf_semaphore_serve_and_unlock (BufSemaphore *self)
     serve_more_and_unlock (self);
 }
 
+/* When nothing was granted for so long that it is a stall; G_MAXINT64 if nobody waits. */
+static gint64
+get_time_of_stall_locked (BufSemaphore *self)
+{
+  BufWaiter *oldest = g_queue_peek_head (&self->queue.waiters);
+
+  if (oldest == NULL || self->stall.time == 0)
+    return G_MAXINT64;
+  return MAX (self->stall.quiet_since, oldest->since) + self->stall.time;
+}
+
 /* Whether the watcher has to report a stall. */
 static gboolean
 check_stall_locked (BufSemaphore *self, gint64 now)
 {
-  BufWaiter *oldest = g_queue_peek_head (&self->queue.waiters);
-
   if (self->stall.n_taken != self->queue.n_taken)
     begin_quiet_time_locked (self, now);
-  if (oldest == NULL || self->stall.time == 0 || self->stall.reported ||
-      now - MAX (self->stall.quiet_since, oldest->since) < self->stall.time)
+  if (self->stall.reported || now < get_time_of_stall_locked (self))
     return FALSE;
 
   self->stall.reported = TRUE;
@@ -155,9 +174,9 @@ get_next_look_locked (BufSemaphore *self, gint64 now)
       self->stall.n_woken = self->queue.n_woken;
       return now + self->queue.patience;
     }
-  if (self->stall.time == 0 || g_queue_is_empty (&self->queue.waiters))
-    return G_MAXINT64;
-  return (self->stall.reported ? now : self->stall.quiet_since) + self->stall.time;
+  if (self->stall.reported && !g_queue_is_empty (&self->queue.waiters))
+    return now + self->stall.time;
+  return get_time_of_stall_locked (self);
 }
 
 /* The watcher looks. */
@@ -168,7 +187,7 @@ buf_semaphore_look (BufWatch *watch, gint64 now)
   gboolean stalled;
 
   g_mutex_lock (&self->mutex);
-  buf_wait_queue_expire_locked (&self->queue, now);
+  buf_wait_queue_expire_locked (&self->queue, now, &self->ready);
   stalled = check_stall_locked (self, now) && self->stall.report != NULL;
   if (stalled)
     self->n_inside++;

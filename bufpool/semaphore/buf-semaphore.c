@@ -197,31 +197,49 @@ enqueue_locked (BufSemaphore *self, BufWaiter *waiter)
     buf_wait_queue_push_locked (&self->queue, waiter);
 }
 
-/* Sleeps until the outcome is settled. A thread that was woken tries to take, and so does one whose
- * time is over: the bytes may be there, promised to another thread. */
+/* What @waiter gets when its time is over. The bytes may be there, promised to another thread; or
+ * it was drained, and is still to be told. */
+static BufOutcome
+try_at_deadline_locked (BufSemaphore *self, BufWaiter *waiter)
+{
+  gboolean served;
+
+  if (waiter->bytes > 0)
+    served = buf_wait_queue_take_locked (&self->queue, waiter, waiter->bytes);
+  else
+    served = waiter->list == &self->queue.drained;
+  return served ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_TIMED_OUT;
+}
+
+/* A thread that was woken tries to take. If it cannot, it joins the others again. Returns with the
+ * lock, which it may have dropped. */
+static void
+try_when_woken_locked (BufSemaphore *self, BufWaiter *waiter)
+{
+  if (buf_wait_queue_take_locked (&self->queue, waiter, waiter->bytes))
+    {
+      buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_GRANTED, &self->ready);
+      return;
+    }
+
+  buf_wait_queue_rejoin_locked (&self->queue, waiter);
+  buf_semaphore_serve_and_unlock (self);
+  g_mutex_lock (&self->mutex);
+}
+
+/* Sleeps until the outcome is settled. */
 static void
 sleep_locked (BufSemaphore *self, BufWaiter *waiter, gint64 deadline)
 {
   gboolean late = FALSE;
 
   while (waiter->outcome == BUF_OUTCOME_PENDING)
-    {
-      gboolean woken = waiter->state != BUF_WAITER_ASLEEP;
-
-      if ((woken || (late && waiter->bytes > 0)) &&
-          buf_wait_queue_take_locked (&self->queue, waiter, waiter->bytes))
-        buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_GRANTED, &self->ready);
-      else if (late)
-        buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_TIMED_OUT, &self->ready);
-      else if (woken)
-        {
-          buf_wait_queue_rejoin_locked (&self->queue, waiter);
-          buf_semaphore_serve_and_unlock (self);
-          g_mutex_lock (&self->mutex);
-        }
-      else
-        late = !buf_wakeup_sleep_locked (waiter->wakeup, &self->mutex, deadline);
-    }
+    if (late)
+      buf_wait_queue_finish_locked (waiter, try_at_deadline_locked (self, waiter), &self->ready);
+    else if (waiter->state != BUF_WAITER_ASLEEP)
+      try_when_woken_locked (self, waiter);
+    else
+      late = !buf_wakeup_sleep_locked (waiter->wakeup, &self->mutex, deadline);
 }
 
 /* Blocks the calling thread until @waiter has what it wants, or the deadline, or it is withdrawn,
@@ -241,6 +259,7 @@ buf_semaphore_wait (BufSemaphore *self,
   g_mutex_lock (&self->mutex);
   self->queue.promises = promises;
   enqueue_locked (self, waiter);
+  buf_semaphore_set_watch_locked (self);
   sleep_locked (self, waiter, deadline);
   outcome = waiter->outcome;
   if (outcome != BUF_OUTCOME_GRANTED)

@@ -11,26 +11,28 @@
  * The queue of the requests that wait for bytes, and the rule by which they are served.
  *
  * Words: the *free* bytes are those that can be taken here. A waiter *takes* when it removes bytes
- * from free itself; a task is *granted* them by the thread that serves the queue. To *overtake* is
- * to take, or to be granted, while an older waiter exists. A thread is *woken* when it was, or is
- * about to be, told to come and take. Its bytes are *promised* to it: no other waiter is woken or
- * granted for them. They are not set aside: until the thread has been scheduled, a new request may
- * take them, so that free bytes are not idle for the time of a context switch.
- *
- * The oldest waiter counts how often it is overtaken. After BUF_WAIT_QUEUE_MAX_OVERTAKEN times, or
- * when this would happen BUF_WAIT_QUEUE_OVERTAKEN_TIME after the first time, it is *owed*: others
- * can then take only what is free beyond its bytes. Each waiter becomes the oldest at some time, so
- * no request starves.
+ * from free itself; a task is *granted* them by the thread that serves the queue. A thread is
+ * *woken* when it was, or is about to be, told to come and take. Its bytes are *promised* to it: no
+ * other waiter is woken or granted for them. They are not set aside: until the thread has been
+ * scheduled, a new request may take them, so that free bytes are not idle for the time of a context
+ * switch.
  *
  * A thread that does not run within its patience after it was woken is *late*. Its promise ends,
- * and while it is late nothing is kept for it even if it is owed: it waits for a processor, and not
- * for bytes. When it runs and the bytes are gone, it sleeps again; if it is owed, it is more
- * patient the next time. So a thread that gets no processor time delays no other request for long.
+ * and nothing is kept for it: it waits for a processor, and not for bytes. When it runs and the
+ * bytes are gone, it sleeps again; if it is owed, it is more patient the next time. So a thread
+ * that gets no processor time delays no other request for long.
+ *
+ * The *oldest* waiter is the one that waits longest, not counting those that are late: otherwise
+ * one that never runs would stay the oldest, and the others would have no bound. To *overtake* is
+ * to take, or to be granted, while an older waiter waits that is not late. The oldest counts how
+ * often it is overtaken. After BUF_WAIT_QUEUE_MAX_OVERTAKEN times, or when this would happen
+ * BUF_WAIT_QUEUE_OVERTAKEN_TIME after the first time, it is *owed*: others can then take only what
+ * is free beyond its bytes. Each waiter becomes the oldest at some time, so no request starves.
  *
  * Invariant, whenever the lock is dropped after everything was served: no task, and no thread that
- * is asleep, wants at most free - promised - (the bytes of a waiter that is owed and asleep),
- * unless it is a thread and BUF_WAIT_QUEUE_MAX_WOKEN others are woken. The oldest waiter is not
- * asleep if it wants at most free. A woken thread that takes, fails to take, is late, or leaves
+ * is asleep, wants at most free - promised - (the bytes of the oldest, if it is owed and asleep),
+ * unless it is a thread and BUF_WAIT_QUEUE_MAX_WOKEN others are woken. The oldest is not asleep if
+ * it wants at most free. A woken thread that takes, fails to take, is late, or leaves
  * serves the queue again, so the others get their turn. The watcher (see buf-watcher.c) makes
  * threads late.
  *
@@ -58,17 +60,35 @@ peek_head (const GQueue *waiters)
   return waiters->head != NULL ? waiters->head->data : NULL;
 }
 
+/* Either may be NULL. */
+static BufWaiter *
+get_older (BufWaiter *waiter, BufWaiter *other)
+{
+  if (waiter == NULL || other == NULL)
+    return waiter != NULL ? waiter : other;
+  return waiter->number < other->number ? waiter : other;
+}
+
+static BufWaiter *
+find_oldest_in_time_locked (BufWaitQueue *self)
+{
+  BufWaiter *oldest = get_older (buf_waiter_tree_find_first (&self->threads, G_MAXINT64),
+                                 buf_waiter_tree_find_first (&self->tasks, G_MAXINT64));
+
+  for (GList *link = self->woken.head; link != NULL; link = link->next)
+    oldest = get_older (oldest, link->data);
+  return oldest;
+}
+
+/* The waiter that is not to be overtaken too often, or NULL. */
 static BufWaiter *
 get_oldest_locked (BufWaitQueue *self)
 {
-  return peek_head (&self->waiters);
-}
+  BufWaiter *oldest = peek_head (&self->waiters);
 
-/* Whether bytes are kept for @oldest, which may be NULL. */
-static gboolean
-is_owed_locked (BufWaitQueue *self, BufWaiter *oldest)
-{
-  return oldest != NULL && oldest->owed && (oldest->state != BUF_WAITER_LATE || !self->promises);
+  if (G_LIKELY (oldest == NULL || oldest->state != BUF_WAITER_LATE || !self->promises))
+    return oldest;
+  return find_oldest_in_time_locked (self);
 }
 
 static BufWaiterTree *
@@ -202,12 +222,12 @@ overtake_locked (BufWaitQueue *self, BufWaiter *oldest, gint64 bytes)
 {
   if (!oldest->owed)
     look_at_clock_locked (self, oldest);
-  if (is_owed_locked (self, oldest) && bytes > self->free - oldest->bytes)
+  if (oldest->owed && bytes > self->free - oldest->bytes)
     return FALSE;
 
   self->history.n_overtakings++;
   if (oldest->owed)
-    return TRUE; /* it is late, or there is enough for both */
+    return TRUE; /* there is enough for both */
 
   if (++oldest->overtaken >= BUF_WAIT_QUEUE_MAX_OVERTAKEN)
     make_owed (oldest);
@@ -224,6 +244,16 @@ note_served_locked (BufWaitQueue *self, BufWaiter *waiter, gint64 bytes)
   };
 }
 
+/* Whether @waiter, which may be NULL for a new request, would overtake @oldest. One that is late,
+ * but runs now, may be older. */
+static gboolean
+overtakes (BufWaiter *waiter, BufWaiter *oldest)
+{
+  if (oldest == NULL || waiter == oldest)
+    return FALSE;
+  return waiter == NULL || waiter->queue == NULL || waiter->number > oldest->number;
+}
+
 /* The one place where free bytes are taken. @waiter may be NULL for a new request. */
 gboolean
 buf_wait_queue_take_locked (BufWaitQueue *self, BufWaiter *waiter, gint64 bytes)
@@ -232,7 +262,7 @@ buf_wait_queue_take_locked (BufWaitQueue *self, BufWaiter *waiter, gint64 bytes)
 
   if (self->closed || bytes > self->free)
     return FALSE;
-  if (oldest != NULL && oldest != waiter && !overtake_locked (self, oldest, bytes))
+  if (overtakes (waiter, oldest) && !overtake_locked (self, oldest, bytes))
     return FALSE;
 
   self->free -= bytes;
@@ -281,7 +311,7 @@ find_impossible_locked (BufWaitQueue *self)
   BufWaiter *waiter;
 
   if (self->closed)
-    return get_oldest_locked (self);
+    return peek_head (&self->waiters);
 
   waiter = buf_waiter_tree_find_above (&self->threads, self->maximum);
   if (waiter == NULL)
@@ -301,14 +331,12 @@ find_next_locked (BufWaitQueue *self)
   if (oldest == NULL || (oldest->state == BUF_WAITER_ASLEEP && oldest->bytes <= self->free))
     return oldest;
 
-  if (is_owed_locked (self, oldest) && oldest->state != BUF_WAITER_WOKEN)
+  if (oldest->owed && oldest->state != BUF_WAITER_WOKEN)
     unpromised -= oldest->bytes;
   if (self->woken.length < BUF_WAIT_QUEUE_MAX_WOKEN)
     thread = buf_waiter_tree_find_first (&self->threads, unpromised);
   task = buf_waiter_tree_find_first (&self->tasks, unpromised);
-  if (thread == NULL || task == NULL)
-    return thread != NULL ? thread : task;
-  return thread->number < task->number ? thread : task;
+  return get_older (thread, task);
 }
 
 static gboolean
@@ -383,44 +411,43 @@ buf_wait_queue_note_drained_locked (BufWaitQueue *self)
     }
 }
 
-/* Makes those late that were woken too long ago. Returns when the next one will be; G_MAXINT64 if
- * there is none. */
-gint64
-buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now)
+static void
+make_late_locked (BufWaitQueue *self, BufWaiter *waiter, BufReady *ready)
+{
+  end_promise_locked (self, waiter, BUF_WAITER_LATE);
+  if (waiter->owed)
+    waiter->patience = MIN (2 * waiter->patience, BUF_WAIT_QUEUE_MAX_OWED_PATIENCE);
+  buf_wakeups_add_again_locked (&ready->wakeups, waiter->wakeup);
+}
+
+/* Makes those late that were woken too long ago. */
+void
+buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now, BufReady *ready)
 {
   GList *link = self->woken.head;
-  gint64 next = G_MAXINT64;
 
   while (link != NULL)
     {
       BufWaiter *waiter = link->data;
 
       link = link->next;
-      if (now - waiter->woken_since < waiter->patience)
-        {
-          next = MIN (next, waiter->woken_since + waiter->patience);
-          continue;
-        }
-
-      end_promise_locked (self, waiter, BUF_WAITER_LATE);
-      if (waiter->owed)
-        waiter->patience = MIN (2 * waiter->patience, BUF_WAIT_QUEUE_MAX_OWED_PATIENCE);
+      if (now - waiter->woken_since >= waiter->patience)
+        make_late_locked (self, waiter, ready);
     }
-  return next;
 }
 
 /* What has happened so far, including the waits in progress. */
 void
 buf_wait_queue_get_history_locked (BufWaitQueue *self, BufHistory *history)
 {
-  BufWaiter *oldest = get_oldest_locked (self);
+  BufWaiter *first = peek_head (&self->waiters);
   gint64 now;
 
   *history = self->history;
-  if (oldest == NULL)
+  if (first == NULL)
     return;
 
   now = g_get_monotonic_time ();
   history->total_wait_time += self->waiters.length * (guint64) now - (guint64) self->sum_since;
-  history->longest_wait = MAX (history->longest_wait, (guint64) (now - oldest->since));
+  history->longest_wait = MAX (history->longest_wait, (guint64) (now - first->since));
 }

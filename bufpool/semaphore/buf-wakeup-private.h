@@ -31,6 +31,7 @@ void buf_wakeup_unref (BufWakeup *self);
 gboolean buf_wakeup_sleep_locked (BufWakeup *self, GMutex *mutex, gint64 deadline);
 
 void buf_wakeups_add_locked (BufWakeups *self, BufWakeup *wakeup);
+void buf_wakeups_add_again_locked (BufWakeups *self, BufWakeup *wakeup);
 void buf_wakeups_signal_all (BufWakeups *self);
 
 G_END_DECLS

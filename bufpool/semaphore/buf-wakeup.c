@@ -16,10 +16,13 @@
  * drops the lock and begins to sleep in one step. So a change is made either before the thread has
  * looked, or when it sleeps already; and the signal comes after the change.
  *
- * A sleep is signalled once: a thread that is on its way looks at everything anyway. A signal may
- * come late, when its thread has gone on for another reason, such as its deadline. The one who
- * signals has a reference, so the memory is still there. A thread that has meanwhile gone to sleep
- * again, in the same wait, may be woken by it for nothing; it looks, and sleeps on.
+ * A sleep is signalled once: a thread that is on its way looks at everything anyway. But the one
+ * that has to signal may be interrupted before it does, by a thread that waits for the lock, and
+ * not run again for long. So a thread that does not come is signalled again, by the watcher.
+ *
+ * A signal may come late, when its thread has gone on for another reason, such as its deadline. The
+ * one who signals has a reference, so the memory is still there. A thread that has meanwhile gone
+ * to sleep again, in the same wait, may be woken by it for nothing; it looks, and sleeps on.
  */
 
 BufWakeup *
@@ -74,6 +77,14 @@ buf_wakeups_add_locked (BufWakeups *self, BufWakeup *wakeup)
 
   g_atomic_int_inc (&wakeup->ref_count);
   self->items[self->n++] = wakeup;
+}
+
+/* The same for a thread that was to be signalled before, and may not have been. */
+void
+buf_wakeups_add_again_locked (BufWakeups *self, BufWakeup *wakeup)
+{
+  wakeup->asleep = TRUE;
+  buf_wakeups_add_locked (self, wakeup);
 }
 
 /* Called without the lock. */

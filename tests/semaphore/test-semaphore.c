@@ -375,6 +375,66 @@ test_spill_and_refill (void)
   semaphore_end (&semaphore);
 }
 
+typedef struct
+{
+  BufSemaphore *semaphore;
+  gint64 timeout;
+  BufOutcome outcome;
+  gint done; /* atomic */
+} Drain;
+
+static gpointer
+drain_in_thread (gpointer data)
+{
+  Drain *self = data;
+  BufSemaphoreFigures figures;
+  BufWaiter waiter;
+  gint64 deadline = g_get_monotonic_time () + self->timeout;
+
+  buf_waiter_init (&waiter, 0, NULL);
+  self->outcome = buf_semaphore_wait (self->semaphore, &waiter, deadline, &figures);
+  buf_waiter_clear (&waiter);
+  g_atomic_int_set (&self->done, TRUE);
+  return NULL;
+}
+
+/* As in a section that has served as many as it may. Returns whether somebody drained. */
+static gboolean
+note_drained (BufSemaphore *self)
+{
+  gboolean drains;
+
+  g_mutex_lock (&self->mutex);
+  drains = !g_queue_is_empty (&self->queue.drainers);
+  buf_wait_queue_note_drained_locked (&self->queue);
+  g_mutex_unlock (&self->mutex);
+  return drains;
+}
+
+static void
+test_drained_before_the_deadline (void)
+{
+  BufSemaphore semaphore;
+  gboolean noted = FALSE;
+
+  g_test_summary ("A drainer that is to be told is told so, also when its time is over before");
+
+  buf_semaphore_init (&semaphore, 1000, 1, N_STRIPES);
+  acquire (&semaphore, 1000);
+  for (gint64 timeout = 1000; !noted; timeout *= 2)
+    {
+      Drain drain = { .semaphore = &semaphore, .timeout = timeout };
+      GThread *thread = g_thread_new ("drains", drain_in_thread, &drain);
+
+      while (!noted && !g_atomic_int_get (&drain.done))
+        noted = note_drained (&semaphore);
+      g_thread_join (thread);
+      g_assert_cmpuint (drain.outcome, ==, noted ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_TIMED_OUT);
+    }
+  release (&semaphore, 1000);
+  semaphore_end (&semaphore);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -389,5 +449,6 @@ main (int argc, char **argv)
   g_test_add_func ("/semaphore/count-does-not-wrap", test_count_does_not_wrap);
   g_test_add_func ("/semaphore/moves-on", test_moves_on);
   g_test_add_func ("/semaphore/spill-and-refill", test_spill_and_refill);
+  g_test_add_func ("/semaphore/drained-before-the-deadline", test_drained_before_the_deadline);
   return g_test_run ();
 }

@@ -106,7 +106,7 @@ run (Fixture *self, BufWaiter *waiter)
 static void
 let_time_pass (Fixture *self, gint64 microseconds)
 {
-  buf_wait_queue_expire_locked (&self->queue, g_get_monotonic_time () + microseconds);
+  buf_wait_queue_expire_locked (&self->queue, g_get_monotonic_time () + microseconds, &self->ready);
   g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
 }
 
@@ -308,6 +308,71 @@ test_owed_thread (Fixture *self, gconstpointer data)
 }
 
 static void
+test_late_shields_nobody (Fixture *self, gconstpointer data)
+{
+  BufWaiter *starved, *large;
+
+  g_test_summary ("While the oldest is late, the one behind it counts as the oldest");
+
+  self->queue.overtaken_time = G_MAXINT64;
+  take (self, MAXIMUM);
+  starved = push_thread (self, 10);
+  large = push_task (self, 50);
+  release (self, 10);
+  let_time_pass (self, BUF_WAIT_QUEUE_PATIENCE);
+  assert_pending (starved, BUF_WAITER_LATE);
+  overtake (self, BUF_WAIT_QUEUE_MAX_OVERTAKEN);
+  g_assert_true (large->owed);
+  g_assert_cmpuint (starved->overtaken, ==, 0);
+  g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+
+  /* When it runs, it is older, and does not overtake. */
+  g_assert_true (run (self, starved));
+  release (self, 10);
+  assert_pending (large, BUF_WAITER_ASLEEP);
+  release (self, 40);
+  assert_granted (large);
+}
+
+static void
+test_late_among_others (Fixture *self, gconstpointer data)
+{
+  BufWaiter *first, *second, *third;
+
+  g_test_summary (
+      "Whoever comes next in age counts as the oldest: woken or asleep, thread or task");
+
+  self->queue.overtaken_time = G_MAXINT64;
+  take (self, MAXIMUM);
+  first = push_thread (self, 10);
+  second = push_thread (self, 60);
+  third = push_task (self, 70);
+  release (self, 10);
+  let_time_pass (self, BUF_WAIT_QUEUE_PATIENCE);
+  overtake (self, 3);
+  g_assert_cmpuint (second->overtaken, ==, 3);
+
+  release (self, 50);
+  assert_pending (second, BUF_WAITER_WOKEN);
+  overtake (self, 3);
+  g_assert_cmpuint (second->overtaken, ==, 6);
+
+  /* What it was promised is kept for nobody when it is late. */
+  let_time_pass (self, BUF_WAIT_QUEUE_PATIENCE);
+  assert_pending (second, BUF_WAITER_LATE);
+  overtake (self, 3);
+  g_assert_cmpuint (third->overtaken, ==, 3);
+  g_assert_cmpuint (first->overtaken + second->overtaken, ==, 6);
+
+  take (self, 60);
+  g_assert_false (run (self, first));
+  release (self, 1);
+  take (self, 1);
+  g_assert_cmpuint (first->overtaken, ==, 1);
+  g_assert_cmpuint (third->overtaken, ==, 4);
+}
+
+static void
 test_oldest_passes_promises (Fixture *self, gconstpointer data)
 {
   BufWaiter *oldest, *small;
@@ -411,6 +476,8 @@ main (int argc, char *argv[])
   ADD ("owed-by-number", test_owed_by_number);
   ADD ("owed-by-time", test_owed_by_time);
   ADD ("owed-thread", test_owed_thread);
+  ADD ("late-shields-nobody", test_late_shields_nobody);
+  ADD ("late-among-others", test_late_among_others);
   ADD ("oldest-passes-promises", test_oldest_passes_promises);
   ADD ("batches", test_batches);
   ADD ("impossible", test_impossible);

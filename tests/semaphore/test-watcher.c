@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "semaphore/buf-semaphore-private.h"
+#include "semaphore/buf-semaphore-sections-private.h"
 #include "testing.h"
 
 #define MAXIMUM 100
@@ -64,6 +64,17 @@ push_starved (BufSemaphore *self, BufWaiter *waiter, gint64 bytes)
   g_mutex_unlock (&self->mutex);
 }
 
+static gint64
+get_due (BufSemaphore *self)
+{
+  gint64 due;
+
+  g_mutex_lock (&self->mutex);
+  due = self->watch.due;
+  g_mutex_unlock (&self->mutex);
+  return due;
+}
+
 static void
 test_starved (void)
 {
@@ -106,7 +117,8 @@ test_many_tasks (void)
       buf_semaphore_enqueue (&semaphore, &tasks[i]);
     }
   buf_semaphore_release (&semaphore, n_tasks);
-  test_wait_until (g_atomic_int_get (&n_completed) == (gint) n_tasks);
+  while (g_atomic_int_get (&n_completed) < (gint) n_tasks)
+    g_assert_cmpint (get_due (&semaphore), >, 0); /* what others are due for comes first */
 
   for (guint i = 0; i < n_tasks; i++)
     {
@@ -154,6 +166,109 @@ test_stall (void)
   tear_down (&semaphore, MAXIMUM);
 }
 
+static guint
+get_n_waiting (BufSemaphore *self)
+{
+  BufSemaphoreFigures figures;
+
+  buf_semaphore_get_figures (self, &figures, NULL);
+  return figures.n_waiting;
+}
+
+static gpointer
+wait_in_thread (gpointer data)
+{
+  BufSemaphore *self = data;
+  BufSemaphoreFigures figures;
+  BufWaiter waiter;
+
+  buf_semaphore_enter (self);
+  buf_waiter_init (&waiter, MAXIMUM, NULL);
+  g_assert_cmpint (buf_semaphore_wait (self, &waiter, -1, &figures), ==, BUF_OUTCOME_GRANTED);
+  buf_waiter_clear (&waiter);
+  buf_semaphore_leave (self);
+  return NULL;
+}
+
+static void
+test_stall_of_one_thread (void)
+{
+  BufSemaphore semaphore;
+  GThread *thread;
+
+  g_test_summary ("The stall of a thread is reported, also when nobody else comes by");
+
+  set_up (&semaphore);
+  semaphore.stall.time = 1000;
+  semaphore.stall.report = on_stalled;
+  thread = g_thread_new ("waits", wait_in_thread, &semaphore);
+  test_wait_until (g_atomic_int_get (&n_reports) == 1);
+  buf_semaphore_release (&semaphore, MAXIMUM);
+  g_thread_join (thread);
+  tear_down (&semaphore, MAXIMUM);
+}
+
+static void
+test_interrupted_releaser (void)
+{
+  BufSemaphore semaphore;
+  BufReady ready;
+  GThread *thread;
+
+  g_test_summary (
+      "A thread that was woken is signalled again when the one that had to signal it was "
+      "interrupted before");
+
+  set_up (&semaphore);
+  buf_ready_init (&ready);
+  thread = g_thread_new ("waits", wait_in_thread, &semaphore);
+  test_wait_until (get_n_waiting (&semaphore) == 1);
+  g_mutex_lock (&semaphore.mutex);
+  semaphore.queue.free += MAXIMUM;
+  semaphore.queue.n_allocations--;
+  buf_wait_queue_serve_locked (&semaphore.queue, &ready);
+  g_assert_cmpuint (ready.wakeups.n, ==, 1);
+  buf_semaphore_serve_and_unlock (&semaphore);
+  g_thread_join (thread);
+
+  buf_ready_complete (&ready);
+  tear_down (&semaphore, MAXIMUM);
+}
+
+static void
+test_late_waiter (void)
+{
+  BufSemaphore semaphore;
+  BufWaiter first, second;
+  gint64 now;
+
+  g_test_summary (
+      "A waiter that comes late in a quiet time has not stalled, nor is looked at on and "
+      "on until it has");
+
+  set_up (&semaphore);
+  semaphore.stall.time = G_TIME_SPAN_HOUR;
+  semaphore.stall.report = on_stalled;
+  buf_waiter_init (&first, MAXIMUM, on_completed);
+  buf_waiter_init (&second, MAXIMUM, on_completed);
+  buf_semaphore_enqueue (&semaphore, &first);
+  buf_semaphore_withdraw (&semaphore, &first, BUF_OUTCOME_CANCELLED);
+  semaphore.stall.quiet_since -= semaphore.stall.time;
+  buf_semaphore_enqueue (&semaphore, &second);
+
+  now = g_get_monotonic_time ();
+  buf_semaphore_look (&semaphore.watch, now);
+  g_assert_cmpint (g_atomic_int_get (&n_reports), ==, 0);
+  g_assert_cmpint (get_due (&semaphore), >, now);
+  buf_semaphore_look (&semaphore.watch, now + semaphore.stall.time + G_TIME_SPAN_SECOND);
+  g_assert_cmpint (g_atomic_int_get (&n_reports), ==, 1);
+
+  buf_semaphore_withdraw (&semaphore, &second, BUF_OUTCOME_CANCELLED);
+  buf_waiter_clear (&first);
+  buf_waiter_clear (&second);
+  tear_down (&semaphore, MAXIMUM);
+}
+
 /* Whether the watcher is told to look again when there is nothing to see. */
 static void
 test_rests (void)
@@ -167,18 +282,9 @@ test_rests (void)
   semaphore.stall.time = 1000;
   buf_waiter_init (&task, MAXIMUM, on_completed);
   buf_semaphore_enqueue (&semaphore, &task);
-  g_mutex_lock (&semaphore.mutex);
-  g_assert_cmpint (semaphore.watch.due, <, G_MAXINT64);
-  g_mutex_unlock (&semaphore.mutex);
+  g_assert_cmpint (get_due (&semaphore), <, G_MAXINT64);
   buf_semaphore_release (&semaphore, MAXIMUM);
-
-  for (gboolean rests = FALSE; !rests;)
-    {
-      g_usleep (100);
-      g_mutex_lock (&semaphore.mutex);
-      rests = semaphore.watch.due == G_MAXINT64;
-      g_mutex_unlock (&semaphore.mutex);
-    }
+  test_wait_until (get_due (&semaphore) == G_MAXINT64);
   buf_waiter_clear (&task);
   tear_down (&semaphore, MAXIMUM);
 }
@@ -249,6 +355,9 @@ main (int argc, char *argv[])
   g_test_add_func ("/watcher/starved", test_starved);
   g_test_add_func ("/watcher/many-tasks", test_many_tasks);
   g_test_add_func ("/watcher/stall", test_stall);
+  g_test_add_func ("/watcher/stall-of-one-thread", test_stall_of_one_thread);
+  g_test_add_func ("/watcher/interrupted-releaser", test_interrupted_releaser);
+  g_test_add_func ("/watcher/late-waiter", test_late_waiter);
   g_test_add_func ("/watcher/rests", test_rests);
   g_test_add_func ("/watcher/ends", test_ends);
   g_test_add_func ("/watcher/fork", test_fork);
