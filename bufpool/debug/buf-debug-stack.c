@@ -210,11 +210,31 @@ buf_debug_names_look_up (BufDebugNames *self)
 
 #endif
 
-gboolean
-buf_debug_stack_equal (const BufDebugStack *self, const BufDebugStack *other)
+/* Without the innermost @n_skipped frames. Every bit of each address reaches the upper half. */
+guint
+buf_debug_stack_hash (const BufDebugStack *self, guint n_skipped)
 {
-  return self->n_frames == other->n_frames &&
-         memcmp (self->frames, other->frames, self->n_frames * sizeof *self->frames) == 0;
+  guint64 hash = self->n_frames - n_skipped;
+
+  for (guint i = n_skipped; i < self->n_frames; i++)
+    hash = (hash ^ (hash >> 32) ^ (guintptr) self->frames[i]) *
+           G_GUINT64_CONSTANT (0x9E3779B97F4A7C15);
+  return (guint) (hash >> 32);
+}
+
+/* Likewise. */
+gboolean
+buf_debug_stack_equal (const BufDebugStack *self,
+                       guint n_skipped,
+                       const BufDebugStack *other,
+                       guint other_n_skipped)
+{
+  guint n_frames = self->n_frames - n_skipped;
+
+  return n_frames == other->n_frames - other_n_skipped &&
+         memcmp (self->frames + n_skipped,
+                 other->frames + other_n_skipped,
+                 n_frames * sizeof *self->frames) == 0;
 }
 
 BufDebugNames *
@@ -239,29 +259,15 @@ is_own_frame (const gchar *name)
          strstr (name, " (buf-pool-") != NULL || strstr (name, " (in libbufpool-") != NULL;
 }
 
-static guint
-count_own_frames (const BufDebugStack *self, BufDebugNames *names)
+/* How many frames, from the innermost on, are the library's own. */
+guint
+buf_debug_stack_count_own (const BufDebugStack *self, BufDebugNames *names)
 {
   guint n_own = 0;
 
   while (n_own < self->n_frames && is_own_frame (g_hash_table_lookup (names, self->frames[n_own])))
     n_own++;
   return n_own;
-}
-
-/* Whether both have called the library from the same place, whatever it did then. */
-gboolean
-buf_debug_stack_has_same_caller (const BufDebugStack *self,
-                                 const BufDebugStack *other,
-                                 BufDebugNames *names)
-{
-  guint own = count_own_frames (self, names);
-  guint other_own = count_own_frames (other, names);
-
-  return self->n_frames - own == other->n_frames - other_own &&
-         memcmp (self->frames + own,
-                 other->frames + other_own,
-                 (self->n_frames - own) * sizeof *self->frames) == 0;
 }
 
 /* One line for each frame, from the one that called the library on. */
@@ -271,7 +277,7 @@ buf_debug_stack_append_to (const BufDebugStack *self, BufDebugNames *names, GStr
   if (self->n_frames == 0)
     g_string_append (description, INDENT "(this C library tells no call stacks)\n");
 
-  for (guint i = count_own_frames (self, names); i < self->n_frames; i++)
+  for (guint i = buf_debug_stack_count_own (self, names); i < self->n_frames; i++)
     {
       const gchar *name = g_hash_table_lookup (names, self->frames[i]);
 

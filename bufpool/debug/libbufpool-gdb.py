@@ -147,12 +147,13 @@ def print_outstanding(memory, figures):
         return
 
     for record in each_in_queue(memory["ledger"]["records"], "BufDebugRecord"):
+        origin = record["origin"]
         print(
             f"{INDENT}{int(record['size'])} bytes at {int(record['data']):#x}, by "
-            f"{describe_thread(record['thread_id'])} \"{record['thread'].string()}\", "
-            f"{describe_since(record['since'])}"
+            f"{describe_thread(origin['thread_id'])} \"{origin['thread'].string()}\", "
+            f"{describe_since(origin['since'])}"
         )
-        print_stack(record["stack"])
+        print_stack(origin["stack"])
 
 
 def print_memory(memory):
