@@ -35,6 +35,7 @@ struct _BufDebugRecord
   GList link;            /* LOCK: mutex of the ledger */
   guint8 *data;          /* const */
   gsize size;            /* const; bytes, without the guard */
+  gsize n_overwritten;   /* const, once it has ended; bytes of the guard */
   BufDebugOrigin origin; /* LOCK: mutex of the ledger */
 };
 
@@ -215,34 +216,43 @@ count_overwritten (BufDebugRecord *self, BufDebugLedger *ledger)
   return n_overwritten;
 }
 
-static void
-complain_about_overrun (BufDebugRecord *self, gsize n_overwritten)
-{
-  g_autoptr (GHashTable) groups = buf_debug_groups_new ();
-  g_autoptr (GString) description = g_string_new (NULL);
-
-  buf_debug_groups_add (groups, &self->origin, self->size);
-  buf_debug_groups_append_to (groups, description);
-  g_critical ("Somebody wrote up to %" G_GSIZE_FORMAT
-              " bytes behind the end of the allocation at %p, which was made here:\n%s",
-              n_overwritten,
-              self->data,
-              description->str);
-}
-
-/* The memory is about to be freed. */
-void
+/* The memory is about to be freed. Returns the record if there is something to complain of when its
+ * bytes have gone back: a log writer is code of the program, and may drop the pool. */
+BufDebugRecord *
 buf_debug_record_end (BufDebugRecord *self, BufDebugLedger *ledger)
 {
-  gsize n_overwritten = count_overwritten (self, ledger);
+  self->n_overwritten = count_overwritten (self, ledger);
 
   g_mutex_lock (&ledger->mutex);
   g_queue_unlink (&ledger->records, &self->link);
   g_mutex_unlock (&ledger->mutex);
 
-  if (n_overwritten > 0)
-    complain_about_overrun (self, n_overwritten);
   if (ledger->flags & BUF_DEBUG_FILL)
     memset (self->data, FREED_BYTE, self->size);
+  if (self->n_overwritten > 0)
+    return self;
+  free (self);
+  return NULL;
+}
+
+/* Frees it, too. The ledger and the memory may be gone. */
+void
+buf_debug_record_complain (BufDebugRecord *self)
+{
+  g_autoptr (GHashTable) groups = NULL;
+  g_autoptr (GString) description = NULL;
+
+  if (G_LIKELY (self == NULL))
+    return;
+
+  groups = buf_debug_groups_new ();
+  description = g_string_new (NULL);
+  buf_debug_groups_add (groups, &self->origin, self->size);
+  buf_debug_groups_append_to (groups, description);
+  g_critical ("Somebody wrote up to %" G_GSIZE_FORMAT
+              " bytes behind the end of the allocation at %p, which was made here:\n%s",
+              self->n_overwritten,
+              self->data,
+              description->str);
   free (self);
 }

@@ -143,19 +143,22 @@ buf_pool_allocation_set_origin (BufPoolAllocation *self, const BufDebugStack *or
                                origin);
 }
 
-/* The bytes are still in use: they keep the memory. */
-void
+/* The bytes are still in use: they keep the memory. Returns what buf_debug_record_complain() has to
+ * be called with when they have gone back. */
+BufDebugRecord *
 buf_detached_allocation_free_data (BufDetachedAllocation *self)
 {
   BufMemory *memory = self->header.memory;
   gsize size = buf_pool_allocation_get_size (&self->header);
+  BufDebugRecord *record = NULL;
 
   if (self->record != NULL)
     {
       size += buf_debug_ledger_get_tail (memory->ledger);
-      buf_debug_record_end (self->record, memory->ledger);
+      record = buf_debug_record_end (self->record, memory->ledger);
     }
   buf_aligned_free (self->data, size, memory->alignment, memory->zero_fill);
+  return record;
 }
 
 /* Of a pinned allocation, which is freed with the second part. */

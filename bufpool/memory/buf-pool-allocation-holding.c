@@ -82,11 +82,12 @@ end_data (BufDetachedAllocation *self)
 {
   BufMemory *memory = self->header.memory;
   gint64 bytes = buf_pool_allocation_get_size (&self->header);
+  BufDebugRecord *record = buf_detached_allocation_free_data (self);
 
-  buf_detached_allocation_free_data (self);
   buf_detached_allocation_free_part (self);
   buf_memory_trace (memory, -bytes);
   buf_semaphore_release_pinned (&memory->semaphore, bytes);
+  buf_debug_record_complain (record);
 }
 
 static void
@@ -114,12 +115,16 @@ release_pinned (BufDetachedAllocation *self)
   drop_holder (self, holders - 1);
 }
 
-static void
+/* Returns what buf_detached_allocation_free_data() does. */
+static BufDebugRecord *
 free_plain (BufPoolAllocation *self)
 {
+  BufDebugRecord *record = NULL;
+
   if (buf_pool_allocation_has_flag (self, BUF_WORD_DETACHED))
-    buf_detached_allocation_free_data (buf_pool_allocation_get_detached (self));
+    record = buf_detached_allocation_free_data (buf_pool_allocation_get_detached (self));
   free (self);
+  return record;
 }
 
 /* The last reference and the last hold are gone. */
@@ -127,6 +132,7 @@ static void
 end (BufPoolAllocation *self, gboolean pinned_for_holds)
 {
   BufMemory *memory = self->memory;
+  BufDebugRecord *record;
   gint64 bytes;
 
   if (buf_pool_allocation_has_flag (self, BUF_WORD_PINNED))
@@ -137,12 +143,13 @@ end (BufPoolAllocation *self, gboolean pinned_for_holds)
     }
 
   bytes = buf_pool_allocation_get_size (self);
-  free_plain (self);
+  record = free_plain (self);
   buf_memory_trace (memory, -bytes);
   if (pinned_for_holds)
     buf_semaphore_release_pinned (&memory->semaphore, bytes);
   else
     buf_semaphore_release (&memory->semaphore, bytes);
+  buf_debug_record_complain (record);
 }
 
 static G_GNUC_NO_INLINE void

@@ -135,7 +135,7 @@ BufPoolAllocation *buf_pool_allocation_refuse (BufMemory *memory,
                                                gboolean pinned,
                                                GError **error);
 void buf_pool_allocation_set_origin (BufPoolAllocation *self, const BufDebugStack *origin);
-void buf_detached_allocation_free_data (BufDetachedAllocation *self);
+BufDebugRecord *buf_detached_allocation_free_data (BufDetachedAllocation *self);
 void buf_detached_allocation_free_part (BufDetachedAllocation *self);
 
 /* Turns @bytes, which the caller has taken, into an allocation, or gives them back. */

@@ -100,7 +100,7 @@ on_deliver (gpointer user_data)
   PendingTask *self = user_data;
 
   stop_watching (self);
-  buf_pool_report_wait (get_memory (self->task), &self->waiter);
+  buf_wait_report_log (buf_pool_report_wait (get_memory (self->task), &self->waiter));
   self->deliver (self, self->waiter.outcome);
   return G_SOURCE_REMOVE;
 }

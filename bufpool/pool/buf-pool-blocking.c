@@ -44,13 +44,15 @@ wait_cancellably (BufSemaphore *semaphore,
   return outcome;
 }
 
-/* Waits for @bytes; without any, until nothing is outstanding. The caller is inside. */
+/* Waits for @bytes; without any, until nothing is outstanding. The caller is inside, and logs the
+ * @report when it has left. */
 static BufOutcome
 block (BufMemory *memory,
        gint64 bytes,
        guint64 timeout,
        GCancellable *cancellable,
-       BufSemaphoreFigures *figures)
+       BufSemaphoreFigures *figures,
+       BufWaitReport **report)
 {
   gint64 deadline = get_deadline (timeout);
   BufWaiter waiter;
@@ -61,22 +63,37 @@ block (BufMemory *memory,
     outcome = wait_cancellably (&memory->semaphore, &waiter, deadline, cancellable, figures);
   else
     outcome = buf_semaphore_wait (&memory->semaphore, &waiter, deadline, figures);
-  buf_pool_report_wait (memory, &waiter);
+  *report = buf_pool_report_wait (memory, &waiter);
   buf_waiter_clear (&waiter);
   return outcome;
+}
+
+/* A log writer is code of the program. If it drops the last reference on the pool, this thread must
+ * not wait for what it was granted, and has not returned yet. */
+static void
+log_granted (BufPool *self, BufWaitReport *report)
+{
+  if (G_LIKELY (report == NULL))
+    return;
+
+  g_object_ref (self);
+  buf_wait_report_log (report);
+  buf_pool_drop_library_reference (self);
 }
 
 /* Returns whether the bytes were taken, after a wait. The caller is inside, and has left when this
  * returns. */
 static gboolean
-wait_for_budget (BufMemory *memory,
+wait_for_budget (BufPool *self,
                  const BufPoolRequest *request,
                  guint64 timeout,
                  GCancellable *cancellable,
                  GError **error)
 {
+  BufMemory *memory = self->memory;
   BufSemaphoreFigures figures;
-  BufOutcome outcome = block (memory, request->bytes, timeout, cancellable, &figures);
+  BufWaitReport *report;
+  BufOutcome outcome = block (memory, request->bytes, timeout, cancellable, &figures, &report);
 
   /* It may be late, but a caller who has cancelled does not expect an allocation any more. */
   if (g_cancellable_is_cancelled (cancellable))
@@ -89,6 +106,10 @@ wait_for_budget (BufMemory *memory,
   if (outcome != BUF_OUTCOME_GRANTED)
     buf_pool_set_request_error (memory, request, outcome, &figures, error);
   buf_semaphore_leave (&memory->semaphore);
+  if (outcome == BUF_OUTCOME_GRANTED)
+    log_granted (self, report);
+  else
+    buf_wait_report_log (report);
   return outcome == BUF_OUTCOME_GRANTED;
 }
 
@@ -151,7 +172,7 @@ buf_pool_take (BufPool *self,
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
   if (outcome == BUF_OUTCOME_PENDING)
-    return wait_for_budget (memory, request, timeout, cancellable, error);
+    return wait_for_budget (self, request, timeout, cancellable, error);
 
   buf_pool_set_request_error (memory, request, outcome, &figures, error);
   return FALSE;
@@ -301,17 +322,19 @@ static gboolean
 drain_within (BufMemory *memory, guint64 timeout, GCancellable *cancellable, GError **error)
 {
   BufSemaphoreFigures figures;
+  BufWaitReport *report;
   BufOutcome outcome;
 
   if (g_cancellable_set_error_if_cancelled (cancellable, error))
     return FALSE;
 
   buf_semaphore_enter (&memory->semaphore);
-  outcome = block (memory, 0, timeout, cancellable, &figures);
+  outcome = block (memory, 0, timeout, cancellable, &figures, &report);
   if (outcome != BUF_OUTCOME_GRANTED)
     buf_pool_set_drain_error (outcome, &figures, error);
   buf_semaphore_leave (&memory->semaphore);
 
+  buf_wait_report_log (report);
   return outcome == BUF_OUTCOME_GRANTED;
 }
 

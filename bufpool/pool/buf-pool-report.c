@@ -100,59 +100,88 @@ describe_served (const BufWaiter *waiter)
   return g_string_free (g_steal_pointer (&description), FALSE);
 }
 
-static gint64
-get_wait_threshold (void)
+/* From which length on waits are logged, in microseconds; negative: none are. */
+gint64
+buf_pool_get_wait_threshold (void)
 {
-  static gsize threshold; /* plus one */
-
-  if (g_once_init_enter (&threshold))
-    {
-      guint64 milliseconds =
-          buf_debug_get_milliseconds ("BUFPOOL_WAIT_THRESHOLD", DEFAULT_WAIT_THRESHOLD);
-
-      g_once_init_leave (&threshold, milliseconds + 1);
-    }
-  return ((gint64) threshold - 1) * 1000;
+  if ((buf_debug_get_flags () & BUF_DEBUG_WAITS) == 0)
+    return -1;
+  return (gint64) buf_debug_get_milliseconds ("BUFPOOL_WAIT_THRESHOLD", DEFAULT_WAIT_THRESHOLD) *
+         1000;
 }
 
-static void
-log_wait (BufMemory *memory, const BufWaiter *waiter)
+struct _BufWaitReport
+{
+  gchar *pool; /* its name */
+  gint64 bytes;
+  gint64 waited; /* microseconds */
+  gchar *message;
+};
+
+static BufWaitReport *
+describe_wait (BufMemory *memory, const BufWaiter *waiter)
 {
   g_autofree gchar *title = buf_memory_get_title (memory);
   g_autofree gchar *served = describe_served (waiter);
-  g_autofree gchar *bytes = g_strdup_printf ("%" G_GINT64_FORMAT, waiter->bytes);
-  g_autofree gchar *waited = g_strdup_printf ("%" G_GINT64_FORMAT, waiter->waited);
+  BufWaitReport *report = g_new0 (BufWaitReport, 1);
 
+  report->pool = g_strdup (memory->name != NULL ? memory->name : "");
+  report->bytes = waiter->bytes;
+  report->waited = waiter->waited;
+  report->message = g_strdup_printf ("%s: a request for %" G_GINT64_FORMAT
+                                     " bytes by thread %u waited %.3f ms and %s, overtaken %u "
+                                     "times. %s",
+                                     title,
+                                     waiter->bytes,
+                                     waiter->thread_id,
+                                     (gdouble) waiter->waited / 1000,
+                                     get_outcome_name (waiter->outcome),
+                                     waiter->overtaken,
+                                     served);
+  return report;
+}
+
+/* A wait is over, and its outcome is settled. Returns what is to be logged, or NULL. The caller may
+ * be inside; it logs when it has left: a log writer is code of the program, and may drop the pool.
+ */
+BufWaitReport *
+buf_pool_report_wait (BufMemory *memory, const BufWaiter *waiter)
+{
+  if (waiter->waited == 0)
+    return NULL;
+
+  if (G_UNLIKELY (memory->trace_counter != 0))
+    buf_trace_wait (memory->name, waiter->since, waiter->waited, waiter->bytes);
+  if (G_LIKELY (memory->wait_threshold < 0) || waiter->bytes == 0 ||
+      waiter->waited < memory->wait_threshold)
+    return NULL;
+  return describe_wait (memory, waiter);
+}
+
+/* Logs and frees it. The memory may be gone. */
+void
+buf_wait_report_log (BufWaitReport *self)
+{
+  g_autofree gchar *bytes = NULL;
+  g_autofree gchar *waited = NULL;
+
+  if (G_LIKELY (self == NULL))
+    return;
+
+  bytes = g_strdup_printf ("%" G_GINT64_FORMAT, self->bytes);
+  waited = g_strdup_printf ("%" G_GINT64_FORMAT, self->waited);
   g_log_structured (G_LOG_DOMAIN,
                     G_LOG_LEVEL_MESSAGE,
                     "BUFPOOL_POOL",
-                    memory->name != NULL ? memory->name : "",
+                    self->pool,
                     "BUFPOOL_BYTES",
                     bytes,
                     "BUFPOOL_WAITED",
                     waited,
                     "MESSAGE",
-                    "%s: a request for %s bytes by thread %u waited %.3f ms and %s, overtaken %u "
-                    "times. %s",
-                    title,
-                    bytes,
-                    waiter->thread_id,
-                    (gdouble) waiter->waited / 1000,
-                    get_outcome_name (waiter->outcome),
-                    waiter->overtaken,
-                    served);
-}
-
-/* A wait is over, and its outcome is settled. */
-void
-buf_pool_report_wait (BufMemory *memory, const BufWaiter *waiter)
-{
-  if (waiter->waited == 0)
-    return;
-
-  if (G_UNLIKELY (memory->trace_counter != 0))
-    buf_trace_wait (memory->name, waiter->since, waiter->waited, waiter->bytes);
-  if (G_UNLIKELY (memory->semaphore.queue.watched) && waiter->bytes > 0 &&
-      waiter->waited >= get_wait_threshold ())
-    log_wait (memory, waiter);
+                    "%s",
+                    self->message);
+  g_free (self->pool);
+  g_free (self->message);
+  g_free (self);
 }

@@ -134,6 +134,7 @@ buf_pool_constructed (GObject *object)
 
   if (buf_debug_get_flags () & BUF_DEBUG_EXIT)
     buf_memory_describe_all_at_exit ();
+  self->memory->wait_threshold = buf_pool_get_wait_threshold ();
   buf_memory_begin (self->memory, (gint64) self->max_memory, valid);
 }
 
