@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "debug/buf-debug-groups-private.h"
+#include "debug/buf-words-private.h"
 
 /*
  * Allocations that one thread has made in one place are told of together.
@@ -137,10 +138,12 @@ static void
 append_group (const Group *self, gint64 now, BufDebugNames *names, GString *description)
 {
   g_string_append_printf (description,
-                          "  %u allocations (%" G_GSIZE_FORMAT
-                          " bytes) by thread %u \"%s\", the oldest %.3f s ago:\n",
+                          "  %u %s (%" G_GSIZE_FORMAT
+                          " %s) by thread %u \"%s\", the oldest %.3f s ago:\n",
                           self->n_allocations,
+                          buf_words_choose (self->n_allocations, "allocation", "allocations"),
                           self->bytes,
+                          buf_words_choose (self->bytes, "byte", "bytes"),
                           self->origin.thread_id,
                           self->origin.thread,
                           (gdouble) (now - self->origin.since) / G_USEC_PER_SEC);

@@ -12,6 +12,7 @@
 
 #include "debug/buf-debug-groups-private.h"
 #include "debug/buf-debug-private.h"
+#include "debug/buf-words-private.h"
 
 /*
  * BUFPOOL_DEBUG: what a program is told about its allocations when it asks.
@@ -250,8 +251,9 @@ buf_debug_record_complain (BufDebugRecord *self)
   buf_debug_groups_add (groups, &self->origin, self->size);
   buf_debug_groups_append_to (groups, description);
   g_critical ("Somebody wrote up to %" G_GSIZE_FORMAT
-              " bytes behind the end of the allocation at %p, which was made here:\n%s",
+              " %s behind the end of the allocation at %p, which was made here:\n%s",
               self->n_overwritten,
+              buf_words_choose (self->n_overwritten, "byte", "bytes"),
               self->data,
               description->str);
   free (self);

@@ -3,6 +3,7 @@
 
 #include "config.h"
 
+#include "debug/buf-words-private.h"
 #include "pool/buf-pool-private.h"
 
 /*
@@ -49,12 +50,14 @@ buf_pool_warn_of_drain (BufMemory *memory, guint64 milliseconds, const BufSemaph
 
   buf_memory_append_outstanding (memory, description);
   g_warning ("%s was dropped %" G_GUINT64_FORMAT " ms ago, and still waits for %" G_GINT64_FORMAT
-             " allocations (%" G_GINT64_FORMAT
-             " bytes) to be dropped. Does this thread hold one, or has one leaked?\n%s",
+             " %s (%" G_GINT64_FORMAT
+             " %s) to be dropped. Does this thread hold one, or has one leaked?\n%s",
              title,
              milliseconds,
              figures->n_allocations,
+             buf_words_choose (figures->n_allocations, "allocation", "allocations"),
              figures->allocated,
+             buf_words_choose (figures->allocated, "byte", "bytes"),
              description->str);
 }
 
@@ -89,14 +92,20 @@ describe_served (const BufWaiter *waiter)
                                              : waiter->end_served - (BUF_WAITER_N_SERVED - 1);
 
   g_string_append_printf (description,
-                          "Meanwhile %" G_GUINT64_FORMAT " others were served",
-                          n_served);
+                          "Meanwhile %" G_GUINT64_FORMAT " %s served",
+                          n_served,
+                          buf_words_choose (n_served, "other was", "others were"));
   for (const gchar *separator = ", the last: "; i < waiter->end_served; i++, separator = ", ")
-    g_string_append_printf (description,
-                            "%s%" G_GINT64_FORMAT " bytes to thread %u",
-                            separator,
-                            waiter->last[i % BUF_WAITER_N_SERVED].bytes,
-                            waiter->last[i % BUF_WAITER_N_SERVED].thread_id);
+    {
+      const BufServed *served = &waiter->last[i % BUF_WAITER_N_SERVED];
+
+      g_string_append_printf (description,
+                              "%s%" G_GINT64_FORMAT " %s to thread %u",
+                              separator,
+                              served->bytes,
+                              buf_words_choose (served->bytes, "byte", "bytes"),
+                              served->thread_id);
+    }
   return g_string_free (g_steal_pointer (&description), FALSE);
 }
 
@@ -129,14 +138,15 @@ describe_wait (BufMemory *memory, const BufWaiter *waiter)
   report->bytes = waiter->bytes;
   report->waited = waiter->waited;
   report->message = g_strdup_printf ("%s: a request for %" G_GINT64_FORMAT
-                                     " bytes by thread %u waited %.3f ms and %s, overtaken %u "
-                                     "times. %s",
+                                     " %s by thread %u waited %.3f ms and %s, overtaken %u %s. %s",
                                      title,
                                      waiter->bytes,
+                                     buf_words_choose (waiter->bytes, "byte", "bytes"),
                                      waiter->thread_id,
                                      (gdouble) waiter->waited / 1000,
                                      get_outcome_name (waiter->outcome),
                                      waiter->overtaken,
+                                     buf_words_choose (waiter->overtaken, "time", "times"),
                                      served);
   return report;
 }

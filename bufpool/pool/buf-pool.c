@@ -3,6 +3,7 @@
 
 #include "config.h"
 
+#include "debug/buf-words-private.h"
 #include "buf-pool-error.h"
 #include "pool/buf-pool-private.h"
 
@@ -101,8 +102,9 @@ check_config (BufMemory *memory, guint64 max_memory, GError **error)
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "A budget of %" G_GUINT64_FORMAT
-                 " bytes is not enough for one buffer of %" G_GUINT64_FORMAT " bytes",
+                 " %s is not enough for one buffer of %" G_GUINT64_FORMAT " bytes",
                  max_memory,
+                 buf_words_choose (max_memory, "byte", "bytes"),
                  memory->buffer_size);
   else if (memory->alignment != 0 && !is_power_of_two (memory->alignment))
     g_set_error (error,
@@ -115,8 +117,9 @@ check_config (BufMemory *memory, guint64 max_memory, GError **error)
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "A buffer size of %" G_GUINT64_FORMAT
-                 " bytes is not a multiple of the alignment, which is %u bytes",
+                 " %s is not a multiple of the alignment, which is %u bytes",
                  memory->buffer_size,
+                 buf_words_choose (memory->buffer_size, "byte", "bytes"),
                  memory->alignment);
   else
     return TRUE;

@@ -53,7 +53,7 @@ test_outstanding (void)
       forget_to_drop (make_pool ("pictures"));
       return;
     }
-  g_test_trap_assert_stderr ("*At exit: The pool \"pictures\" has 1 allocations*forget_to_drop*");
+  g_test_trap_assert_stderr ("*At exit: The pool \"pictures\" has 1 allocation *forget_to_drop*");
   g_test_trap_assert_stderr_unmatched ("*At exit*At exit*");
 }
 
