@@ -305,6 +305,10 @@ buf_pool_allocate_async_as (BufPool *self,
  * has the errors of [method@Pool.allocate]. A request that is cancelled after it was granted, but
  * before the callback ran, fails with %G_IO_ERROR_CANCELLED, and gives its budget to others.
  *
+ * The memory counts from the moment at which the request is granted, and not only from the
+ * callback. So a callback of low priority, which waits while the main loop has more urgent things
+ * to do, keeps memory that nobody uses yet.
+ *
  * A waiting request holds a reference on the pool. An allocation that is not fetched is freed with
  * the result. The main context has to be iterated until the callback has run, also after
  * cancelling: a request in a context that is given up keeps what it was granted.

@@ -242,8 +242,16 @@ take_at_once (BufPool *self, gsize n_buffers, gint64 *bytes)
  * when the pool is closed, before or meanwhile; with %BUF_POOL_ERROR_NO_MEMORY; with
  * %BUF_POOL_ERROR_INVALID_CONFIG if the pool was built wrong; and with %G_IO_ERROR_CANCELLED.
  *
+ * A request for the whole budget, or nearly, is granted only when nothing else is outstanding:
+ * while somebody keeps one block, it waits, and sooner or later everybody else waits behind it.
+ *
  * This function can be called from any thread. Do not call it in a thread that has a main loop to
- * run, nor while holding what others need in order to give back.
+ * run, nor while holding what others need in order to give back. Do not call it in
+ * g_task_run_in_thread() either: GIO has few threads for that, which it needs for files and names,
+ * too, and all of them may end up waiting here.
+ *
+ * Allocate when there is something to put into the memory. A program that holds an allocation while
+ * it waits for a slow peer keeps all others waiting that share the pool.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
  *

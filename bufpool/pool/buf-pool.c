@@ -57,6 +57,16 @@
  * waits until every allocation was dropped. In C, declare the pool before its allocations, so that
  * g_autoptr() drops them in the right order.
  *
+ * So the end of a pool never comes if what would drop an allocation comes after it:
+ *
+ * - if the allocation is object data of the pool itself (g_object_set_data_full()): object data is
+ *   dropped when the pool is finalized;
+ * - if a class clears its pool in dispose and its allocation in finalize: clear the allocation
+ *   first, in the same function;
+ * - if g_object_run_dispose() is called on a pool in the thread whose main loop still has to
+ * deliver a request that was granted: nothing delivers it while the thread waits. Drop references
+ * instead, since a request holds one.
+ *
  * All functions can be called from any thread.
  *
  * After fork(), the child may call exec() or _exit(). It must not use, nor drop, a pool or an
