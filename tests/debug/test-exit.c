@@ -75,7 +75,7 @@ test_gone (void)
       outlive_the_pool ();
       return;
     }
-  g_test_trap_assert_stderr ("*At exit: The pool \"gone\" has 1 allocations*outlive_the_pool*");
+  g_test_trap_assert_stderr ("*At exit: The pool \"gone\" has 1 allocation *outlive_the_pool*");
   g_test_trap_assert_stderr_unmatched ("*At exit*At exit*");
 }
 
