@@ -25,16 +25,17 @@
  * The *oldest* waiter is the one that waits longest, not counting those that are late: otherwise
  * one that never runs would stay the oldest, and the others would have no bound. To *overtake* is
  * to take, or to be granted, while an older waiter waits that is not late. The oldest counts how
- * often it is overtaken. After BUF_WAIT_QUEUE_MAX_OVERTAKEN times, or when this would happen
- * BUF_WAIT_QUEUE_OVERTAKEN_TIME after the first time, it is *owed*: others can then take only what
- * is free beyond its bytes. Each waiter becomes the oldest at some time, so no request starves.
+ * often it is overtaken. After BUF_WAIT_QUEUE_MAX_OVERTAKEN times, or when
+ * BUF_WAIT_QUEUE_OVERTAKEN_TIME has passed since the first time, it is *owed*: others can then take
+ * only what is free beyond its bytes. Each waiter becomes the oldest at some time, so no request
+ * starves.
  *
  * Invariant, whenever the lock is dropped after everything was served: no task, and no thread that
  * is asleep, wants at most free - promised - (the bytes of the oldest, if it is owed and asleep),
  * unless it is a thread and BUF_WAIT_QUEUE_MAX_WOKEN others are woken. The oldest is not asleep if
  * it wants at most free. A woken thread that takes, fails to take, is late, or leaves
  * serves the queue again, so the others get their turn. The watcher (see buf-watcher.c) makes
- * threads late.
+ * threads late, and the oldest owed by time.
  *
  * One section serves a bounded number of waiters. Each step is O(log n): the first waiter that fits
  * is found in a tree.
@@ -198,8 +199,15 @@ make_owed (BufWaiter *waiter)
   waiter->patience = MAX (waiter->patience, BUF_WAIT_QUEUE_OWED_PATIENCE);
 }
 
-/* The clock is read the first times only, and now and then: if the oldest waiter was overtaken more
- * often than that, little time has passed in between. */
+/* Whether @oldest, which may be NULL, becomes owed when time passes. */
+static gboolean
+is_being_overtaken (const BufWaiter *oldest)
+{
+  return oldest != NULL && oldest->overtaken > 0 && !oldest->owed;
+}
+
+/* The clock is read the first times only, and now and then. The watcher sees to it that the time is
+ * not forgotten meanwhile. */
 static void
 look_at_clock_locked (BufWaitQueue *self, BufWaiter *oldest)
 {
@@ -420,11 +428,13 @@ make_late_locked (BufWaitQueue *self, BufWaiter *waiter, BufReady *ready)
   buf_wakeups_add_again_locked (&ready->wakeups, waiter->wakeup);
 }
 
-/* Makes those late that were woken too long ago. */
+/* Makes those late that were woken too long ago, and the oldest owed if it was overtaken for too
+ * long. */
 void
 buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now, BufReady *ready)
 {
   GList *link = self->woken.head;
+  BufWaiter *oldest;
 
   while (link != NULL)
     {
@@ -434,6 +444,36 @@ buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now, BufReady *ready)
       if (now - waiter->woken_since >= waiter->patience)
         make_late_locked (self, waiter, ready);
     }
+
+  oldest = get_oldest_locked (self);
+  if (is_being_overtaken (oldest) && now - oldest->overtaken_since >= self->overtaken_time)
+    make_owed (oldest);
+}
+
+static gint64
+get_end_of_promise (const GList *link)
+{
+  const BufWaiter *waiter = link->data;
+
+  return waiter->woken_since + waiter->patience;
+}
+
+/* When there will be something to expire; G_MAXINT64: never. The last thread that was woken may be
+ * less patient than the first. */
+gint64
+buf_wait_queue_get_next_time_locked (BufWaitQueue *self)
+{
+  BufWaiter *oldest = get_oldest_locked (self);
+  gint64 next = G_MAXINT64;
+
+  if (is_being_overtaken (oldest))
+    next = oldest->overtaken_since + self->overtaken_time;
+  if (self->woken.length > 0)
+    {
+      next = MIN (next, get_end_of_promise (self->woken.head));
+      next = MIN (next, get_end_of_promise (self->woken.tail));
+    }
+  return next;
 }
 
 /* What has happened so far, including the waits in progress. */

@@ -274,6 +274,59 @@ test_owed_by_time (Fixture *self, gconstpointer data)
 }
 
 static void
+test_owed_by_time_after_many (Fixture *self, gconstpointer data)
+{
+  BufWaiter *oldest;
+
+  g_test_summary ("The time is over at the same moment, however often the oldest was overtaken");
+
+  for (guint n = 1; n < 4 * BUF_WAIT_QUEUE_CLOCK; n += 5)
+    {
+      take (self, 60);
+      oldest = push_task (self, 50);
+      g_assert_cmpint (buf_wait_queue_get_next_time_locked (&self->queue), ==, G_MAXINT64);
+      self->queue.overtaken_time = G_MAXINT64 / 2;
+      overtake (self, n);
+      self->queue.overtaken_time = BUF_WAIT_QUEUE_OVERTAKEN_TIME;
+      g_assert_cmpint (buf_wait_queue_get_next_time_locked (&self->queue),
+                       ==,
+                       oldest->overtaken_since + BUF_WAIT_QUEUE_OVERTAKEN_TIME);
+      oldest->overtaken_since = g_get_monotonic_time () + G_TIME_SPAN_HOUR;
+      let_time_pass (self, G_TIME_SPAN_HOUR);
+      g_assert_false (oldest->owed);
+      let_time_pass (self, G_TIME_SPAN_HOUR + BUF_WAIT_QUEUE_OVERTAKEN_TIME);
+      g_assert_true (oldest->owed);
+      g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+      release (self, 60);
+      assert_granted (oldest);
+      release (self, 50);
+    }
+}
+
+static void
+test_times (Fixture *self, gconstpointer data)
+{
+  BufWaiter *first, *second;
+
+  g_test_summary ("The next look is when the first promise ends, of those whose patience differs");
+
+  take (self, MAXIMUM);
+  first = push_thread (self, 10);
+  first->patience = 10 * BUF_WAIT_QUEUE_PATIENCE;
+  second = push_thread (self, 10);
+  release (self, 10);
+  assert_pending (first, BUF_WAITER_WOKEN);
+  g_assert_cmpint (buf_wait_queue_get_next_time_locked (&self->queue),
+                   ==,
+                   first->woken_since + first->patience);
+  release (self, 10);
+  assert_pending (second, BUF_WAITER_WOKEN);
+  g_assert_cmpint (buf_wait_queue_get_next_time_locked (&self->queue),
+                   ==,
+                   second->woken_since + second->patience);
+}
+
+static void
 test_owed_thread (Fixture *self, gconstpointer data)
 {
   BufWaiter *oldest;
@@ -475,6 +528,8 @@ main (int argc, char *argv[])
   ADD ("no-promises", test_no_promises);
   ADD ("owed-by-number", test_owed_by_number);
   ADD ("owed-by-time", test_owed_by_time);
+  ADD ("owed-by-time-after-many", test_owed_by_time_after_many);
+  ADD ("times", test_times);
   ADD ("owed-thread", test_owed_thread);
   ADD ("late-shields-nobody", test_late_shields_nobody);
   ADD ("late-among-others", test_late_among_others);
