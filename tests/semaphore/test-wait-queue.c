@@ -421,8 +421,37 @@ test_late_among_others (Fixture *self, gconstpointer data)
   g_assert_false (run (self, first));
   release (self, 1);
   take (self, 1);
-  g_assert_cmpuint (first->overtaken, ==, 1);
+  g_assert_cmpuint (first->overtaken, ==, 2);
   g_assert_cmpuint (third->overtaken, ==, 4);
+}
+
+static void
+test_late_again_and_again (Fixture *self, gconstpointer data)
+{
+  BufWaiter *slow;
+
+  g_test_summary ("A thread that always comes too late becomes owed, and is given more time");
+
+  take (self, MAXIMUM);
+  slow = push_thread (self, 10);
+  for (guint i = 0; i < 3; i++)
+    {
+      release (self, 10);
+      let_time_pass (self, BUF_WAIT_QUEUE_PATIENCE);
+      assert_pending (slow, BUF_WAITER_LATE);
+      g_assert_false (slow->owed);
+      take (self, 10);
+      if (i == 2)
+        slow->overtaken_since -= BUF_WAIT_QUEUE_OVERTAKEN_TIME;
+      g_assert_false (run (self, slow));
+      g_assert_cmpuint (slow->overtaken, ==, i + 1);
+    }
+  g_assert_true (slow->owed);
+  g_assert_cmpint (slow->patience, ==, BUF_WAIT_QUEUE_OWED_PATIENCE);
+  release (self, 10);
+  assert_pending (slow, BUF_WAITER_WOKEN);
+  g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+  g_assert_true (run (self, slow));
 }
 
 static void
@@ -533,6 +562,7 @@ main (int argc, char *argv[])
   ADD ("owed-thread", test_owed_thread);
   ADD ("late-shields-nobody", test_late_shields_nobody);
   ADD ("late-among-others", test_late_among_others);
+  ADD ("late-again-and-again", test_late_again_and_again);
   ADD ("oldest-passes-promises", test_oldest_passes_promises);
   ADD ("batches", test_batches);
   ADD ("impossible", test_impossible);
