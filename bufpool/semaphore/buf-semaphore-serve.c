@@ -43,30 +43,14 @@ begin_quiet_time_locked (BufSemaphore *self, gint64 now)
   return now + self->stall.time;
 }
 
-static gint64
-get_end_of_promise (GList *link)
-{
-  const BufWaiter *waiter = link->data;
-
-  return waiter->woken_since + waiter->patience;
-}
-
-/* Tells the watcher when to look. The last thread that was woken may be less patient than the
- * first. */
+/* Tells the watcher when to look. */
 void
 buf_semaphore_set_watch_locked (BufSemaphore *self)
 {
-  const GQueue *woken = &self->queue.woken;
-  gint64 due = self->watch.due;
+  gint64 due = MIN (self->watch.due, buf_wait_queue_get_next_time_locked (&self->queue));
 
-  if (woken->length > 0)
-    {
-      due = MIN (due, get_end_of_promise (woken->head));
-      due = MIN (due, get_end_of_promise (woken->tail));
-    }
-  else if (due == G_MAXINT64 && self->stall.time > 0 && self->queue.waiters.length > 0)
+  if (due == G_MAXINT64 && self->stall.time > 0 && self->queue.waiters.length > 0)
     due = begin_quiet_time_locked (self, g_get_monotonic_time ());
-
   if (due != self->watch.due)
     buf_watch_set_due_locked (&self->watch, due);
 }

@@ -86,6 +86,7 @@ void buf_wait_queue_close_locked (BufWaitQueue *self);
 void buf_wait_queue_set_maximum_locked (BufWaitQueue *self, gint64 maximum);
 void buf_wait_queue_note_drained_locked (BufWaitQueue *self);
 gboolean buf_wait_queue_serve_locked (BufWaitQueue *self, BufReady *ready);
+gint64 buf_wait_queue_get_next_time_locked (BufWaitQueue *self);
 void buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now, BufReady *ready);
 
 void buf_wait_queue_get_history_locked (BufWaitQueue *self, BufHistory *history);
