@@ -40,7 +40,7 @@ buf_memory_new (gpointer owner)
 static void
 end (BufSemaphore *semaphore)
 {
-  BufMemory *self = (BufMemory *) ((guint8 *) semaphore - G_STRUCT_OFFSET (BufMemory, semaphore));
+  BufMemory *self = (gpointer) ((guint8 *) semaphore - G_STRUCT_OFFSET (BufMemory, semaphore));
 
   g_mutex_lock (&all_memories_mutex);
   g_queue_unlink (&all_memories, &self->link);

@@ -167,7 +167,7 @@ get_next_look_locked (BufSemaphore *self, gint64 now)
 void
 buf_semaphore_look (BufWatch *watch, gint64 now)
 {
-  BufSemaphore *self = (BufSemaphore *) ((guint8 *) watch - G_STRUCT_OFFSET (BufSemaphore, watch));
+  BufSemaphore *self = (gpointer) ((guint8 *) watch - G_STRUCT_OFFSET (BufSemaphore, watch));
   gboolean stalled;
 
   g_mutex_lock (&self->mutex);

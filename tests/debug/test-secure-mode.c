@@ -72,7 +72,6 @@ static gboolean
 install (const gchar *kind, const gchar *path)
 {
   const gchar *argv[] = { "sudo", "-n", own_path, "--install", kind, path, NULL };
-  g_autoptr (GError) error = NULL;
   int status;
 
   if (geteuid () == 0)
