@@ -78,6 +78,7 @@ void
 buf_pool_set_drain_error (BufOutcome outcome, const BufSemaphoreFigures *figures, GError **error);
 
 gint64 buf_pool_get_wait_threshold (void);
+void buf_pool_watch (BufPool *self);
 BufWaitReport *buf_pool_report_wait (BufMemory *memory, const BufWaiter *waiter);
 void buf_wait_report_log (BufWaitReport *self);
 void buf_pool_warn_of_drain (BufMemory *memory,

@@ -77,6 +77,7 @@ get_outcome_name (BufOutcome outcome)
     case BUF_OUTCOME_CLOSED:
       return "failed, since the pool was closed";
     case BUF_OUTCOME_PENDING:
+      return "still waits";
     default:
       g_assert_not_reached ();
     }
@@ -137,17 +138,19 @@ describe_wait (BufMemory *memory, const BufWaiter *waiter)
   report->pool = g_strdup (memory->name != NULL ? memory->name : "");
   report->bytes = waiter->bytes;
   report->waited = waiter->waited;
-  report->message = g_strdup_printf ("%s: a request for %" G_GINT64_FORMAT
-                                     " %s by thread %u waited %.3f ms and %s, overtaken %u %s. %s",
-                                     title,
-                                     waiter->bytes,
-                                     buf_words_choose (waiter->bytes, "byte", "bytes"),
-                                     waiter->thread_id,
-                                     (gdouble) waiter->waited / 1000,
-                                     get_outcome_name (waiter->outcome),
-                                     waiter->overtaken,
-                                     buf_words_choose (waiter->overtaken, "time", "times"),
-                                     served);
+  report->message =
+      g_strdup_printf ("%s: a request for %" G_GINT64_FORMAT
+                       " %s by thread %u %s %.3f ms and %s, overtaken %u %s. %s",
+                       title,
+                       waiter->bytes,
+                       buf_words_choose (waiter->bytes, "byte", "bytes"),
+                       waiter->thread_id,
+                       waiter->outcome == BUF_OUTCOME_PENDING ? "has waited" : "waited",
+                       (gdouble) waiter->waited / 1000,
+                       get_outcome_name (waiter->outcome),
+                       waiter->overtaken,
+                       buf_words_choose (waiter->overtaken, "time", "times"),
+                       served);
   return report;
 }
 
@@ -160,7 +163,7 @@ buf_pool_report_wait (BufMemory *memory, const BufWaiter *waiter)
   if (waiter->waited == 0)
     return NULL;
 
-  if (G_UNLIKELY (memory->trace_counter != 0))
+  if (G_UNLIKELY (memory->trace_counter != 0) && waiter->outcome != BUF_OUTCOME_PENDING)
     buf_trace_wait (memory->name, waiter->since, waiter->waited, waiter->bytes);
   if (G_LIKELY (memory->wait_threshold < 0) || waiter->bytes == 0 ||
       waiter->waited < memory->wait_threshold)

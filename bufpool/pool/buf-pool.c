@@ -149,6 +149,7 @@ buf_pool_constructed (GObject *object)
     buf_memory_describe_all_at_exit ();
   self->memory->wait_threshold = buf_pool_get_wait_threshold ();
   buf_memory_begin (self->memory, (gint64) self->max_memory, valid);
+  buf_pool_watch (self);
 }
 
 static gboolean

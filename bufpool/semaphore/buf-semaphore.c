@@ -76,6 +76,7 @@ get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
   figures->allocated = MAX (self->queue.maximum - available, 0);
   figures->n_allocations = MAX (n_allocations, 0);
   figures->n_waiting = self->queue.waiters.length;
+  figures->oldest_bytes = buf_wait_queue_get_oldest_bytes_locked (&self->queue);
 }
 
 void

@@ -506,3 +506,39 @@ buf_wait_queue_get_history_locked (BufWaitQueue *self, BufHistory *history)
   history->total_wait_time += self->waiters.length * (guint64) now - (guint64) self->sum_since;
   history->longest_wait = MAX (history->longest_wait, (guint64) (now - first->since));
 }
+
+gint64
+buf_wait_queue_get_oldest_bytes_locked (BufWaitQueue *self)
+{
+  BufWaiter *oldest = peek_head (&self->waiters);
+
+  return oldest != NULL ? oldest->bytes : 0;
+}
+
+/* Whether a waiter has waited for @threshold, or for twice as long as when this was found before.
+ * Copies it. */
+gboolean
+buf_wait_queue_find_long_wait_locked (BufWaitQueue *self,
+                                      gint64 threshold,
+                                      gint64 now,
+                                      BufWaiter *copy)
+{
+  for (GList *link = self->waiters.head; link != NULL; link = link->next)
+    {
+      BufWaiter *waiter = link->data;
+      gint64 waited = now - waiter->since;
+
+      if (waited < threshold)
+        break; /* the younger ones have waited less */
+      if (waited < 2 * waiter->noticed)
+        continue;
+
+      waiter->noticed = waited;
+      *copy = *waiter;
+      copy->waited = waited;
+      copy->end_served = self->n_served;
+      memcpy (copy->last, self->last, sizeof copy->last);
+      return TRUE;
+    }
+  return FALSE;
+}

@@ -285,12 +285,21 @@ get_field (const GLogField *fields, gsize n_fields, const gchar *key)
   return NULL;
 }
 
+/* Of a wait that was not over: test-stall.c is about these. */
+static gboolean
+is_in_progress (const gchar *message)
+{
+  return strstr (message, "still waits") != NULL;
+}
+
 static GLogWriterOutput
 check_wait (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
 {
   const gchar *message = get_field (fields, n_fields, "MESSAGE");
   const gchar *waited = get_field (fields, n_fields, "BUFPOOL_WAITED");
 
+  if (is_in_progress (message))
+    return G_LOG_WRITER_HANDLED;
   g_assert_cmpstr (get_field (fields, n_fields, "GLIB_DOMAIN"), ==, "BufPool");
   g_assert_cmpstr (get_field (fields, n_fields, "BUFPOOL_BYTES"), ==, "64");
   g_assert_cmpuint (g_ascii_strtoull (waited, NULL, 10), >=, 1000);
@@ -331,7 +340,10 @@ static GString *logged;
 static GLogWriterOutput
 collect_waits (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
 {
-  g_string_append_printf (logged, "%s\n", get_field (fields, n_fields, "MESSAGE"));
+  const gchar *message = get_field (fields, n_fields, "MESSAGE");
+
+  if (!is_in_progress (message))
+    g_string_append_printf (logged, "%s\n", message);
   return G_LOG_WRITER_HANDLED;
 }
 

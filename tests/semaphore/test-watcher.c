@@ -130,7 +130,7 @@ test_many_tasks (void)
 }
 
 static void
-on_stalled (BufSemaphore *semaphore)
+on_stalled (BufSemaphore *semaphore, const BufWatchNews *news)
 {
   g_atomic_int_inc (&n_reports);
   buf_semaphore_leave (semaphore);
