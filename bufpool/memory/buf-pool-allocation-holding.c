@@ -129,7 +129,7 @@ free_plain (BufPoolAllocation *self)
 
 /* The last reference and the last hold are gone. */
 static void
-end (BufPoolAllocation *self, gboolean pinned_for_holds)
+end_allocation (BufPoolAllocation *self, gboolean pinned_for_holds)
 {
   BufMemory *memory = self->memory;
   BufDebugRecord *record;
@@ -172,7 +172,7 @@ drop_reference (BufPoolAllocation *self)
                                                  memory_order_relaxed));
 
   if (((word - BUF_WORD_REFERENCE) & (BUF_WORD_REFERENCES | BUF_WORD_HOLDS)) == 0)
-    end (self, pinned);
+    end_allocation (self, pinned);
 }
 
 /* Of a simple allocation: nearly always one compare-and-swap gives its bytes back. */
@@ -309,7 +309,7 @@ buf_hold_drop (BufHold *self)
 
   word = atomic_fetch_sub_explicit (&allocation->word, BUF_WORD_HOLD, memory_order_acq_rel);
   if (((word - BUF_WORD_HOLD) & (BUF_WORD_REFERENCES | BUF_WORD_HOLDS)) == 0)
-    end (allocation, TRUE);
+    end_allocation (allocation, TRUE);
 }
 
 /**

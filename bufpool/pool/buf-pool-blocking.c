@@ -82,15 +82,15 @@ log_granted (BufPool *self, BufWaitReport *report)
 }
 
 /* Returns whether the bytes were taken, after a wait. The caller is inside, and has left when this
- * returns. */
+ * returns. Only bytes that were granted keep @self. */
 static gboolean
 wait_for_budget (BufPool *self,
+                 BufMemory *memory,
                  const BufPoolRequest *request,
                  guint64 timeout,
                  GCancellable *cancellable,
                  GError **error)
 {
-  BufMemory *memory = self->memory;
   BufSemaphoreFigures figures;
   BufWaitReport *report;
   BufOutcome outcome = block (memory, request->bytes, timeout, cancellable, &figures, &report);
@@ -172,7 +172,7 @@ buf_pool_take (BufPool *self,
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
   if (outcome == BUF_OUTCOME_PENDING)
-    return wait_for_budget (self, request, timeout, cancellable, error);
+    return wait_for_budget (self, memory, request, timeout, cancellable, error);
 
   buf_pool_set_request_error (memory, request, outcome, &figures, error);
   return FALSE;

@@ -203,13 +203,12 @@ static void
 buf_pool_dispose (GObject *object)
 {
   BufPool *self = BUF_POOL (object);
-  BufSemaphoreFigures figures;
 
   buf_pool_close (self);
 
   G_OBJECT_CLASS (buf_pool_parent_class)->dispose (object);
 
-  if (!wait_until_drained (self->memory, 0, &figures) && !buf_pool_leave_to_thread (self))
+  if (buf_semaphore_has_plain (&self->memory->semaphore) && !buf_pool_leave_to_thread (self))
     wait_for_the_last (self->memory);
 }
 

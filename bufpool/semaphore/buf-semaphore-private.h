@@ -176,6 +176,7 @@ void buf_semaphore_withdraw (BufSemaphore *self, BufWaiter *waiter, BufOutcome o
 
 gboolean buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum);
 void buf_semaphore_close (BufSemaphore *self);
+gboolean buf_semaphore_has_plain (BufSemaphore *self);
 gboolean buf_semaphore_is_closed (BufSemaphore *self);
 
 void buf_semaphore_enter (BufSemaphore *self);

@@ -365,6 +365,18 @@ buf_semaphore_close (BufSemaphore *self)
   buf_semaphore_serve_and_unlock (self);
 }
 
+/* Whether more is in use than what is pinned. The caller has closed the semaphore. */
+gboolean
+buf_semaphore_has_plain (BufSemaphore *self)
+{
+  gboolean drained;
+
+  g_mutex_lock (&self->mutex);
+  drained = buf_semaphore_is_drained_locked (self, self->queue.pinned);
+  g_mutex_unlock (&self->mutex);
+  return !drained;
+}
+
 gboolean
 buf_semaphore_is_closed (BufSemaphore *self)
 {

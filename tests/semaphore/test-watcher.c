@@ -317,6 +317,31 @@ test_ends (void)
     }
 }
 
+/* As the watcher does when it was about to look. */
+static void
+on_end_look (BufSemaphore *semaphore)
+{
+  g_assert_cmpint (g_atomic_int_add (&n_ended, 1), ==, 0);
+  buf_semaphore_look (&semaphore->watch, g_get_monotonic_time ());
+  buf_semaphore_clear (semaphore);
+}
+
+static void
+test_late_look (void)
+{
+  BufSemaphore semaphore;
+
+  g_test_summary ("A semaphore that is over ends once, though the watcher still looks at it");
+
+  set_up (&semaphore);
+  semaphore.end = on_end_look;
+  buf_semaphore_close (&semaphore);
+  buf_semaphore_abandon (&semaphore);
+  g_assert_cmpint (g_atomic_int_get (&n_ended), ==, 0);
+  buf_semaphore_release (&semaphore, MAXIMUM);
+  g_assert_cmpint (g_atomic_int_get (&n_ended), ==, 1);
+}
+
 static void
 test_fork (void)
 {
@@ -360,6 +385,7 @@ main (int argc, char *argv[])
   g_test_add_func ("/watcher/late-waiter", test_late_waiter);
   g_test_add_func ("/watcher/rests", test_rests);
   g_test_add_func ("/watcher/ends", test_ends);
+  g_test_add_func ("/watcher/late-look", test_late_look);
   g_test_add_func ("/watcher/fork", test_fork);
 
   return g_test_run ();
