@@ -11,7 +11,8 @@
 #include "testing.h"
 
 /* So that LeakSanitizer does not end the program. */
-static BufPoolAllocation *volatile kept;
+static BufPoolAllocation *volatile kept[2];
+static guint n_kept;
 
 static BufPool *
 make_pool (const gchar *name)
@@ -22,7 +23,7 @@ make_pool (const gchar *name)
 static G_GNUC_NO_INLINE void
 forget_to_drop (BufPool *pool)
 {
-  kept = test_allocate (pool, 2);
+  kept[n_kept++] = test_allocate (pool, 2);
 }
 
 /* In a child of this process, which then ends as the parent will. */
@@ -62,7 +63,7 @@ outlive_the_pool (void)
 {
   g_autoptr (BufPool) pool = make_pool ("gone");
 
-  kept = buf_pool_try_allocate_pinned (pool, 2, NULL);
+  kept[n_kept++] = buf_pool_try_allocate_pinned (pool, 2, NULL);
 }
 
 static void

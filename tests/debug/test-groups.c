@@ -32,13 +32,14 @@ describe (BufDebugGroups *groups)
   return g_string_free (description, FALSE);
 }
 
+/* Not with strstr(), which AddressSanitizer lets look at the whole text each time. */
 static guint
 count (const gchar *description, const gchar *what)
 {
   guint n = 0;
 
-  for (; (description = strstr (description, what)) != NULL; description++)
-    n++;
+  for (; *description != '\0'; description++)
+    n += *description == *what && strncmp (description, what, strlen (what)) == 0;
   return n;
 }
 
