@@ -108,6 +108,7 @@ test_drain (void)
   assert_says (g_steal_pointer (&error),
                "Draining timed out while 1 allocation (1 byte) is still outstanding");
   second = test_allocate (pool, 2);
+  g_assert_nonnull (second);
   g_assert_false (buf_pool_drain_timeout (pool, 1, NULL, &error));
   assert_says (error, "Draining timed out while 2 allocations (3 bytes) are still outstanding");
 }
