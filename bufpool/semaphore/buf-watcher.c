@@ -3,6 +3,8 @@
 
 #include "config.h"
 
+#include "semaphore/buf-watcher-private.h"
+
 #ifdef G_OS_UNIX
 #include <pthread.h>
 #include <signal.h>
@@ -12,8 +14,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 #endif
-
-#include "semaphore/buf-watcher-private.h"
 
 /*
  * One thread for the whole process that looks at semaphores with waiters, when time has to pass for
@@ -146,6 +146,7 @@ watch_all (gpointer data)
   return NULL;
 }
 
+#ifdef G_OS_UNIX
 /* A look takes locks, of main contexts too. They would stay locked in the child of a program that
  * has no other thread, and whose author does not know of this one. */
 static void
@@ -178,6 +179,7 @@ forget_after_fork (void)
   n_forking = 0;
   g_atomic_int_set (&state, NOT_STARTED);
 }
+#endif
 
 /* Signals are handled by the program's own threads. */
 static GThread *
