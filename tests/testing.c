@@ -198,3 +198,12 @@ test_run_with (const gchar *keys, const gchar *variable, const gchar *value)
     g_unsetenv (variable);
   return FALSE;
 }
+
+const gchar *
+test_get_log_message (const GLogField *fields, gsize n_fields)
+{
+  for (gsize i = 0; i < n_fields; i++)
+    if (g_str_equal (fields[i].key, "MESSAGE"))
+      return fields[i].value;
+  g_assert_not_reached ();
+}

@@ -55,6 +55,9 @@ guint test_count_memories (void);
 
 #define test_wait_for_waiting(pool, n) test_wait_until (buf_pool_get_waiting (pool) == (n))
 
+/* The text of what is logged. */
+const gchar *test_get_log_message (const GLogField *fields, gsize n_fields);
+
 void test_yield (gint64 deadline, const gchar *where, const gchar *condition);
 
 gboolean test_run_with (const gchar *keys, const gchar *variable, const gchar *value);

@@ -18,9 +18,7 @@ collect (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer
   BufPool *dropped = NULL;
 
   g_mutex_lock (&mutex);
-  for (gsize i = 0; i < n_fields; i++)
-    if (g_str_equal (fields[i].key, "MESSAGE"))
-      g_string_append_printf (messages, "%s\n", (const gchar *) fields[i].value);
+  g_string_append_printf (messages, "%s\n", test_get_log_message (fields, n_fields));
   g_cond_broadcast (&logged);
   dropped = g_steal_pointer (&to_drop);
   g_mutex_unlock (&mutex);
