@@ -28,6 +28,7 @@ typedef struct
 
 BufWakeup *buf_wakeup_new (void);
 void buf_wakeup_unref (BufWakeup *self);
+gboolean buf_wakeup_wait_until (GCond *cond, GMutex *mutex, gint64 deadline);
 gboolean buf_wakeup_sleep_locked (BufWakeup *self, GMutex *mutex, gint64 deadline);
 
 void buf_wakeups_add_locked (BufWakeups *self, BufWakeup *wakeup);

@@ -25,6 +25,8 @@
  * to sleep again, in the same wait, may be woken by it for nothing; it looks, and sleeps on.
  */
 
+#define LONGEST_SLEEP ((gint64) 24 * 60 * 60 * G_USEC_PER_SEC)
+
 BufWakeup *
 buf_wakeup_new (void)
 {
@@ -46,6 +48,20 @@ buf_wakeup_unref (BufWakeup *self)
   g_free (self);
 }
 
+/* Like g_cond_wait_until(), and for deadlines that are far away, too: where a time_t has 32 bits,
+ * that one may take them for the past. May return TRUE for no reason. */
+gboolean
+buf_wakeup_wait_until (GCond *cond, GMutex *mutex, gint64 deadline)
+{
+  const gint64 latest = g_get_monotonic_time () + LONGEST_SLEEP;
+
+  if (deadline <= latest)
+    return g_cond_wait_until (cond, mutex, deadline);
+
+  g_cond_wait_until (cond, mutex, latest);
+  return TRUE;
+}
+
 /* Returns FALSE when the deadline has passed (monotonic microseconds, negative: none). May return
  * for no reason. */
 gboolean
@@ -55,7 +71,7 @@ buf_wakeup_sleep_locked (BufWakeup *self, GMutex *mutex, gint64 deadline)
 
   self->asleep = TRUE;
   if (deadline >= 0)
-    in_time = g_cond_wait_until (&self->cond, mutex, deadline);
+    in_time = buf_wakeup_wait_until (&self->cond, mutex, deadline);
   else
     g_cond_wait (&self->cond, mutex);
   self->asleep = FALSE;

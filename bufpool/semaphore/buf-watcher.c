@@ -3,6 +3,7 @@
 
 #include "config.h"
 
+#include "semaphore/buf-wakeup-private.h"
 #include "semaphore/buf-watcher-private.h"
 
 #ifdef G_OS_UNIX
@@ -71,7 +72,7 @@ sleep_until_locked (gint64 due)
   if (due == G_MAXINT64)
     g_cond_wait (&changed, &mutex);
   else
-    g_cond_wait_until (&changed, &mutex, due);
+    buf_wakeup_wait_until (&changed, &mutex, due);
   sleeps_until = 0;
 }
 

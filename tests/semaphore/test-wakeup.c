@@ -151,6 +151,27 @@ test_many (void)
     }
 }
 
+static void
+test_far_deadlines (void)
+{
+  g_test_summary ("A thread sleeps until a deadline that is farther away than 32 bits of seconds");
+
+  for (guint bit = 40; bit < 62; bit++)
+    {
+      BufWakeups wakeups = { .n = 0 };
+      Sleeper sleeper;
+
+      start_sleeper (&sleeper, g_get_monotonic_time () + ((gint64) 1 << bit) / 2 * 3);
+      g_mutex_lock (&mutex);
+      g_assert_false (sleeper.gone);
+      sleeper.may_go = TRUE;
+      buf_wakeups_add_locked (&wakeups, sleeper.wakeup);
+      g_mutex_unlock (&mutex);
+      buf_wakeups_signal_all (&wakeups);
+      g_thread_join (sleeper.thread);
+    }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -159,5 +180,6 @@ main (int argc, char **argv)
   g_test_add_func ("/wakeup/nobody-sleeps", test_nobody_sleeps);
   g_test_add_func ("/wakeup/late-signal", test_late_signal);
   g_test_add_func ("/wakeup/many", test_many);
+  g_test_add_func ("/wakeup/far-deadlines", test_far_deadlines);
   return g_test_run ();
 }
