@@ -83,7 +83,7 @@ end_data (BufDetachedAllocation *self)
   BufMemory *memory = self->header.memory;
   gint64 bytes = buf_pool_allocation_get_size (&self->header);
 
-  buf_detached_allocation_free_data (self);
+  buf_block_free_data (memory, self, bytes);
   buf_detached_allocation_free_part (self);
   buf_memory_trace (memory, -bytes);
   buf_semaphore_release_pinned (&memory->semaphore, bytes);
@@ -114,14 +114,6 @@ release_pinned (BufDetachedAllocation *self)
   drop_holder (self, holders - 1);
 }
 
-static void
-free_plain (BufPoolAllocation *self)
-{
-  if (buf_pool_allocation_has_flag (self, BUF_WORD_DETACHED))
-    buf_detached_allocation_free_data (buf_pool_allocation_get_detached (self));
-  free (self);
-}
-
 /* The last reference and the last hold are gone. */
 static void
 end (BufPoolAllocation *self, gboolean pinned_for_holds)
@@ -137,7 +129,11 @@ end (BufPoolAllocation *self, gboolean pinned_for_holds)
     }
 
   bytes = buf_pool_allocation_get_size (self);
-  free_plain (self);
+  if (!pinned_for_holds &&
+      buf_pool_allocation_cache (self, memory, buf_pool_allocation_get_n_buffers (self), bytes))
+    return;
+
+  buf_block_free (memory, self, bytes, buf_pool_allocation_get_word (self));
   buf_memory_trace (memory, -bytes);
   if (pinned_for_holds)
     buf_semaphore_release_pinned (&memory->semaphore, bytes);
@@ -174,8 +170,12 @@ end_simple (BufPoolAllocation *self, gsize n_buffers)
 {
   BufMemory *memory = self->memory;
   gint64 bytes = (gint64) n_buffers * (gint64) memory->buffer_size;
-  BufStripe *stripe = buf_semaphore_get_stripe (&memory->semaphore);
+  BufStripe *stripe;
 
+  if (buf_pool_allocation_cache (self, memory, n_buffers, bytes))
+    return;
+
+  stripe = buf_semaphore_get_stripe (&memory->semaphore);
   free (self);
   if (G_LIKELY (buf_semaphore_give_credit (&memory->semaphore, stripe, bytes)))
     return;
