@@ -133,7 +133,8 @@ end (BufPoolAllocation *self, gboolean pinned_for_holds)
       buf_pool_allocation_cache (self, memory, buf_pool_allocation_get_n_buffers (self), bytes))
     return;
 
-  buf_block_free (memory, self, bytes, buf_pool_allocation_get_word (self));
+  /* The word may have been a link meanwhile. */
+  buf_block_free (memory, self, bytes, buf_block_get_flags (memory));
   buf_memory_trace (memory, -bytes);
   if (pinned_for_holds)
     buf_semaphore_release_pinned (&memory->semaphore, bytes);

@@ -119,6 +119,30 @@ get_stripe (BufPool *pool)
   return &pool->memory->cache.stripes[0];
 }
 
+static gboolean
+is_closing (BufPool *pool)
+{
+  BufMemory *memory = pool->memory;
+  gboolean closing;
+
+  g_mutex_lock (&memory->semaphore.mutex);
+  closing = memory->control.closing;
+  g_mutex_unlock (&memory->semaphore.mutex);
+  return closing;
+}
+
+/* Whether it may have something. */
+static gboolean
+keeps (BufPool *pool)
+{
+  gboolean may;
+
+  g_mutex_lock (&pool->memory->semaphore.mutex);
+  may = pool->memory->semaphore.keeps;
+  g_mutex_unlock (&pool->memory->semaphore.mutex);
+  return may;
+}
+
 static void
 yield_for_a_while (void)
 {
@@ -180,7 +204,7 @@ test_nothing_is_kept_from_waiters (void)
 
   requester = test_requester_start (pool, N_BUFFERS);
   test_wait_for_waiting (pool, 1);
-  test_wait_until (!pool->memory->semaphore.keeps);
+  test_wait_until (!keeps (pool));
   buf_pool_allocation_unref (small);
   g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 0);
   buf_pool_allocation_unref (large);
@@ -284,7 +308,7 @@ test_close_waits_for_holder (gconstpointer function)
 
   g_assert_true (buf_cache_stripe_try (get_stripe (pool)));
   thread = g_thread_new ("ender", (GThreadFunc) function, &ender);
-  test_wait_until (pool->memory->control.closing);
+  test_wait_until (is_closing (pool));
   yield_for_a_while ();
   g_assert_false (g_atomic_int_get (&ender.done));
   buf_cache_stripe_drop (get_stripe (pool));
