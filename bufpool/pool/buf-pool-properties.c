@@ -412,7 +412,7 @@ buf_pool_get_max_cached_memory (BufPool *self)
 /**
  * buf_pool_set_max_cached_memory: (set-property max-cached-memory)
  * @self: a pool
- * @max_cached_memory: the most bytes of free blocks to keep; 0: none; -1: as the pool chooses
+ * @max_cached_memory: the most bytes of free blocks to keep; 0: none; negative: as the pool chooses
  *
  * Changes how much the pool keeps of free blocks. What it keeps at this moment is freed.
  *
@@ -424,9 +424,8 @@ void
 buf_pool_set_max_cached_memory (BufPool *self, gint64 max_cached_memory)
 {
   g_return_if_fail (BUF_IS_POOL (self));
-  g_return_if_fail (max_cached_memory >= -1);
 
-  set_max_cached_memory (self, max_cached_memory);
+  set_max_cached_memory (self, MAX (max_cached_memory, -1));
 }
 
 /**
