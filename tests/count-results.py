@@ -2,12 +2,13 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Counts the test cases in meson's logs: count-results.py TESTLOG...
+"""Counts the test cases of some sections of tests/run: count-results.py SECTION.logs...
 
-A TESTLOG is the common part of the names of the two logs, .json and .junit.xml; or the output of one
-program, whose name ends in .tap, and which has to have run as many cases as it planned. Names what
-failed, and ends with one line: N passed, N failed, N skipped. A program that ended badly, though no case
-of it has failed, counts as one failure more."""
+A file names, one in a line, the logs of what has run: the common part of the names of meson's two logs,
+.json and .junit.xml; or the output of one program, whose name ends in .tap, and which has to have run as
+many cases as it planned. Names what failed, and ends with one line: N passed, N failed, N skipped. A
+program that ended badly, though no case of it has failed, counts as one failure more; and so does a log
+that is missing, and a section that has none."""
 
 import json
 import os
@@ -41,12 +42,10 @@ def count_tap(path):
         print("failed:", name, f"planned {planned} cases and ran {seen}")
 
 
-for testlog in sys.argv[1:]:
-    if testlog.endswith(".tap"):
-        count_tap(testlog)
-        continue
+def count_testlog(path):
+    global passed, failed, skipped
     programs_with_failures = set()
-    for suite in ElementTree.parse(testlog + ".junit.xml").getroot().iter("testsuite"):
+    for suite in ElementTree.parse(path + ".junit.xml").getroot().iter("testsuite"):
         for case in suite.iter("testcase"):
             if case.find("failure") is not None or case.find("error") is not None:
                 failed += 1
@@ -57,12 +56,33 @@ for testlog in sys.argv[1:]:
             else:
                 passed += 1
 
-    with open(testlog + ".json", encoding="utf-8") as programs:
+    with open(path + ".json", encoding="utf-8") as programs:
         for program in map(json.loads, programs):
             name = program["name"].split(" / ")[-1]
             if program["result"] not in ("OK", "SKIP", "EXPECTEDFAIL") and name not in programs_with_failures:
                 failed += 1
                 print("failed:", program["name"], program["result"], program["returncode"])
+
+
+def read_lines(path):
+    try:
+        with open(path, encoding="utf-8") as lines:
+            return lines.read().splitlines()
+    except OSError:
+        return []
+
+
+for section in sys.argv[1:]:
+    logs = read_lines(section)
+    if not logs:
+        failed += 1
+        print("failed:", section, "names no results")
+    for log in logs:
+        try:
+            count_tap(log) if log.endswith(".tap") else count_testlog(log)
+        except (OSError, ValueError, ElementTree.ParseError) as error:
+            failed += 1
+            print("failed:", log, error)
 
 print(f"{passed} passed, {failed} failed, {skipped} skipped")
 sys.exit(failed > 0 or passed == 0)

@@ -77,8 +77,16 @@ test_requester_end_served (TestRequester *self)
   g_assert_cmpuint (buf_pool_allocation_get_length (allocation), ==, n_buffers);
 }
 
+/* From now on no bound in time is reached in this pool: only what is counted matters. */
+void
+test_pool_stop_clock (BufPool *pool)
+{
+  pool->memory->semaphore.queue.overtaken_time = G_MAXINT64 / 2;
+  pool->memory->semaphore.queue.patience = G_MAXINT64 / 2;
+}
+
 BufPool *
-test_pool_new (gsize buffer_size, gsize n_buffers)
+test_pool_new_timed (gsize buffer_size, gsize n_buffers)
 {
   g_autoptr (GError) error = NULL;
   BufPool *pool = buf_pool_new (buffer_size, buffer_size * n_buffers, &error);
@@ -88,12 +96,15 @@ test_pool_new (gsize buffer_size, gsize n_buffers)
   return pool;
 }
 
-/* From now on no bound in time is reached in this pool: only what is counted matters. */
-void
-test_pool_stop_clock (BufPool *pool)
+/* Without bounds in time, so that the order in which requests are served does not depend on how
+ * busy the machine is. */
+BufPool *
+test_pool_new (gsize buffer_size, gsize n_buffers)
 {
-  pool->memory->semaphore.queue.overtaken_time = G_MAXINT64 / 2;
-  pool->memory->semaphore.queue.patience = G_MAXINT64 / 2;
+  BufPool *pool = test_pool_new_timed (buffer_size, n_buffers);
+
+  test_pool_stop_clock (pool);
+  return pool;
 }
 
 BufPoolAllocation *

@@ -31,6 +31,7 @@ gboolean test_requester_is_done (TestRequester *self);
 BufPoolAllocation *test_requester_end (TestRequester *self, GError **error);
 void test_requester_end_served (TestRequester *self);
 
+BufPool *test_pool_new_timed (gsize buffer_size, gsize n_buffers);
 BufPool *test_pool_new (gsize buffer_size, gsize n_buffers);
 void test_pool_stop_clock (BufPool *pool);
 BufPoolAllocation *test_allocate (BufPool *pool, gsize n_buffers);

@@ -42,7 +42,8 @@ void buf_debug_ledger_describe (BufDebugLedger *self, GString *description);
 BufDebugRecord *buf_debug_record_new (BufDebugLedger *ledger, gsize size);
 void
 buf_debug_record_begin (BufDebugRecord *self, BufDebugLedger *ledger, guint8 *data, gboolean fill);
-void buf_debug_record_end (BufDebugRecord *self, BufDebugLedger *ledger);
+BufDebugRecord *buf_debug_record_end (BufDebugRecord *self, BufDebugLedger *ledger);
+void buf_debug_record_complain (BufDebugRecord *self);
 void buf_debug_record_set_origin (BufDebugRecord *self,
                                   BufDebugLedger *ledger,
                                   const BufDebugStack *origin);

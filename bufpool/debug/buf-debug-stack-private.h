@@ -20,10 +20,12 @@ typedef struct
 typedef GHashTable BufDebugNames;
 
 void buf_debug_stack_capture (BufDebugStack *self);
-gboolean buf_debug_stack_equal (const BufDebugStack *self, const BufDebugStack *other);
-gboolean buf_debug_stack_has_same_caller (const BufDebugStack *self,
-                                          const BufDebugStack *other,
-                                          BufDebugNames *names);
+guint buf_debug_stack_hash (const BufDebugStack *self, guint n_skipped);
+gboolean buf_debug_stack_equal (const BufDebugStack *self,
+                                guint n_skipped,
+                                const BufDebugStack *other,
+                                guint other_n_skipped);
+guint buf_debug_stack_count_own (const BufDebugStack *self, BufDebugNames *names);
 void buf_debug_stack_add_names (const BufDebugStack *self, BufDebugNames *names);
 void
 buf_debug_stack_append_to (const BufDebugStack *self, BufDebugNames *names, GString *description);

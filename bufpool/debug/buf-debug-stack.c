@@ -8,6 +8,8 @@
 #ifdef HAVE_BACKTRACE
 #include <dlfcn.h>
 #include <execinfo.h>
+#endif
+#ifdef HAVE_DL_ITERATE_PHDR
 #include <link.h>
 #endif
 
@@ -18,8 +20,8 @@
  *
  * Capturing is cheap: the C library walks the stack, and only addresses are kept. To name them is
  * the work of addr2line, from the binutils, one process for each module: it knows files and lines,
- * follows separate debug files, and none of this is in the library. Without it, or without debug
- * information, there are the names that the dynamic linker knows.
+ * follows separate debug files, and none of this is in the library. Without it, without debug
+ * information, or on a system without ELF, there are the names that the dynamic linker knows.
  */
 
 #define INDENT "    "
@@ -37,6 +39,24 @@ buf_debug_stack_capture (BufDebugStack *self)
   self->n_frames = MAX (n_frames - 1, 0);
   memcpy (self->frames, frames + 1, self->n_frames * sizeof *frames);
 }
+
+/* A name without a file, for an address in the module at @path. */
+static gchar *
+get_plain_name (gpointer address, const gchar *path)
+{
+  Dl_info info = { 0 };
+  g_autofree gchar *module = NULL;
+
+  dladdr ((guint8 *) address - 1, &info);
+  if (path == NULL)
+    path = info.dli_fname;
+  module = path != NULL ? g_path_get_basename (path) : g_strdup ("?");
+  if (info.dli_sname != NULL)
+    return g_strdup_printf ("%s (in %s)", info.dli_sname, module);
+  return g_strdup_printf ("%p (in %s)", address, module);
+}
+
+#ifdef HAVE_DL_ITERATE_PHDR
 
 typedef struct
 {
@@ -68,18 +88,6 @@ find_module (struct dl_phdr_info *info, gsize size, gpointer user_data)
   return 0;
 }
 
-/* A name without a file, for an address that addr2line does not know. */
-static gchar *
-get_plain_name (gpointer address, const gchar *path)
-{
-  g_autofree gchar *module = path != NULL ? g_path_get_basename (path) : g_strdup ("?");
-  Dl_info info;
-
-  if (dladdr ((guint8 *) address - 1, &info) != 0 && info.dli_sname != NULL)
-    return g_strdup_printf ("%s (in %s)", info.dli_sname, module);
-  return g_strdup_printf ("%p (in %s)", address, module);
-}
-
 /* Appends what addr2line prints in two lines, a function and its place, if it knows something. */
 static void
 append_full_name (GString *name, const gchar *function, const gchar *place)
@@ -96,7 +104,7 @@ append_full_name (GString *name, const gchar *function, const gchar *place)
     return;
 
   file = g_path_get_basename (place);
-  *strchrnul (file, ' ') = '\0'; /* a discriminator */
+  file[strcspn (file, " ")] = '\0'; /* a discriminator */
   g_string_append_printf (name, " (%s)", file);
 }
 
@@ -198,6 +206,18 @@ buf_debug_names_look_up (BufDebugNames *self)
 #else
 
 void
+buf_debug_names_look_up (BufDebugNames *self)
+{
+  g_autofree gpointer *addresses = g_hash_table_get_keys_as_array (self, NULL);
+
+  for (guint i = 0; addresses[i] != NULL; i++)
+    g_hash_table_replace (self, addresses[i], get_plain_name (addresses[i], NULL));
+}
+
+#endif
+#else
+
+void
 buf_debug_stack_capture (BufDebugStack *self)
 {
   self->n_frames = 0;
@@ -210,11 +230,31 @@ buf_debug_names_look_up (BufDebugNames *self)
 
 #endif
 
-gboolean
-buf_debug_stack_equal (const BufDebugStack *self, const BufDebugStack *other)
+/* Without the innermost @n_skipped frames. Every bit of each address reaches the upper half. */
+guint
+buf_debug_stack_hash (const BufDebugStack *self, guint n_skipped)
 {
-  return self->n_frames == other->n_frames &&
-         memcmp (self->frames, other->frames, self->n_frames * sizeof *self->frames) == 0;
+  guint64 hash = self->n_frames - n_skipped;
+
+  for (guint i = n_skipped; i < self->n_frames; i++)
+    hash = (hash ^ (hash >> 32) ^ (guintptr) self->frames[i]) *
+           G_GUINT64_CONSTANT (0x9E3779B97F4A7C15);
+  return (guint) (hash >> 32);
+}
+
+/* Likewise. */
+gboolean
+buf_debug_stack_equal (const BufDebugStack *self,
+                       guint n_skipped,
+                       const BufDebugStack *other,
+                       guint other_n_skipped)
+{
+  guint n_frames = self->n_frames - n_skipped;
+
+  return n_frames == other->n_frames - other_n_skipped &&
+         memcmp (self->frames + n_skipped,
+                 other->frames + other_n_skipped,
+                 n_frames * sizeof *self->frames) == 0;
 }
 
 BufDebugNames *
@@ -240,29 +280,15 @@ is_own_frame (const gchar *name)
          strstr (name, " (in libbufpool-") != NULL;
 }
 
-static guint
-count_own_frames (const BufDebugStack *self, BufDebugNames *names)
+/* How many frames, from the innermost on, are the library's own. */
+guint
+buf_debug_stack_count_own (const BufDebugStack *self, BufDebugNames *names)
 {
   guint n_own = 0;
 
   while (n_own < self->n_frames && is_own_frame (g_hash_table_lookup (names, self->frames[n_own])))
     n_own++;
   return n_own;
-}
-
-/* Whether both have called the library from the same place, whatever it did then. */
-gboolean
-buf_debug_stack_has_same_caller (const BufDebugStack *self,
-                                 const BufDebugStack *other,
-                                 BufDebugNames *names)
-{
-  guint own = count_own_frames (self, names);
-  guint other_own = count_own_frames (other, names);
-
-  return self->n_frames - own == other->n_frames - other_own &&
-         memcmp (self->frames + own,
-                 other->frames + other_own,
-                 (self->n_frames - own) * sizeof *self->frames) == 0;
 }
 
 /* One line for each frame, from the one that called the library on. */
@@ -272,7 +298,7 @@ buf_debug_stack_append_to (const BufDebugStack *self, BufDebugNames *names, GStr
   if (self->n_frames == 0)
     g_string_append (description, INDENT "(this C library tells no call stacks)\n");
 
-  for (guint i = count_own_frames (self, names); i < self->n_frames; i++)
+  for (guint i = buf_debug_stack_count_own (self, names); i < self->n_frames; i++)
     {
       const gchar *name = g_hash_table_lookup (names, self->frames[i]);
 

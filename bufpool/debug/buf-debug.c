@@ -10,7 +10,9 @@
 #include <unistd.h>
 #endif
 
+#include "debug/buf-debug-groups-private.h"
 #include "debug/buf-debug-private.h"
+#include "debug/buf-words-private.h"
 
 /*
  * BUFPOOL_DEBUG: what a program is told about its allocations when it asks.
@@ -31,22 +33,12 @@
 
 struct _BufDebugRecord
 {
-  GList link;          /* LOCK: mutex of the ledger */
-  guint8 *data;        /* const */
-  gsize size;          /* const; bytes, without the guard */
-  gint64 since;        /* const; monotonic microseconds */
-  guint thread_id;     /* const */
-  gchar thread[16];    /* const; its name */
-  BufDebugStack stack; /* LOCK: mutex of the ledger */
+  GList link;            /* LOCK: mutex of the ledger */
+  guint8 *data;          /* const */
+  gsize size;            /* const; bytes, without the guard */
+  gsize n_overwritten;   /* const, once it has ended; bytes of the guard */
+  BufDebugOrigin origin; /* LOCK: mutex of the ledger */
 };
-
-/* Those of one thread that come from the same place. */
-typedef struct
-{
-  BufDebugRecord first; /* a copy of the oldest; not in a list */
-  guint n_allocations;
-  gsize bytes;
-} Group;
 
 static const GDebugKey debug_keys[] = {
   { "leaks", BUF_DEBUG_LEAKS }, { "waits", BUF_DEBUG_WAITS }, { "fill", BUF_DEBUG_FILL },
@@ -162,13 +154,13 @@ buf_debug_record_new (BufDebugLedger *ledger, gsize size)
 
   self->link.data = self;
   self->size = size;
-  self->since = g_get_monotonic_time ();
-  self->thread_id = buf_debug_get_thread_id ();
+  self->origin.since = g_get_monotonic_time ();
+  self->origin.thread_id = buf_debug_get_thread_id ();
 #ifdef __linux__
-  pthread_getname_np (pthread_self (), self->thread, sizeof self->thread);
+  pthread_getname_np (pthread_self (), self->origin.thread, sizeof self->origin.thread);
 #endif
   if (ledger->flags & (BUF_DEBUG_LEAKS | BUF_DEBUG_GUARD))
-    buf_debug_stack_capture (&self->stack);
+    buf_debug_stack_capture (&self->origin.stack);
   return self;
 }
 
@@ -192,114 +184,26 @@ buf_debug_record_set_origin (BufDebugRecord *self,
                              const BufDebugStack *origin)
 {
   g_mutex_lock (&ledger->mutex);
-  self->stack = *origin;
+  self->origin.stack = *origin;
   g_mutex_unlock (&ledger->mutex);
-}
-
-static BufDebugNames *
-look_up_names (GArray *groups)
-{
-  BufDebugNames *names = buf_debug_names_new ();
-
-  for (guint i = 0; i < groups->len; i++)
-    buf_debug_stack_add_names (&g_array_index (groups, Group, i).first.stack, names);
-  buf_debug_names_look_up (names);
-  return names;
-}
-
-/* Joins groups that differ only in what the library did, which is known once it has names. */
-static void
-merge_groups (GArray *groups, BufDebugNames *names)
-{
-  for (guint i = 0; i < groups->len; i++)
-    {
-      Group *group = &g_array_index (groups, Group, i);
-
-      for (guint j = groups->len - 1; j > i; j--)
-        {
-          const Group *other = &g_array_index (groups, Group, j);
-
-          if (group->first.thread_id != other->first.thread_id ||
-              !buf_debug_stack_has_same_caller (&group->first.stack, &other->first.stack, names))
-            continue;
-
-          group->n_allocations += other->n_allocations;
-          group->bytes += other->bytes;
-          g_array_remove_index (groups, j);
-        }
-    }
-}
-
-static void
-describe_groups (GArray *groups, BufDebugNames *names, GString *description)
-{
-  gint64 now = g_get_monotonic_time ();
-
-  for (guint i = 0; i < groups->len; i++)
-    {
-      const Group *group = &g_array_index (groups, Group, i);
-
-      g_string_append_printf (description,
-                              "  %u allocations (%" G_GSIZE_FORMAT
-                              " bytes) by thread %u \"%s\", the oldest %.3f s ago:\n",
-                              group->n_allocations,
-                              group->bytes,
-                              group->first.thread_id,
-                              group->first.thread,
-                              (gdouble) (now - group->first.since) / G_USEC_PER_SEC);
-      buf_debug_stack_append_to (&group->first.stack, names, description);
-    }
-}
-
-static void
-add_to_groups (GArray *groups, const BufDebugRecord *record)
-{
-  Group *group = NULL;
-
-  for (guint i = 0; i < groups->len; i++)
-    {
-      group = &g_array_index (groups, Group, i);
-      if (group->first.thread_id == record->thread_id &&
-          buf_debug_stack_equal (&group->first.stack, &record->stack))
-        break;
-      group = NULL;
-    }
-
-  if (group == NULL)
-    {
-      g_array_set_size (groups, groups->len + 1);
-      group = &g_array_index (groups, Group, groups->len - 1);
-      group->first = *record;
-    }
-  group->n_allocations++;
-  group->bytes += record->size;
-}
-
-static int
-compare_groups (gconstpointer a, gconstpointer b)
-{
-  const Group *one = a;
-  const Group *other = b;
-
-  return (one->bytes < other->bytes) - (one->bytes > other->bytes);
 }
 
 /* Appends who has what, the most bytes first. */
 void
 buf_debug_ledger_describe (BufDebugLedger *self, GString *description)
 {
-  g_autoptr (GArray) groups = g_array_new (FALSE, TRUE, sizeof (Group));
-  g_autoptr (GHashTable) names = NULL;
+  g_autoptr (GHashTable) groups = buf_debug_groups_new ();
 
   g_mutex_lock (&self->mutex);
   for (GList *link = self->records.head; link != NULL; link = link->next)
-    add_to_groups (groups, link->data);
+    {
+      const BufDebugRecord *record = link->data;
+
+      buf_debug_groups_add (groups, &record->origin, record->size);
+    }
   g_mutex_unlock (&self->mutex);
 
-  names = look_up_names (groups);
-  merge_groups (groups, names);
-  g_array_sort (groups, compare_groups);
-  describe_groups (groups, names, description);
+  buf_debug_groups_append_to (groups, description);
 }
 
 static gsize
@@ -313,36 +217,44 @@ count_overwritten (BufDebugRecord *self, BufDebugLedger *ledger)
   return n_overwritten;
 }
 
-static void
-complain_about_overrun (BufDebugRecord *self, gsize n_overwritten)
-{
-  g_autoptr (GArray) groups = g_array_new (FALSE, TRUE, sizeof (Group));
-  g_autoptr (GString) description = g_string_new (NULL);
-  g_autoptr (GHashTable) names = NULL;
-
-  add_to_groups (groups, self);
-  names = look_up_names (groups);
-  describe_groups (groups, names, description);
-  g_critical ("Somebody wrote up to %" G_GSIZE_FORMAT
-              " bytes behind the end of the allocation at %p, which was made here:\n%s",
-              n_overwritten,
-              self->data,
-              description->str);
-}
-
-/* The memory is about to be freed. */
-void
+/* The memory is about to be freed. Returns the record if there is something to complain of when its
+ * bytes have gone back: a log writer is code of the program, and may drop the pool. */
+BufDebugRecord *
 buf_debug_record_end (BufDebugRecord *self, BufDebugLedger *ledger)
 {
-  gsize n_overwritten = count_overwritten (self, ledger);
+  self->n_overwritten = count_overwritten (self, ledger);
 
   g_mutex_lock (&ledger->mutex);
   g_queue_unlink (&ledger->records, &self->link);
   g_mutex_unlock (&ledger->mutex);
 
-  if (n_overwritten > 0)
-    complain_about_overrun (self, n_overwritten);
   if (ledger->flags & BUF_DEBUG_FILL)
     memset (self->data, FREED_BYTE, self->size);
+  if (self->n_overwritten > 0)
+    return self;
+  free (self);
+  return NULL;
+}
+
+/* Frees it, too. The ledger and the memory may be gone. */
+void
+buf_debug_record_complain (BufDebugRecord *self)
+{
+  g_autoptr (GHashTable) groups = NULL;
+  g_autoptr (GString) description = NULL;
+
+  if (G_LIKELY (self == NULL))
+    return;
+
+  groups = buf_debug_groups_new ();
+  description = g_string_new (NULL);
+  buf_debug_groups_add (groups, &self->origin, self->size);
+  buf_debug_groups_append_to (groups, description);
+  g_critical ("Somebody wrote up to %" G_GSIZE_FORMAT
+              " %s behind the end of the allocation at %p, which was made here:\n%s",
+              self->n_overwritten,
+              buf_words_choose (self->n_overwritten, "byte", "bytes"),
+              self->data,
+              description->str);
   free (self);
 }

@@ -8,6 +8,7 @@
 
 #include "debug/buf-debug-private.h"
 #include "debug/buf-trace-private.h"
+#include "debug/buf-words-private.h"
 
 /*
  * What Sysprof shows: each wait as a span, and for each pool a graph of the memory that is out.
@@ -76,7 +77,8 @@ buf_trace_wait (const gchar *pool_name, gint64 since, gint64 waited, gint64 byte
                                  waited * 1000,
                                  GROUP,
                                  bytes > 0 ? "wait" : "drain",
-                                 "%s: %" G_GINT64_FORMAT " bytes",
+                                 "%s: %" G_GINT64_FORMAT " %s",
                                  pool_name != NULL ? pool_name : "a pool",
-                                 bytes);
+                                 bytes,
+                                 buf_words_choose (bytes, "byte", "bytes"));
 }

@@ -34,6 +34,10 @@ def each_stripe(semaphore):
         yield None if credit >= REVOKED else (credit, word >> CREDIT_BITS)
 
 
+def count(number, thing):
+    return f"{int(number)} {thing}" + ("" if int(number) == 1 else "s")
+
+
 def name_of(memory):
     return f'"{memory["name"].string()}"' if int(memory["name"]) != 0 else "without a name"
 
@@ -93,15 +97,15 @@ class Figures:
 
     def __str__(self):
         return (
-            f"{self.n_allocations} allocations with {self.in_use} of {self.maximum} bytes, "
-            f"{self.n_waiting} requests wait"
+            f"{count(self.n_allocations, 'allocation')} with {self.in_use} of {count(self.maximum, 'byte')}, "
+            f"{count(self.n_waiting, 'request')} {'waits' if self.n_waiting == 1 else 'wait'}"
         )
 
 
 def print_budget(figures):
     semaphore = figures.semaphore
     print(
-        f"  budget: {figures.maximum} bytes = {figures.in_use} in use + {figures.free} free "
+        f"  budget: {count(figures.maximum, 'byte')} = {figures.in_use} in use + {figures.free} free "
         f"+ {figures.in_stripes} in stripes; {int(semaphore['queue']['pinned'])} pinned"
     )
     states = {"closed": semaphore["queue"], "revoked": semaphore, "abandoned": semaphore}
@@ -120,8 +124,8 @@ def print_waiters(figures):
     for waiter in each_in_queue(figures.queue["waiters"], "BufWaiter"):
         kind = "in" if int(waiter["complete"]) == 0 else "a task, asked for by"
         print(
-            f"{INDENT}{int(waiter['bytes'])} bytes, {kind} {describe_thread(waiter['thread_id'])}, "
-            f"{describe_since(waiter['since'])}, overtaken {int(waiter['overtaken'])} times"
+            f"{INDENT}{count(waiter['bytes'], 'byte')}, {kind} {describe_thread(waiter['thread_id'])}, "
+            f"{describe_since(waiter['since'])}, overtaken {count(waiter['overtaken'], 'time')}"
             + ("" if str(waiter["state"]) == "BUF_WAITER_ASLEEP" else ", woken")
         )
 
@@ -147,19 +151,20 @@ def print_outstanding(memory, figures):
         return
 
     for record in each_in_queue(memory["ledger"]["records"], "BufDebugRecord"):
+        origin = record["origin"]
         print(
-            f"{INDENT}{int(record['size'])} bytes at {int(record['data']):#x}, by "
-            f"{describe_thread(record['thread_id'])} \"{record['thread'].string()}\", "
-            f"{describe_since(record['since'])}"
+            f"{INDENT}{count(record['size'], 'byte')} at {int(record['data']):#x}, by "
+            f"{describe_thread(origin['thread_id'])} \"{origin['thread'].string()}\", "
+            f"{describe_since(origin['since'])}"
         )
-        print_stack(record["stack"])
+        print_stack(origin["stack"])
 
 
 def print_memory(memory):
     figures = Figures(memory)
     owner = int(memory["owner"])
     place = f"at {owner:#x}" if owner != 0 else "that is gone"
-    print(f"Pool {name_of(memory)} {place}, buffers of {int(memory['buffer_size'])} bytes")
+    print(f"Pool {name_of(memory)} {place}, buffers of {count(memory['buffer_size'], 'byte')}")
     print_budget(figures)
     print_stripes(figures)
     print_waiters(figures)

@@ -62,8 +62,9 @@ buf_block_set_next (BufPoolAllocation *self, BufPoolAllocation *next)
 }
 
 BufPoolAllocation *buf_block_new (BufMemory *memory, gint64 bytes, guint64 flags);
-void buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 bytes);
-void buf_block_free (BufMemory *memory, BufPoolAllocation *self, gint64 bytes, guint64 flags);
+BufDebugRecord *buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 bytes);
+BufDebugRecord *
+buf_block_free (BufMemory *memory, BufPoolAllocation *self, gint64 bytes, guint64 flags);
 guint64 buf_block_get_flags (BufMemory *memory);
 
 gboolean buf_block_is_checked (void);

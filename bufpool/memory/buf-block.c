@@ -89,26 +89,33 @@ buf_block_get_flags (BufMemory *memory)
   return detached ? BUF_WORD_DETACHED : 0;
 }
 
-/* The bytes are still in use: they keep the memory. */
-void
+/* The bytes are still in use: they keep the memory. Returns what buf_debug_record_complain() has to
+ * be called with when they have gone back. */
+BufDebugRecord *
 buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 bytes)
 {
   gsize size = bytes;
+  BufDebugRecord *record = NULL;
 
   if (self->record != NULL)
     {
       size += buf_debug_ledger_get_tail (memory->ledger);
-      buf_debug_record_end (self->record, memory->ledger);
+      record = buf_debug_record_end (self->record, memory->ledger);
     }
   buf_aligned_free (self->data, size, memory->alignment, memory->zero_fill);
+  return record;
 }
 
-void
+/* Likewise. */
+BufDebugRecord *
 buf_block_free (BufMemory *memory, BufPoolAllocation *self, gint64 bytes, guint64 flags)
 {
+  BufDebugRecord *record = NULL;
+
   if (flags & BUF_WORD_DETACHED)
-    buf_block_free_data (memory, (BufDetachedAllocation *) self, bytes);
+    record = buf_block_free_data (memory, (BufDetachedAllocation *) self, bytes);
   free (self);
+  return record;
 }
 
 static guint8 *

@@ -45,6 +45,7 @@ struct _BufMemory
   pid_t process;          /* which made it; not the child of a fork */
   _Atomic gpointer owner; /* atomic; the pool, for debuggers; NULL when it is gone */
   BufDebugLedger *ledger; /* NULL unless BUFPOOL_DEBUG asks for one */
+  gint64 wait_threshold;  /* microseconds; negative unless BUFPOOL_DEBUG=waits */
   _Atomic guint64 n_refused[BUF_N_REFUSALS]; /* atomic */
   guint trace_counter;                       /* of Sysprof; 0 when it does not record */
   _Atomic gint64 traced;                     /* atomic; when that was last set, in microseconds */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "debug/buf-words-private.h"
 #include "memory/buf-memory-private.h"
 
 /*
@@ -40,13 +41,16 @@ append_description (BufMemory *self, const BufSemaphoreFigures *figures, GString
   g_autofree gchar *title = buf_memory_get_title (self);
 
   g_string_append_printf (description,
-                          "%s has %" G_GINT64_FORMAT " allocations outstanding (%" G_GINT64_FORMAT
-                          " of %" G_GINT64_FORMAT " bytes), and %u requests wait.\n",
+                          "%s has %" G_GINT64_FORMAT " %s outstanding (%" G_GINT64_FORMAT
+                          " of %" G_GINT64_FORMAT " %s), and %u %s.\n",
                           title,
                           figures->n_allocations,
+                          buf_words_choose (figures->n_allocations, "allocation", "allocations"),
                           figures->allocated,
                           figures->maximum,
-                          figures->n_waiting);
+                          buf_words_choose (figures->maximum, "byte", "bytes"),
+                          figures->n_waiting,
+                          buf_words_choose (figures->n_waiting, "request waits", "requests wait"));
   if (figures->n_allocations > 0)
     buf_memory_append_outstanding (self, description);
 }

@@ -38,7 +38,7 @@ buf_memory_new (gpointer owner)
 }
 
 static void
-end (BufSemaphore *semaphore)
+end_memory (BufSemaphore *semaphore)
 {
   BufMemory *self = buf_memory_get_for_semaphore (semaphore);
 
@@ -81,7 +81,7 @@ buf_memory_begin (BufMemory *self, gint64 maximum, gint64 max_cached, gboolean v
                       maximum,
                       valid ? (gint64) self->buffer_size : 1,
                       n_processors);
-  self->semaphore.end = end;
+  self->semaphore.end = end_memory;
   self->semaphore.queue.watched = (buf_debug_get_flags () & BUF_DEBUG_WAITS) != 0;
   self->trace_counter = buf_trace_add_counter (self->name);
   if (!valid)

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "debug/buf-words-private.h"
 #include "memory/buf-pool-allocation-private.h"
 #include "buf-pool-error.h"
 
@@ -17,16 +18,16 @@
 static BufPoolAllocation *
 refuse (BufMemory *memory, gsize n_buffers, gint64 bytes, gboolean pinned, GError **error)
 {
+  g_autofree gchar *buffers = buf_words_buffers (n_buffers, memory->buffer_size, bytes);
+
   /* The bytes keep the memory: so, this comes first. */
   buf_memory_count_refusal (memory, BUF_REFUSAL_NO_MEMORY);
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_NO_MEMORY,
-               "The system has no memory for %" G_GSIZE_FORMAT " buffers of %" G_GUINT64_FORMAT
-               " bytes (%" G_GINT64_FORMAT " bytes together), though the budget allows them",
-               n_buffers,
-               memory->buffer_size,
-               bytes);
+               "The system has no memory for %s, though the budget allows %s",
+               buffers,
+               buf_words_choose (n_buffers, "it", "them"));
   if (pinned)
     buf_semaphore_release_pinned (&memory->semaphore, bytes);
   else

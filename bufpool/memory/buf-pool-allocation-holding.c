@@ -82,11 +82,12 @@ end_data (BufDetachedAllocation *self)
 {
   BufMemory *memory = self->header.memory;
   gint64 bytes = buf_pool_allocation_get_size (&self->header);
+  BufDebugRecord *record = buf_block_free_data (memory, self, bytes);
 
-  buf_block_free_data (memory, self, bytes);
   buf_detached_allocation_free_part (self);
   buf_memory_trace (memory, -bytes);
   buf_semaphore_release_pinned (&memory->semaphore, bytes);
+  buf_debug_record_complain (record);
 }
 
 static void
@@ -116,9 +117,10 @@ release_pinned (BufDetachedAllocation *self)
 
 /* The last reference and the last hold are gone. */
 static void
-end (BufPoolAllocation *self, gboolean pinned_for_holds)
+end_allocation (BufPoolAllocation *self, gboolean pinned_for_holds)
 {
   BufMemory *memory = self->memory;
+  BufDebugRecord *record;
   gint64 bytes;
 
   if (buf_pool_allocation_has_flag (self, BUF_WORD_PINNED))
@@ -134,12 +136,13 @@ end (BufPoolAllocation *self, gboolean pinned_for_holds)
     return;
 
   /* The word may have been a link meanwhile. */
-  buf_block_free (memory, self, bytes, buf_block_get_flags (memory));
+  record = buf_block_free (memory, self, bytes, buf_block_get_flags (memory));
   buf_memory_trace (memory, -bytes);
   if (pinned_for_holds)
     buf_semaphore_release_pinned (&memory->semaphore, bytes);
   else
     buf_semaphore_release (&memory->semaphore, bytes);
+  buf_debug_record_complain (record);
 }
 
 static G_GNUC_NO_INLINE void
@@ -162,7 +165,7 @@ drop_reference (BufPoolAllocation *self)
                                                  memory_order_relaxed));
 
   if (((word - BUF_WORD_REFERENCE) & (BUF_WORD_REFERENCES | BUF_WORD_HOLDS)) == 0)
-    end (self, pinned);
+    end_allocation (self, pinned);
 }
 
 /* Of a simple allocation: nearly always one compare-and-swap gives its bytes back. */
@@ -303,7 +306,7 @@ buf_hold_drop (BufHold *self)
 
   word = atomic_fetch_sub_explicit (&allocation->word, BUF_WORD_HOLD, memory_order_acq_rel);
   if (((word - BUF_WORD_HOLD) & (BUF_WORD_REFERENCES | BUF_WORD_HOLDS)) == 0)
-    end (allocation, TRUE);
+    end_allocation (allocation, TRUE);
 }
 
 /**

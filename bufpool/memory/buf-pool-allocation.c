@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "debug/buf-words-private.h"
 #include "memory/buf-pool-allocation-private.h"
 #include "buf-pool-error.h"
 
@@ -105,12 +106,29 @@ buf_pool_allocation_get_first (BufPoolAllocation *self)
   return buf_pool_allocation_get_data (self, NULL);
 }
 
+/* Whether there is such a buffer; if not, the program has a bug. */
+static gboolean
+check_index (BufPoolAllocation *self, gsize index, const gchar *function)
+{
+  gsize n_buffers = buf_pool_allocation_get_n_buffers (self);
+
+  if (G_LIKELY (index < n_buffers))
+    return TRUE;
+
+  g_critical ("%s: buffer index %" G_GSIZE_FORMAT " is out of range 0 to %" G_GSIZE_FORMAT,
+              function,
+              index,
+              n_buffers - 1);
+  return FALSE;
+}
+
 /**
  * buf_pool_allocation_get_buffer:
  * @self: an allocation
  * @index: which buffer, from 0 to one less than [method@PoolAllocation.get_length]
  *
- * The address of one buffer. An index out of range is a programming error.
+ * The address of one buffer. An index out of range is a programming error, which a critical message
+ * reports with the valid range.
  *
  * Returns: (transfer none) (nullable): the buffer, valid as long as the allocation
  *
@@ -120,8 +138,8 @@ gpointer
 buf_pool_allocation_get_buffer (BufPoolAllocation *self, gsize index)
 {
   g_return_val_if_fail (self != NULL, NULL);
-  g_return_val_if_fail (index < buf_pool_allocation_get_n_buffers (self), NULL);
-
+  if (!check_index (self, index, G_STRFUNC))
+    return NULL;
   if (buf_pool_allocation_is_simple (self))
     return buf_pool_allocation_get_inline_data (self) + index * self->memory->buffer_size;
   if (buf_pool_allocation_is_released (self))
@@ -204,7 +222,8 @@ buf_pool_allocation_get_buffer_bytes (BufPoolAllocation *self, gsize index)
   gsize buffer_size;
 
   g_return_val_if_fail (self != NULL, NULL);
-  g_return_val_if_fail (index < buf_pool_allocation_get_n_buffers (self), NULL);
+  if (!check_index (self, index, G_STRFUNC))
+    return NULL;
 
   buffer_size = buf_pool_allocation_peek_buffer_size (self);
   return new_view (self, index * buffer_size, buffer_size);
@@ -213,11 +232,14 @@ buf_pool_allocation_get_buffer_bytes (BufPoolAllocation *self, gsize index)
 void
 buf_pool_allocation_set_released_error (BufPoolAllocation *self, GError **error)
 {
+  gint64 size = buf_pool_allocation_get_size (self);
+
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_RELEASED,
-               "The allocation of %" G_GINT64_FORMAT " bytes was released",
-               buf_pool_allocation_get_size (self));
+               "The allocation of %" G_GINT64_FORMAT " %s was released",
+               size,
+               buf_words_choose (size, "byte", "bytes"));
 }
 
 /* Whether the allocation has such a part. */
@@ -232,11 +254,14 @@ buf_pool_allocation_check_range (BufPoolAllocation *self, gsize offset, gsize si
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_OUT_OF_RANGE,
-               "%" G_GSIZE_FORMAT " bytes from offset %" G_GSIZE_FORMAT
-               " on do not lie within the %" G_GSIZE_FORMAT " bytes of the allocation",
+               "%" G_GSIZE_FORMAT " %s from offset %" G_GSIZE_FORMAT
+               " on %s not lie within the %" G_GSIZE_FORMAT " %s of the allocation",
                size,
+               buf_words_choose (size, "byte", "bytes"),
                offset,
-               whole);
+               buf_words_choose (size, "does", "do"),
+               whole,
+               buf_words_choose (whole, "byte", "bytes"));
   return FALSE;
 }
 

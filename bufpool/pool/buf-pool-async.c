@@ -100,7 +100,7 @@ on_deliver (gpointer user_data)
   PendingTask *self = user_data;
 
   stop_watching (self);
-  buf_pool_report_wait (get_memory (self->task), &self->waiter);
+  buf_wait_report_log (buf_pool_report_wait (get_memory (self->task), &self->waiter));
   self->deliver (self, self->waiter.outcome);
   return G_SOURCE_REMOVE;
 }
@@ -319,6 +319,10 @@ buf_pool_allocate_async_as (BufPool *self,
  * call, nor inside of the call that gives back. There it calls [method@Pool.allocate_finish], which
  * has the errors of [method@Pool.allocate]. A request that is cancelled after it was granted, but
  * before the callback ran, fails with %G_IO_ERROR_CANCELLED, and gives its budget to others.
+ *
+ * The memory counts from the moment at which the request is granted, and not only from the
+ * callback. So a callback of low priority, which waits while the main loop has more urgent things
+ * to do, keeps memory that nobody uses yet.
  *
  * A waiting request holds a reference on the pool. An allocation that is not fetched is freed with
  * the result. The main context has to be iterated until the callback has run, also after

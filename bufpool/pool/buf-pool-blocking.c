@@ -44,13 +44,15 @@ wait_cancellably (BufSemaphore *semaphore,
   return outcome;
 }
 
-/* Waits for @bytes; without any, until nothing is outstanding. The caller is inside. */
+/* Waits for @bytes; without any, until nothing is outstanding. The caller is inside, and logs the
+ * @report when it has left. */
 static BufOutcome
 block (BufMemory *memory,
        gint64 bytes,
        guint64 timeout,
        GCancellable *cancellable,
-       BufSemaphoreFigures *figures)
+       BufSemaphoreFigures *figures,
+       BufWaitReport **report)
 {
   gint64 deadline = get_deadline (timeout);
   BufWaiter waiter;
@@ -61,22 +63,37 @@ block (BufMemory *memory,
     outcome = wait_cancellably (&memory->semaphore, &waiter, deadline, cancellable, figures);
   else
     outcome = buf_semaphore_wait (&memory->semaphore, &waiter, deadline, figures);
-  buf_pool_report_wait (memory, &waiter);
+  *report = buf_pool_report_wait (memory, &waiter);
   buf_waiter_clear (&waiter);
   return outcome;
 }
 
+/* A log writer is code of the program. If it drops the last reference on the pool, this thread must
+ * not wait for what it was granted, and has not returned yet. */
+static void
+log_granted (BufPool *self, BufWaitReport *report)
+{
+  if (G_LIKELY (report == NULL))
+    return;
+
+  g_object_ref (self);
+  buf_wait_report_log (report);
+  buf_pool_drop_library_reference (self);
+}
+
 /* Returns whether the bytes were taken, after a wait. The caller is inside, and has left when this
- * returns. */
+ * returns. Only bytes that were granted keep @self. */
 static gboolean
-wait_for_budget (BufMemory *memory,
+wait_for_budget (BufPool *self,
+                 BufMemory *memory,
                  const BufPoolRequest *request,
                  guint64 timeout,
                  GCancellable *cancellable,
                  GError **error)
 {
   BufSemaphoreFigures figures;
-  BufOutcome outcome = block (memory, request->bytes, timeout, cancellable, &figures);
+  BufWaitReport *report;
+  BufOutcome outcome = block (memory, request->bytes, timeout, cancellable, &figures, &report);
 
   /* It may be late, but a caller who has cancelled does not expect an allocation any more. */
   if (g_cancellable_is_cancelled (cancellable))
@@ -89,6 +106,10 @@ wait_for_budget (BufMemory *memory,
   if (outcome != BUF_OUTCOME_GRANTED)
     buf_pool_set_request_error (memory, request, outcome, &figures, error);
   buf_semaphore_leave (&memory->semaphore);
+  if (outcome == BUF_OUTCOME_GRANTED)
+    log_granted (self, report);
+  else
+    buf_wait_report_log (report);
   return outcome == BUF_OUTCOME_GRANTED;
 }
 
@@ -151,7 +172,7 @@ buf_pool_take (BufPool *self,
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
   if (outcome == BUF_OUTCOME_PENDING)
-    return wait_for_budget (memory, request, timeout, cancellable, error);
+    return wait_for_budget (self, memory, request, timeout, cancellable, error);
 
   buf_pool_set_request_error (memory, request, outcome, &figures, error);
   return FALSE;
@@ -244,8 +265,16 @@ allocate_at_once (BufPool *self, gsize n_buffers, BufPoolAllocation **allocation
  * when the pool is closed, before or meanwhile; with %BUF_POOL_ERROR_NO_MEMORY; with
  * %BUF_POOL_ERROR_INVALID_CONFIG if the pool was built wrong; and with %G_IO_ERROR_CANCELLED.
  *
+ * A request for the whole budget, or nearly, is granted only when nothing else is outstanding:
+ * while somebody keeps one block, it waits, and sooner or later everybody else waits behind it.
+ *
  * This function can be called from any thread. Do not call it in a thread that has a main loop to
- * run, nor while holding what others need in order to give back.
+ * run, nor while holding what others need in order to give back. Do not call it in
+ * g_task_run_in_thread() either: GIO has few threads for that, which it needs for files and names,
+ * too, and all of them may end up waiting here.
+ *
+ * Allocate when there is something to put into the memory. A program that holds an allocation while
+ * it waits for a slow peer keeps all others waiting that share the pool.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
  *
@@ -321,17 +350,19 @@ static gboolean
 drain_within (BufMemory *memory, guint64 timeout, GCancellable *cancellable, GError **error)
 {
   BufSemaphoreFigures figures;
+  BufWaitReport *report;
   BufOutcome outcome;
 
   if (g_cancellable_set_error_if_cancelled (cancellable, error))
     return FALSE;
 
   buf_semaphore_enter (&memory->semaphore);
-  outcome = block (memory, 0, timeout, cancellable, &figures);
+  outcome = block (memory, 0, timeout, cancellable, &figures, &report);
   if (outcome != BUF_OUTCOME_GRANTED)
     buf_pool_set_drain_error (outcome, &figures, error);
   buf_semaphore_leave (&memory->semaphore);
 
+  buf_wait_report_log (report);
   return outcome == BUF_OUTCOME_GRANTED;
 }
 

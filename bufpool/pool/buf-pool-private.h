@@ -32,6 +32,9 @@ typedef struct
   gboolean pinned; /* only for tasks */
 } BufPoolRequest;
 
+/* What is logged of a wait. */
+typedef struct _BufWaitReport BufWaitReport;
+
 extern gpointer buf_pool_class;
 
 /* The type is final, so one comparison tells. The checks of arguments use it instead of the
@@ -76,7 +79,10 @@ void buf_pool_allocate_async_as (BufPool *self,
 void
 buf_pool_set_drain_error (BufOutcome outcome, const BufSemaphoreFigures *figures, GError **error);
 
-void buf_pool_report_wait (BufMemory *memory, const BufWaiter *waiter);
+gint64 buf_pool_get_wait_threshold (void);
+void buf_pool_watch (BufPool *self);
+BufWaitReport *buf_pool_report_wait (BufMemory *memory, const BufWaiter *waiter);
+void buf_wait_report_log (BufWaitReport *self);
 void buf_pool_warn_of_drain (BufMemory *memory,
                              guint64 milliseconds,
                              const BufSemaphoreFigures *figures);

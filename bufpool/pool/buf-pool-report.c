@@ -3,6 +3,7 @@
 
 #include "config.h"
 
+#include "debug/buf-words-private.h"
 #include "pool/buf-pool-private.h"
 
 /*
@@ -49,12 +50,14 @@ buf_pool_warn_of_drain (BufMemory *memory, guint64 milliseconds, const BufSemaph
 
   buf_memory_append_outstanding (memory, description);
   g_warning ("%s was dropped %" G_GUINT64_FORMAT " ms ago, and still waits for %" G_GINT64_FORMAT
-             " allocations (%" G_GINT64_FORMAT
-             " bytes) to be dropped. Does this thread hold one, or has one leaked?\n%s",
+             " %s (%" G_GINT64_FORMAT
+             " %s) to be dropped. Does this thread hold one, or has one leaked?\n%s",
              title,
              milliseconds,
              figures->n_allocations,
+             buf_words_choose (figures->n_allocations, "allocation", "allocations"),
              figures->allocated,
+             buf_words_choose (figures->allocated, "byte", "bytes"),
              description->str);
 }
 
@@ -74,6 +77,7 @@ get_outcome_name (BufOutcome outcome)
     case BUF_OUTCOME_CLOSED:
       return "failed, since the pool was closed";
     case BUF_OUTCOME_PENDING:
+      return "still waits";
     default:
       g_assert_not_reached ();
     }
@@ -89,70 +93,108 @@ describe_served (const BufWaiter *waiter)
                                              : waiter->end_served - (BUF_WAITER_N_SERVED - 1);
 
   g_string_append_printf (description,
-                          "Meanwhile %" G_GUINT64_FORMAT " others were served",
-                          n_served);
+                          "Meanwhile %" G_GUINT64_FORMAT " %s served",
+                          n_served,
+                          buf_words_choose (n_served, "other was", "others were"));
   for (const gchar *separator = ", the last: "; i < waiter->end_served; i++, separator = ", ")
-    g_string_append_printf (description,
-                            "%s%" G_GINT64_FORMAT " bytes to thread %u",
-                            separator,
-                            waiter->last[i % BUF_WAITER_N_SERVED].bytes,
-                            waiter->last[i % BUF_WAITER_N_SERVED].thread_id);
+    {
+      const BufServed *served = &waiter->last[i % BUF_WAITER_N_SERVED];
+
+      g_string_append_printf (description,
+                              "%s%" G_GINT64_FORMAT " %s to thread %u",
+                              separator,
+                              served->bytes,
+                              buf_words_choose (served->bytes, "byte", "bytes"),
+                              served->thread_id);
+    }
   return g_string_free (g_steal_pointer (&description), FALSE);
 }
 
-static gint64
-get_wait_threshold (void)
+/* From which length on waits are logged, in microseconds; negative: none are. */
+gint64
+buf_pool_get_wait_threshold (void)
 {
-  static gsize threshold; /* plus one */
-
-  if (g_once_init_enter (&threshold))
-    {
-      guint64 milliseconds =
-          buf_debug_get_milliseconds ("BUFPOOL_WAIT_THRESHOLD", DEFAULT_WAIT_THRESHOLD);
-
-      g_once_init_leave (&threshold, milliseconds + 1);
-    }
-  return ((gint64) threshold - 1) * 1000;
+  if ((buf_debug_get_flags () & BUF_DEBUG_WAITS) == 0)
+    return -1;
+  return (gint64) buf_debug_get_milliseconds ("BUFPOOL_WAIT_THRESHOLD", DEFAULT_WAIT_THRESHOLD) *
+         1000;
 }
 
-static void
-log_wait (BufMemory *memory, const BufWaiter *waiter)
+struct _BufWaitReport
+{
+  gchar *pool; /* its name */
+  gint64 bytes;
+  gint64 waited; /* microseconds */
+  gchar *message;
+};
+
+static BufWaitReport *
+describe_wait (BufMemory *memory, const BufWaiter *waiter)
 {
   g_autofree gchar *title = buf_memory_get_title (memory);
   g_autofree gchar *served = describe_served (waiter);
-  g_autofree gchar *bytes = g_strdup_printf ("%" G_GINT64_FORMAT, waiter->bytes);
-  g_autofree gchar *waited = g_strdup_printf ("%" G_GINT64_FORMAT, waiter->waited);
+  BufWaitReport *report = g_new0 (BufWaitReport, 1);
 
+  report->pool = g_strdup (memory->name != NULL ? memory->name : "");
+  report->bytes = waiter->bytes;
+  report->waited = waiter->waited;
+  report->message =
+      g_strdup_printf ("%s: a request for %" G_GINT64_FORMAT
+                       " %s by thread %u %s %.3f ms and %s, overtaken %u %s. %s",
+                       title,
+                       waiter->bytes,
+                       buf_words_choose (waiter->bytes, "byte", "bytes"),
+                       waiter->thread_id,
+                       waiter->outcome == BUF_OUTCOME_PENDING ? "has waited" : "waited",
+                       (gdouble) waiter->waited / 1000,
+                       get_outcome_name (waiter->outcome),
+                       waiter->overtaken,
+                       buf_words_choose (waiter->overtaken, "time", "times"),
+                       served);
+  return report;
+}
+
+/* A wait is over, and its outcome is settled. Returns what is to be logged, or NULL. The caller may
+ * be inside; it logs when it has left: a log writer is code of the program, and may drop the pool.
+ */
+BufWaitReport *
+buf_pool_report_wait (BufMemory *memory, const BufWaiter *waiter)
+{
+  if (waiter->waited == 0)
+    return NULL;
+
+  if (G_UNLIKELY (memory->trace_counter != 0) && waiter->outcome != BUF_OUTCOME_PENDING)
+    buf_trace_wait (memory->name, waiter->since, waiter->waited, waiter->bytes);
+  if (G_LIKELY (memory->wait_threshold < 0) || waiter->bytes == 0 ||
+      waiter->waited < memory->wait_threshold)
+    return NULL;
+  return describe_wait (memory, waiter);
+}
+
+/* Logs and frees it. The memory may be gone. */
+void
+buf_wait_report_log (BufWaitReport *self)
+{
+  g_autofree gchar *bytes = NULL;
+  g_autofree gchar *waited = NULL;
+
+  if (G_LIKELY (self == NULL))
+    return;
+
+  bytes = g_strdup_printf ("%" G_GINT64_FORMAT, self->bytes);
+  waited = g_strdup_printf ("%" G_GINT64_FORMAT, self->waited);
   g_log_structured (G_LOG_DOMAIN,
                     G_LOG_LEVEL_MESSAGE,
                     "BUFPOOL_POOL",
-                    memory->name != NULL ? memory->name : "",
+                    self->pool,
                     "BUFPOOL_BYTES",
                     bytes,
                     "BUFPOOL_WAITED",
                     waited,
                     "MESSAGE",
-                    "%s: a request for %s bytes by thread %u waited %.3f ms and %s, overtaken %u "
-                    "times. %s",
-                    title,
-                    bytes,
-                    waiter->thread_id,
-                    (gdouble) waiter->waited / 1000,
-                    get_outcome_name (waiter->outcome),
-                    waiter->overtaken,
-                    served);
-}
-
-/* A wait is over, and its outcome is settled. */
-void
-buf_pool_report_wait (BufMemory *memory, const BufWaiter *waiter)
-{
-  if (waiter->waited == 0)
-    return;
-
-  if (G_UNLIKELY (memory->trace_counter != 0))
-    buf_trace_wait (memory->name, waiter->since, waiter->waited, waiter->bytes);
-  if (G_UNLIKELY (memory->semaphore.queue.watched) && waiter->bytes > 0 &&
-      waiter->waited >= get_wait_threshold ())
-    log_wait (memory, waiter);
+                    "%s",
+                    self->message);
+  g_free (self->pool);
+  g_free (self->message);
+  g_free (self);
 }

@@ -3,6 +3,7 @@
 
 #include "config.h"
 
+#include "debug/buf-words-private.h"
 #include "buf-pool-error.h"
 #include "pool/buf-pool-private.h"
 
@@ -84,17 +85,17 @@ buf_pool_set_request_error (BufMemory *memory,
                             const BufSemaphoreFigures *figures,
                             GError **error)
 {
+  g_autofree gchar *buffers = NULL;
   g_autofree gchar *asked = NULL;
 
   buf_memory_count_refusal (memory, get_refusal (outcome));
   if (error == NULL)
     return;
 
-  asked = g_strdup_printf ("%" G_GSIZE_FORMAT " buffers of %" G_GUINT64_FORMAT
-                           " bytes (%" G_GINT64_FORMAT " bytes together) were asked for",
-                           request->n_buffers,
-                           memory->buffer_size,
-                           request->bytes);
+  buffers = buf_words_buffers (request->n_buffers, memory->buffer_size, request->bytes);
+  asked = g_strdup_printf ("%s %s asked for",
+                           buffers,
+                           buf_words_choose (request->n_buffers, "was", "were"));
 
   switch (outcome)
     {
@@ -102,9 +103,10 @@ buf_pool_set_request_error (BufMemory *memory,
       g_set_error (error,
                    BUF_POOL_ERROR,
                    BUF_POOL_ERROR_TOO_LARGE,
-                   "%s, but the pool never has more than %" G_GINT64_FORMAT " bytes",
+                   "%s, but the pool never has more than %" G_GINT64_FORMAT " %s",
                    asked,
-                   figures->maximum);
+                   figures->maximum,
+                   buf_words_choose (figures->maximum, "byte", "bytes"));
       break;
 
     case BUF_OUTCOME_CLOSED:
@@ -125,11 +127,14 @@ buf_pool_set_request_error (BufMemory *memory,
                    G_IO_ERROR,
                    outcome == BUF_OUTCOME_PENDING ? G_IO_ERROR_WOULD_BLOCK : G_IO_ERROR_TIMED_OUT,
                    "%s, but only %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
-                   " bytes are available, and %u others wait",
+                   " %s %s available, and %u %s",
                    asked,
                    figures->available,
                    figures->maximum,
-                   figures->n_waiting);
+                   buf_words_choose (figures->maximum, "byte", "bytes"),
+                   buf_words_choose (figures->available, "is", "are"),
+                   figures->n_waiting,
+                   buf_words_choose (figures->n_waiting, "other waits", "others wait"));
       break;
 
     case BUF_OUTCOME_GRANTED:
@@ -144,9 +149,11 @@ buf_pool_set_drain_error (BufOutcome outcome, const BufSemaphoreFigures *figures
   g_set_error (error,
                G_IO_ERROR,
                outcome == BUF_OUTCOME_CANCELLED ? G_IO_ERROR_CANCELLED : G_IO_ERROR_TIMED_OUT,
-               "%s while %" G_GINT64_FORMAT " allocations (%" G_GINT64_FORMAT
-               " bytes) are still outstanding",
+               "%s while %" G_GINT64_FORMAT " %s (%" G_GINT64_FORMAT " %s) %s still outstanding",
                outcome == BUF_OUTCOME_CANCELLED ? "Draining was cancelled" : "Draining timed out",
                figures->n_allocations,
-               figures->allocated);
+               buf_words_choose (figures->n_allocations, "allocation", "allocations"),
+               figures->allocated,
+               buf_words_choose (figures->allocated, "byte", "bytes"),
+               buf_words_choose (figures->n_allocations, "is", "are"));
 }

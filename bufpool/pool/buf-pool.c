@@ -3,6 +3,7 @@
 
 #include "config.h"
 
+#include "debug/buf-words-private.h"
 #include "buf-pool-error.h"
 #include "pool/buf-pool-private.h"
 
@@ -56,6 +57,16 @@
  * waits until every allocation was dropped. In C, declare the pool before its allocations, so that
  * g_autoptr() drops them in the right order.
  *
+ * So the end of a pool never comes if what would drop an allocation comes after it:
+ *
+ * - if the allocation is object data of the pool itself (g_object_set_data_full()): object data is
+ *   dropped when the pool is finalized;
+ * - if a class clears its pool in dispose and its allocation in finalize: clear the allocation
+ *   first, in the same function;
+ * - if g_object_run_dispose() is called on a pool in the thread whose main loop still has to
+ * deliver a request that was granted: nothing delivers it while the thread waits. Drop references
+ * instead, since a request holds one.
+ *
  * All functions can be called from any thread.
  *
  * After fork(), the child may call exec() or _exit(). It must not use, nor drop, a pool or an
@@ -101,8 +112,9 @@ check_config (BufMemory *memory, guint64 max_memory, GError **error)
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "A budget of %" G_GUINT64_FORMAT
-                 " bytes is not enough for one buffer of %" G_GUINT64_FORMAT " bytes",
+                 " %s is not enough for one buffer of %" G_GUINT64_FORMAT " bytes",
                  max_memory,
+                 buf_words_choose (max_memory, "byte", "bytes"),
                  memory->buffer_size);
   else if (memory->alignment != 0 && !is_power_of_two (memory->alignment))
     g_set_error (error,
@@ -115,8 +127,9 @@ check_config (BufMemory *memory, guint64 max_memory, GError **error)
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "A buffer size of %" G_GUINT64_FORMAT
-                 " bytes is not a multiple of the alignment, which is %u bytes",
+                 " %s is not a multiple of the alignment, which is %u bytes",
                  memory->buffer_size,
+                 buf_words_choose (memory->buffer_size, "byte", "bytes"),
                  memory->alignment);
   else
     return TRUE;
@@ -134,7 +147,9 @@ buf_pool_constructed (GObject *object)
 
   if (buf_debug_get_flags () & BUF_DEBUG_EXIT)
     buf_memory_describe_all_at_exit ();
+  self->memory->wait_threshold = buf_pool_get_wait_threshold ();
   buf_memory_begin (self->memory, (gint64) self->max_memory, self->max_cached_memory, valid);
+  buf_pool_watch (self);
 }
 
 static gboolean
@@ -188,13 +203,12 @@ static void
 buf_pool_dispose (GObject *object)
 {
   BufPool *self = BUF_POOL (object);
-  BufSemaphoreFigures figures;
 
   buf_pool_close (self);
 
   G_OBJECT_CLASS (buf_pool_parent_class)->dispose (object);
 
-  if (!wait_until_drained (self->memory, 0, &figures) && !buf_pool_leave_to_thread (self))
+  if (buf_semaphore_has_plain (&self->memory->semaphore) && !buf_pool_leave_to_thread (self))
     wait_for_the_last (self->memory);
 }
 

@@ -27,18 +27,30 @@ typedef struct
 
 typedef struct _BufSemaphore BufSemaphore;
 
+/* How many long waits one look of the watcher reports. */
+#define BUF_LONG_WAITS_MAX 4
+
+/* What the watcher tells of. @waits are copies of waiters that still wait. */
+typedef struct
+{
+  gboolean stalled;
+  BufWaiter waits[BUF_LONG_WAITS_MAX];
+  guint n_waits;
+} BufWatchNews;
+
 /* What the watcher has seen, to tell when nothing has been granted for long. */
 typedef struct
 {
-  gint64 time;        /* const; microseconds without a grant that are a stall; 0: never */
-  guint64 n_taken;    /* how many requests had been served at the last look */
-  gint64 quiet_since; /* since when there were no more */
-  gboolean reported;  /* this stall */
-  guint64 n_woken;    /* how many threads had been woken at the last look */
+  gint64 time;           /* const; microseconds without a grant that are a stall; 0: never */
+  gint64 wait_threshold; /* const; microseconds from which on a wait is long; 0: never */
+  guint64 n_taken;       /* how many requests had been served at the last look */
+  gint64 quiet_since;    /* since when there were no more */
+  gboolean reported;     /* this stall */
+  guint64 n_woken;       /* how many threads had been woken at the last look */
 
   /* Called by the watcher with no lock held. The semaphore is entered, and the function, or a
    * thread that it starts, has to leave it. NULL when nobody is interested. */
-  void (*report) (BufSemaphore *semaphore); /* const */
+  void (*report) (BufSemaphore *semaphore, const BufWatchNews *news); /* const */
 } BufStallWatch;
 
 /* A user of the semaphore that keeps bytes which it has taken but does not need, see
@@ -97,6 +109,7 @@ typedef struct
   gint64 allocated;
   gint64 n_allocations;
   guint n_waiting;
+  gint64 oldest_bytes; /* what the oldest waiter waits for; 0 if there is none */
 } BufSemaphoreFigures;
 
 /* Which stripe a thread uses, in every budget. Loading the library with dlopen() is fine: the C
@@ -193,6 +206,7 @@ void buf_semaphore_withdraw (BufSemaphore *self, BufWaiter *waiter, BufOutcome o
 
 gboolean buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum);
 void buf_semaphore_close (BufSemaphore *self);
+gboolean buf_semaphore_has_plain (BufSemaphore *self);
 gboolean buf_semaphore_is_closed (BufSemaphore *self);
 
 void buf_semaphore_reclaim_and_lock (BufSemaphore *self);

@@ -41,40 +41,40 @@ buf_semaphore_restore_if_unwanted_locked (BufSemaphore *self)
     buf_semaphore_restore_locked (self);
 }
 
-/* Nothing has been granted since @now. Returns when that is a stall. */
-static gint64
+/* Nothing has been granted since @now. */
+static void
 begin_quiet_time_locked (BufSemaphore *self, gint64 now)
 {
   self->stall.n_taken = self->queue.n_taken;
   self->stall.quiet_since = now;
   self->stall.reported = FALSE;
-  return now + self->stall.time;
 }
 
+/* When the watcher looks next at those who wait now; G_MAXINT64 if it need not. */
 static gint64
-get_end_of_promise (GList *link)
+begin_to_watch_locked (BufSemaphore *self)
 {
-  const BufWaiter *waiter = link->data;
+  gint64 time = self->stall.time > 0 ? self->stall.time : G_MAXINT64;
+  gint64 now;
 
-  return waiter->woken_since + waiter->patience;
+  if (self->stall.wait_threshold > 0)
+    time = MIN (time, self->stall.wait_threshold);
+  if (time == G_MAXINT64)
+    return G_MAXINT64;
+
+  now = g_get_monotonic_time ();
+  begin_quiet_time_locked (self, now);
+  return now + time;
 }
 
-/* Tells the watcher when to look. The last thread that was woken may be less patient than the
- * first. */
+/* Tells the watcher when to look. */
 void
 buf_semaphore_set_watch_locked (BufSemaphore *self)
 {
-  const GQueue *woken = &self->queue.woken;
-  gint64 due = self->watch.due;
+  gint64 due = MIN (self->watch.due, buf_wait_queue_get_next_time_locked (&self->queue));
 
-  if (woken->length > 0)
-    {
-      due = MIN (due, get_end_of_promise (woken->head));
-      due = MIN (due, get_end_of_promise (woken->tail));
-    }
-  else if (due == G_MAXINT64 && self->stall.time > 0 && self->queue.waiters.length > 0)
-    due = begin_quiet_time_locked (self, g_get_monotonic_time ());
-
+  if (due == G_MAXINT64 && self->queue.waiters.length > 0)
+    due = begin_to_watch_locked (self);
   if (due != self->watch.due)
     buf_watch_set_due_locked (&self->watch, due);
 }
@@ -177,34 +177,64 @@ check_stall_locked (BufSemaphore *self, gint64 now)
 static gint64
 get_next_look_locked (BufSemaphore *self, gint64 now)
 {
+  gint64 next = get_time_of_stall_locked (self);
+
   if (self->stall.n_woken != self->queue.n_woken)
     {
       self->stall.n_woken = self->queue.n_woken;
       return now + self->queue.patience;
     }
-  if (self->stall.reported && !g_queue_is_empty (&self->queue.waiters))
-    return now + self->stall.time;
-  return get_time_of_stall_locked (self);
+  if (self->queue.waiters.length == 0)
+    return G_MAXINT64;
+
+  if (self->stall.reported)
+    next = now + self->stall.time;
+  if (self->stall.wait_threshold > 0)
+    next = MIN (next, now + self->stall.wait_threshold);
+  return next;
+}
+
+/* Finds out what to tell of, if anybody is interested. The semaphore is entered then. */
+static gboolean
+gather_news_locked (BufSemaphore *self, gint64 now, BufWatchNews *news)
+{
+  news->stalled = check_stall_locked (self, now);
+  news->n_waits = 0;
+  if (self->stall.report == NULL)
+    return FALSE;
+
+  while (self->stall.wait_threshold > 0 && news->n_waits < BUF_LONG_WAITS_MAX &&
+         buf_wait_queue_find_long_wait_locked (&self->queue,
+                                               self->stall.wait_threshold,
+                                               now,
+                                               &news->waits[news->n_waits]))
+    news->n_waits++;
+  if (!news->stalled && news->n_waits == 0)
+    return FALSE;
+
+  self->n_inside++;
+  return TRUE;
 }
 
 /* The watcher looks. */
 void
 buf_semaphore_look (BufWatch *watch, gint64 now)
 {
-  BufSemaphore *self = (BufSemaphore *) ((guint8 *) watch - G_STRUCT_OFFSET (BufSemaphore, watch));
-  gboolean stalled, reclaims;
+  BufSemaphore *self = (gpointer) ((guint8 *) watch - G_STRUCT_OFFSET (BufSemaphore, watch));
+  BufWatchNews news;
+  gboolean has_news, reclaims;
 
   g_mutex_lock (&self->mutex);
   buf_wait_queue_expire_locked (&self->queue, now, &self->ready);
-  stalled = check_stall_locked (self, now) && self->stall.report != NULL;
+  has_news = gather_news_locked (self, now, &news);
   reclaims = self->unfinished;
   self->unfinished = FALSE;
-  self->n_inside += (stalled ? 1 : 0) + (reclaims ? 1 : 0);
+  self->n_inside += reclaims ? 1 : 0;
   buf_watch_set_due_locked (&self->watch, get_next_look_locked (self, now));
   buf_semaphore_serve_and_unlock (self);
 
-  if (stalled)
-    self->stall.report (self);
+  if (has_news)
+    self->stall.report (self, &news);
   if (reclaims)
     {
       buf_semaphore_reclaim (self, FALSE);

@@ -79,6 +79,7 @@ get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
   figures->allocated = MAX (self->queue.maximum - available, 0);
   figures->n_allocations = MAX (n_allocations - n_kept, 0);
   figures->n_waiting = self->queue.waiters.length;
+  figures->oldest_bytes = buf_wait_queue_get_oldest_bytes_locked (&self->queue);
 }
 
 void
@@ -438,6 +439,18 @@ buf_semaphore_close (BufSemaphore *self)
 
   if (keeps)
     buf_semaphore_reclaim (self, TRUE);
+}
+
+/* Whether more is in use than what is pinned. The caller has closed the semaphore. */
+gboolean
+buf_semaphore_has_plain (BufSemaphore *self)
+{
+  gboolean drained;
+
+  g_mutex_lock (&self->mutex);
+  drained = buf_semaphore_is_drained_locked (self, self->queue.pinned);
+  g_mutex_unlock (&self->mutex);
+  return !drained;
 }
 
 gboolean

@@ -86,8 +86,14 @@ void buf_wait_queue_close_locked (BufWaitQueue *self);
 void buf_wait_queue_set_maximum_locked (BufWaitQueue *self, gint64 maximum);
 void buf_wait_queue_note_drained_locked (BufWaitQueue *self);
 gboolean buf_wait_queue_serve_locked (BufWaitQueue *self, BufReady *ready);
+gint64 buf_wait_queue_get_next_time_locked (BufWaitQueue *self);
 void buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now, BufReady *ready);
 
+gint64 buf_wait_queue_get_oldest_bytes_locked (BufWaitQueue *self);
+gboolean buf_wait_queue_find_long_wait_locked (BufWaitQueue *self,
+                                               gint64 threshold,
+                                               gint64 now,
+                                               BufWaiter *copy);
 void buf_wait_queue_get_history_locked (BufWaitQueue *self, BufHistory *history);
 
 G_END_DECLS

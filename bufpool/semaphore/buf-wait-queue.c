@@ -19,22 +19,24 @@
  *
  * A thread that does not run within its patience after it was woken is *late*. Its promise ends,
  * and nothing is kept for it: it waits for a processor, and not for bytes. When it runs and the
- * bytes are gone, it sleeps again; if it is owed, it is more patient the next time. So a thread
- * that gets no processor time delays no other request for long.
+ * bytes are gone, it sleeps again, and counts that as one time that it was overtaken; if it is
+ * owed, it is more patient the next time. So a thread that gets no processor time delays no other
+ * request for long, and one that gets it late is served.
  *
  * The *oldest* waiter is the one that waits longest, not counting those that are late: otherwise
  * one that never runs would stay the oldest, and the others would have no bound. To *overtake* is
  * to take, or to be granted, while an older waiter waits that is not late. The oldest counts how
- * often it is overtaken. After BUF_WAIT_QUEUE_MAX_OVERTAKEN times, or when this would happen
- * BUF_WAIT_QUEUE_OVERTAKEN_TIME after the first time, it is *owed*: others can then take only what
- * is free beyond its bytes. Each waiter becomes the oldest at some time, so no request starves.
+ * often it is overtaken. After BUF_WAIT_QUEUE_MAX_OVERTAKEN times, or when
+ * BUF_WAIT_QUEUE_OVERTAKEN_TIME has passed since the first time, it is *owed*: others can then take
+ * only what is free beyond its bytes. Each waiter becomes the oldest at some time, so no request
+ * starves.
  *
  * Invariant, whenever the lock is dropped after everything was served: no task, and no thread that
  * is asleep, wants at most free - promised - (the bytes of the oldest, if it is owed and asleep),
  * unless it is a thread and BUF_WAIT_QUEUE_MAX_WOKEN others are woken. The oldest is not asleep if
  * it wants at most free. A woken thread that takes, fails to take, is late, or leaves
  * serves the queue again, so the others get their turn. The watcher (see buf-watcher.c) makes
- * threads late.
+ * threads late, and the oldest owed by time.
  *
  * One section serves a bounded number of waiters. Each step is O(log n): the first waiter that fits
  * is found in a tree.
@@ -118,6 +120,46 @@ buf_wait_queue_push_locked (BufWaitQueue *self, BufWaiter *waiter)
   self->history.n_waits++;
 }
 
+static void
+make_owed (BufWaiter *waiter)
+{
+  waiter->owed = TRUE;
+  waiter->patience = MAX (waiter->patience, BUF_WAIT_QUEUE_OWED_PATIENCE);
+}
+
+/* Whether @oldest, which may be NULL, becomes owed when time passes. */
+static gboolean
+is_being_overtaken (const BufWaiter *oldest)
+{
+  return oldest != NULL && oldest->overtaken > 0 && !oldest->owed;
+}
+
+/* The clock is read the first times only, and now and then. The watcher sees to it that the time is
+ * not forgotten meanwhile. */
+static void
+look_at_clock_locked (BufWaitQueue *self, BufWaiter *oldest)
+{
+  gint64 now;
+
+  if (oldest->overtaken > BUF_WAIT_QUEUE_CLOCK && oldest->overtaken % BUF_WAIT_QUEUE_CLOCK != 0)
+    return;
+
+  now = g_get_monotonic_time ();
+  if (oldest->overtaken == 0)
+    oldest->overtaken_since = now;
+  else if (now - oldest->overtaken_since >= self->overtaken_time)
+    make_owed (oldest);
+}
+
+/* @waiter was overtaken, and was not owed. */
+static void
+count_overtaken_locked (BufWaitQueue *self, BufWaiter *waiter)
+{
+  if (++waiter->overtaken >= BUF_WAIT_QUEUE_MAX_OVERTAKEN)
+    make_owed (waiter);
+  self->history.most_overtaken = MAX (self->history.most_overtaken, waiter->overtaken);
+}
+
 /* The thread runs, or is late. */
 static void
 end_promise_locked (BufWaitQueue *self, BufWaiter *waiter, BufWaiterState state)
@@ -130,11 +172,18 @@ end_promise_locked (BufWaitQueue *self, BufWaiter *waiter, BufWaiterState state)
   waiter->state = state;
 }
 
-/* A thread that was woken could not take, and sleeps again. */
+/* A thread that was woken could not take, and sleeps again. If it was late, it was overtaken
+ * meanwhile, without being the oldest. */
 void
 buf_wait_queue_rejoin_locked (BufWaitQueue *self, BufWaiter *waiter)
 {
   g_assert (waiter->state != BUF_WAITER_ASLEEP);
+
+  if (self->promises && waiter->state == BUF_WAITER_LATE && !waiter->owed)
+    {
+      look_at_clock_locked (self, waiter);
+      count_overtaken_locked (self, waiter);
+    }
 
   end_promise_locked (self, waiter, BUF_WAITER_ASLEEP);
   buf_waiter_tree_insert (&self->threads, waiter);
@@ -191,30 +240,6 @@ buf_wait_queue_finish_locked (BufWaiter *waiter, BufOutcome outcome, BufReady *r
     g_queue_push_tail_link (&ready->tasks, &waiter->link);
 }
 
-static void
-make_owed (BufWaiter *waiter)
-{
-  waiter->owed = TRUE;
-  waiter->patience = MAX (waiter->patience, BUF_WAIT_QUEUE_OWED_PATIENCE);
-}
-
-/* The clock is read the first times only, and now and then: if the oldest waiter was overtaken more
- * often than that, little time has passed in between. */
-static void
-look_at_clock_locked (BufWaitQueue *self, BufWaiter *oldest)
-{
-  gint64 now;
-
-  if (oldest->overtaken > BUF_WAIT_QUEUE_CLOCK && oldest->overtaken % BUF_WAIT_QUEUE_CLOCK != 0)
-    return;
-
-  now = g_get_monotonic_time ();
-  if (oldest->overtaken == 0)
-    oldest->overtaken_since = now;
-  else if (now - oldest->overtaken_since >= self->overtaken_time)
-    make_owed (oldest);
-}
-
 /* Whether another request may take @bytes, which are free, before the oldest waiter; and counts it
  * if so. */
 static gboolean
@@ -229,9 +254,7 @@ overtake_locked (BufWaitQueue *self, BufWaiter *oldest, gint64 bytes)
   if (oldest->owed)
     return TRUE; /* there is enough for both */
 
-  if (++oldest->overtaken >= BUF_WAIT_QUEUE_MAX_OVERTAKEN)
-    make_owed (oldest);
-  self->history.most_overtaken = MAX (self->history.most_overtaken, oldest->overtaken);
+  count_overtaken_locked (self, oldest);
   return TRUE;
 }
 
@@ -420,11 +443,13 @@ make_late_locked (BufWaitQueue *self, BufWaiter *waiter, BufReady *ready)
   buf_wakeups_add_again_locked (&ready->wakeups, waiter->wakeup);
 }
 
-/* Makes those late that were woken too long ago. */
+/* Makes those late that were woken too long ago, and the oldest owed if it was overtaken for too
+ * long. */
 void
 buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now, BufReady *ready)
 {
   GList *link = self->woken.head;
+  BufWaiter *oldest;
 
   while (link != NULL)
     {
@@ -434,6 +459,36 @@ buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now, BufReady *ready)
       if (now - waiter->woken_since >= waiter->patience)
         make_late_locked (self, waiter, ready);
     }
+
+  oldest = get_oldest_locked (self);
+  if (is_being_overtaken (oldest) && now - oldest->overtaken_since >= self->overtaken_time)
+    make_owed (oldest);
+}
+
+static gint64
+get_end_of_promise (const GList *link)
+{
+  const BufWaiter *waiter = link->data;
+
+  return waiter->woken_since + waiter->patience;
+}
+
+/* When there will be something to expire; G_MAXINT64: never. The last thread that was woken may be
+ * less patient than the first. */
+gint64
+buf_wait_queue_get_next_time_locked (BufWaitQueue *self)
+{
+  BufWaiter *oldest = get_oldest_locked (self);
+  gint64 next = G_MAXINT64;
+
+  if (is_being_overtaken (oldest))
+    next = oldest->overtaken_since + self->overtaken_time;
+  if (self->woken.length > 0)
+    {
+      next = MIN (next, get_end_of_promise (self->woken.head));
+      next = MIN (next, get_end_of_promise (self->woken.tail));
+    }
+  return next;
 }
 
 /* What has happened so far, including the waits in progress. */
@@ -450,4 +505,40 @@ buf_wait_queue_get_history_locked (BufWaitQueue *self, BufHistory *history)
   now = g_get_monotonic_time ();
   history->total_wait_time += self->waiters.length * (guint64) now - (guint64) self->sum_since;
   history->longest_wait = MAX (history->longest_wait, (guint64) (now - first->since));
+}
+
+gint64
+buf_wait_queue_get_oldest_bytes_locked (BufWaitQueue *self)
+{
+  BufWaiter *oldest = peek_head (&self->waiters);
+
+  return oldest != NULL ? oldest->bytes : 0;
+}
+
+/* Whether a waiter has waited for @threshold, or for twice as long as when this was found before.
+ * Copies it. */
+gboolean
+buf_wait_queue_find_long_wait_locked (BufWaitQueue *self,
+                                      gint64 threshold,
+                                      gint64 now,
+                                      BufWaiter *copy)
+{
+  for (GList *link = self->waiters.head; link != NULL; link = link->next)
+    {
+      BufWaiter *waiter = link->data;
+      gint64 waited = now - waiter->since;
+
+      if (waited < threshold)
+        break; /* the younger ones have waited less */
+      if (waited < 2 * waiter->noticed)
+        continue;
+
+      waiter->noticed = waited;
+      *copy = *waiter;
+      copy->waited = waited;
+      copy->end_served = self->n_served;
+      memcpy (copy->last, self->last, sizeof copy->last);
+      return TRUE;
+    }
+  return FALSE;
 }

@@ -88,10 +88,10 @@ struct _BufWaiter
   gint64 woken_since;     /* LOCK: mutex; when it was woken last */
   gint64 patience;        /* LOCK: mutex; for how long its bytes are promised then */
 
-  /* If the queue is watched: which requests were served while this one waited, and when its wait is
-   * reported next. */
-  guint64 first_served;                /* LOCK: mutex; the number of the first */
-  guint64 end_served;                  /* LOCK: mutex; one more than that of the last */
+  /* If the queue is watched: which requests were served while this one waited. */
+  gint64 noticed;       /* LOCK: mutex; for how long it had waited when this was reported */
+  guint64 first_served; /* LOCK: mutex; the number of the first */
+  guint64 end_served;   /* LOCK: mutex; one more than that of the last */
   BufServed last[BUF_WAITER_N_SERVED]; /* LOCK: mutex; a ring, by their number */
 };
 

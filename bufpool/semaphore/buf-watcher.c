@@ -3,6 +3,8 @@
 
 #include "config.h"
 
+#include "semaphore/buf-watcher-private.h"
+
 #ifdef G_OS_UNIX
 #include <pthread.h>
 #include <signal.h>
@@ -12,8 +14,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 #endif
-
-#include "semaphore/buf-watcher-private.h"
 
 /*
  * One thread for the whole process that looks at semaphores with waiters, when time has to pass for
@@ -36,6 +36,7 @@ static GCond looked;        /* a watch that is about to end */
 static GQueue watches;      /* LOCK: mutex */
 static BufWatch *looked_at; /* LOCK: mutex; by the watcher, at this moment */
 static gint64 sleeps_until; /* LOCK: mutex; monotonic microseconds; 0 while it does not sleep */
+static guint n_forking;     /* LOCK: mutex; threads that are about to fork, or in a fork */
 
 typedef enum
 {
@@ -85,21 +86,41 @@ look_locked (BufWatch *watch, gint64 now)
   g_cond_broadcast (&looked);
 }
 
-/* A new thread inherits these from the thread that happened to wait first, which may be one that
- * hardly ever runs. The main thread stands for what the process is meant to have. */
+#ifdef __linux__
+static void
+take_processors_of_thread (pid_t thread)
+{
+  cpu_set_t processors, own;
+
+  if (sched_getaffinity (thread, sizeof processors, &processors) == 0 &&
+      sched_getaffinity (0, sizeof own, &own) == 0 && !CPU_EQUAL (&processors, &own))
+    sched_setaffinity (0, sizeof processors, &processors);
+}
+
+static void
+take_priority_of_thread (pid_t thread)
+{
+  struct sched_param parameters = { 0 }, own = { 0 };
+  const int policy = sched_getscheduler (thread);
+  const int nice = getpriority (PRIO_PROCESS, thread);
+
+  if (policy >= 0 && sched_getparam (thread, &parameters) == 0 && sched_getparam (0, &own) == 0 &&
+      (policy != sched_getscheduler (0) || parameters.sched_priority != own.sched_priority))
+    sched_setscheduler (0, policy, &parameters);
+  if (nice != getpriority (PRIO_PROCESS, 0))
+    setpriority (PRIO_PROCESS, 0, nice);
+}
+#endif
+
+/* A new thread inherits its scheduling from the thread that happened to wait first, which may be
+ * one that hardly ever runs. The main thread stands for what the process is meant to have. Nothing
+ * is set that is so already: a sandbox may kill a process that tries. */
 static void
 take_scheduling_of_main_thread (void)
 {
 #ifdef __linux__
-  cpu_set_t processors;
-  struct sched_param parameters = { 0 };
-  int policy = sched_getscheduler (getpid ());
-
-  if (sched_getaffinity (getpid (), sizeof processors, &processors) == 0)
-    sched_setaffinity (0, sizeof processors, &processors);
-  if (policy >= 0 && sched_getparam (getpid (), &parameters) == 0)
-    sched_setscheduler (0, policy, &parameters);
-  setpriority (PRIO_PROCESS, 0, getpriority (PRIO_PROCESS, getpid ()));
+  take_processors_of_thread (getpid ());
+  take_priority_of_thread (getpid ());
 #endif
 }
 
@@ -115,12 +136,34 @@ watch_all (gpointer data)
       BufWatch *watch = get_first_due_locked ();
       gint64 now = g_get_monotonic_time ();
 
-      if (watch != NULL && watch->due <= now)
+      if (n_forking > 0)
+        g_cond_wait (&changed, &mutex);
+      else if (watch != NULL && watch->due <= now)
         look_locked (watch, now);
       else
         sleep_until_locked (watch != NULL ? watch->due : G_MAXINT64);
     }
   return NULL;
+}
+
+#ifdef G_OS_UNIX
+/* A look takes locks, of main contexts too. They would stay locked in the child of a program that
+ * has no other thread, and whose author does not know of this one. */
+static void
+stop_before_fork (void)
+{
+  g_mutex_lock (&mutex);
+  n_forking++;
+  while (looked_at != NULL && !is_watcher)
+    g_cond_wait (&looked, &mutex);
+}
+
+static void
+go_on_after_fork (void)
+{
+  n_forking--;
+  g_cond_signal (&changed);
+  g_mutex_unlock (&mutex);
 }
 
 /* The child of a fork has no watcher, and what the parent watches is none of its business. */
@@ -133,8 +176,10 @@ forget_after_fork (void)
   g_queue_init (&watches);
   looked_at = NULL;
   sleeps_until = 0;
+  n_forking = 0;
   g_atomic_int_set (&state, NOT_STARTED);
 }
+#endif
 
 /* Signals are handled by the program's own threads. */
 static GThread *
@@ -147,7 +192,7 @@ create_thread (void)
 
   if (g_once_init_enter (&registered))
     {
-      pthread_atfork (NULL, NULL, forget_after_fork);
+      pthread_atfork (stop_before_fork, go_on_after_fork, forget_after_fork);
       g_once_init_leave (&registered, 1);
     }
   sigfillset (&all);

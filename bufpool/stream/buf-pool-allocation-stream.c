@@ -25,6 +25,10 @@
  * then
  * @bytes_read is less than @size. It is also set when an error came after some bytes.
  *
+ * The allocation counts for as long as the stream takes, so a peer that sends nothing keeps memory
+ * from all others that share the pool. Wait until there is something to read, allocate then, and
+ * set a time limit with @cancellable.
+ *
  * Fails with %BUF_POOL_ERROR_OUT_OF_RANGE before anything is read, and with the errors of
  * [method@Gio.InputStream.read_all]. It blocks the calling thread.
  *
@@ -75,6 +79,9 @@ buf_pool_allocation_fill_from_stream (BufPoolAllocation *self,
  *
  * Writes a part of the allocation to a stream, all of it unless there is an error; then
  * @bytes_written says how much was written before.
+ *
+ * The allocation counts for as long as the stream takes, so a peer that reads nothing keeps memory
+ * from all others that share the pool. Set a time limit with @cancellable.
  *
  * Fails with %BUF_POOL_ERROR_OUT_OF_RANGE before anything is written, and with the errors of
  * [method@Gio.OutputStream.write_all]. It blocks the calling thread.

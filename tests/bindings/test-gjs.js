@@ -34,7 +34,7 @@ function refuses(func, type = Error) {
         func();
     } catch (error) {
         assert(error instanceof type, `${error}`);
-        return;
+        return error;
     }
     throw new Error(`not refused: ${func}`);
 }
@@ -100,7 +100,8 @@ const TESTS = {
     'out of range': () => {
         const a = newPool(8).allocate(8);
         assert(a.get_buffer_bytes(7).get_size() === 16);
-        refuses(() => a.get_buffer_bytes(8), RangeError);
+        const error = refuses(() => a.get_buffer_bytes(8), RangeError);
+        assert(error.message === 'buffer index 8 is out of range 0 to 7', error.message);
         for (const bad of [-1, 1.5, 2 ** 64, NaN, '0', null, undefined])
             refuses(() => a.get_buffer_bytes(bad), TypeError);
         a.release();

@@ -68,6 +68,18 @@ test('first example', function()
    assert(n == 48 and pool.allocated_memory == 768 and pool.active_allocations == 1)
 end)
 
+test('out of range', function()
+   local a = assert(new_pool(8):allocate(8))
+   assert(#a:get_buffer_bytes(7) == 16 and a:get_buffer(7))
+   for _, get in pairs { a.get_buffer, a.get_buffer_bytes } do
+      for _, bad in pairs(BAD_NUMBERS) do refuses(get, a, bad) end
+      local _, message = pcall(get, a, 8)
+      assert(message:find('buffer index 8 is out of range 0 to 7', 1, true), message)
+   end
+   a:release()
+   assert(a:get_buffer(8) == nil and a:get_buffer_bytes(0) == nil)
+end)
+
 test('configuration', function()
    fails(BufPool.PoolError, 'INVALID_CONFIG', BufPool.Pool.new(64, 63))
    fails(BufPool.PoolError, 'INVALID_CONFIG', BufPool.Pool { buffer_size = 0 })

@@ -68,6 +68,18 @@ test("first example") do
   assert(a.count == 48 && pool.allocated_memory == 768 && pool.active_allocations == 1)
 end
 
+test("out of range") do
+  a = new_pool(8).allocate(8)
+  assert(a.get_buffer_bytes(7).to_s.bytesize == 16 && a.get_buffer(7))
+  %i[get_buffer get_buffer_bytes].each do |get|
+    [-1, 2**64, "0", 1.5, nil].each { |bad| refuses(bad) { a.public_send(get, bad) } }
+    error = raises(IndexError, nil, nil) { a.public_send(get, 8) }
+    assert(error.message == "buffer index 8 is out of range 0 to 7", error.message)
+  end
+  a.release
+  assert(a.get_buffer(8).nil? && a.get_buffer_bytes(0).nil?)
+end
+
 test("configuration") do
   raises(BufPool::PoolError::InvalidConfig, 0) { BufPool::Pool.new(64, 63) }
   raises(BufPool::PoolError::InvalidConfig, 0) { BufPool::Pool.new(buffer_size: 0) }

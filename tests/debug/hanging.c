@@ -58,9 +58,9 @@ main (void)
                                                "max-memory",
                                                (guint64) 64,
                                                NULL);
-  g_autoptr (BufPoolAllocation) everything = take_everything (pictures);
-  g_autoptr (GThread) thread = g_thread_new ("reader", ask_for_more, pictures);
-  g_autoptr (BufPoolAllocation) pinned = outlive_the_pool ();
+  g_autoptr (BufPoolAllocation) everything G_GNUC_UNUSED = take_everything (pictures);
+  g_autoptr (GThread) thread G_GNUC_UNUSED = g_thread_new ("reader", ask_for_more, pictures);
+  g_autoptr (BufPoolAllocation) pinned G_GNUC_UNUSED = outlive_the_pool ();
   BufPool *leaky = buf_pool_new (4096, 1024 * 1024, NULL);
 
   wait_for_waiting (pictures, 1);

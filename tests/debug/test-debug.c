@@ -64,6 +64,17 @@ ask_for_later (BufPool *pool, BufPoolAllocation **allocation)
   g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 1);
 }
 
+/* From one place: clang would unroll a loop over a number that it knows. */
+static G_GNUC_NO_INLINE void
+allocate_repeatedly (GPtrArray *all,
+                     BufPool *pool,
+                     BufPoolAllocation *(*allocate) (BufPool *),
+                     volatile guint n)
+{
+  while (n-- > 0)
+    g_ptr_array_add (all, allocate (pool));
+}
+
 static gpointer
 drop_all_later (gpointer data)
 {
@@ -79,7 +90,7 @@ test_help (void)
 
   if (test_run_with ("help", NULL, NULL))
     {
-      g_autoptr (BufPool) pool = test_pool_new (16, 1);
+      g_autoptr (BufPool) pool G_GNUC_UNUSED = test_pool_new (16, 1);
       return;
     }
   g_test_trap_assert_stderr ("*leaks*waits*fill*guard*exit*");
@@ -97,8 +108,7 @@ test_leaks_in_the_warning (void)
       GThread *thread;
 
       g_ptr_array_add (all, test_allocate (pool, 1));
-      for (guint i = 0; i < 3; i++)
-        g_ptr_array_add (all, forget_to_drop (pool));
+      allocate_repeatedly (all, pool, forget_to_drop, 3);
       thread = g_thread_new ("drop", drop_all_later, all);
       g_object_unref (pool);
       g_thread_join (thread);
@@ -107,7 +117,7 @@ test_leaks_in_the_warning (void)
   g_test_trap_assert_stderr ("*waits for 4 allocations (112 bytes)*"
                              "  3 allocations (96 bytes) by thread *:\n"
                              "    forget_to_drop*test_leaks_in_the_warning*"
-                             "  1 allocations (16 bytes) by thread *:\n"
+                             "  1 allocation (16 bytes) by thread *:\n"
                              "    test_allocate*");
 }
 
@@ -119,12 +129,12 @@ test_without_leaks (void)
   if (test_run_with ("fill", NULL, NULL))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 100);
-      g_autoptr (BufPoolAllocation) allocation = forget_to_drop (pool);
+      g_autoptr (BufPoolAllocation) allocation G_GNUC_UNUSED = forget_to_drop (pool);
       g_autofree gchar *description = buf_pool_describe_outstanding (pool);
 
       g_assert_cmpstr (description,
                        ==,
-                       "The pool has 1 allocations outstanding (32 of 1600 bytes), and 0 requests "
+                       "The pool has 1 allocation outstanding (32 of 1600 bytes), and 0 requests "
                        "wait.\n"
                        "  Run the program with BUFPOOL_DEBUG=leaks to see where they come from.\n");
     }
@@ -148,7 +158,7 @@ test_describe_later (void)
       while (second == NULL)
         g_main_context_iteration (NULL, TRUE);
       description = buf_pool_describe_outstanding (pool);
-      g_assert_nonnull (strstr (description, "  1 allocations (64 bytes)"));
+      g_assert_nonnull (strstr (description, "  1 allocation (64 bytes)"));
       g_assert_nonnull (strstr (description, "    ask_for_later"));
       g_assert_null (strstr (description, "forget_to_drop"));
     }
@@ -199,8 +209,7 @@ test_groups (void)
       g_autofree gchar *description = NULL;
 
       /* The first finds no credit, the others do. */
-      for (guint i = 0; i < 6; i++)
-        g_ptr_array_add (all, buf_of_the_program (pool));
+      allocate_repeatedly (all, pool, buf_of_the_program, 6);
       description = buf_pool_describe_outstanding (pool);
       g_assert_nonnull (strstr (description, "  6 allocations (192 bytes)"));
       g_assert_nonnull (strstr (description, "    buf_of_the_program"));
@@ -221,6 +230,20 @@ allocate_and_drop (gpointer data)
   return NULL;
 }
 
+/* The sum of all groups. */
+static guint
+count_bytes (const gchar *description)
+{
+  g_auto (GStrv) lines = g_strsplit (description, "\n", -1);
+  guint sum = 0;
+
+  for (guint i = 0; lines[i] != NULL; i++)
+    if (g_str_has_prefix (lines[i], "  ") && g_ascii_isdigit (lines[i][2]))
+      sum += g_ascii_strtoull (strchr (lines[i], '(') + 1, NULL, 10);
+  g_assert_cmpuint (sum, >=, 32);
+  return sum;
+}
+
 static void
 test_describe_under_load (void)
 {
@@ -229,19 +252,16 @@ test_describe_under_load (void)
   if (test_run_with ("leaks,fill,guard", NULL, NULL))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 8);
-      g_autoptr (BufPoolAllocation) allocation = forget_to_drop (pool);
+      g_autoptr (BufPoolAllocation) allocation G_GNUC_UNUSED = forget_to_drop (pool);
       GThread *threads[] = { g_thread_new ("one", allocate_and_drop, pool),
                              g_thread_new ("two", allocate_and_drop, pool) };
 
       for (guint i = 0; i < 10; i++)
         {
           g_autofree gchar *description = buf_pool_describe_outstanding (pool);
-          guint64 n_bytes = 0;
 
           g_assert_nonnull (strstr (description, "    forget_to_drop"));
-          for (gchar *line = description; (line = strstr (line, " allocations (")) != NULL; line++)
-            n_bytes += g_ascii_strtoull (line + strlen (" allocations ("), NULL, 10);
-          g_assert_cmpuint (n_bytes, <=, 128);
+          g_assert_cmpuint (count_bytes (description), <=, 128);
         }
       buf_pool_close (pool);
       for (guint i = 0; i < G_N_ELEMENTS (threads); i++)
@@ -260,12 +280,21 @@ get_field (const GLogField *fields, gsize n_fields, const gchar *key)
   return NULL;
 }
 
+/* Of a wait that was not over: test-stall.c is about these. */
+static gboolean
+is_in_progress (const gchar *message)
+{
+  return strstr (message, "still waits") != NULL;
+}
+
 static GLogWriterOutput
 check_wait (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
 {
   const gchar *message = get_field (fields, n_fields, "MESSAGE");
   const gchar *waited = get_field (fields, n_fields, "BUFPOOL_WAITED");
 
+  if (is_in_progress (message))
+    return G_LOG_WRITER_HANDLED;
   g_assert_cmpstr (get_field (fields, n_fields, "GLIB_DOMAIN"), ==, "BufPool");
   g_assert_cmpstr (get_field (fields, n_fields, "BUFPOOL_BYTES"), ==, "64");
   g_assert_cmpuint (g_ascii_strtoull (waited, NULL, 10), >=, 1000);
@@ -306,7 +335,10 @@ static GString *logged;
 static GLogWriterOutput
 collect_waits (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
 {
-  g_string_append_printf (logged, "%s\n", get_field (fields, n_fields, "MESSAGE"));
+  const gchar *message = get_field (fields, n_fields, "MESSAGE");
+
+  if (!is_in_progress (message))
+    g_string_append_printf (logged, "%s\n", message);
   return G_LOG_WRITER_HANDLED;
 }
 
@@ -318,7 +350,7 @@ test_waits_that_fail (void)
   if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 4);
-      g_autoptr (BufPoolAllocation) first = test_allocate (pool, 4);
+      g_autoptr (BufPoolAllocation) first G_GNUC_UNUSED = test_allocate (pool, 4);
       g_autoptr (GCancellable) cancellable = g_cancellable_new ();
       TestRequester *requesters[3];
 

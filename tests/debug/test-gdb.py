@@ -122,7 +122,7 @@ CHECKS = {
     and "pictures" not in text,
     "it shows the stripes": with_stripes,
     "a pool is printed in one line": lambda: finds(
-        r'BufPool "pictures": 1 allocations with 64 of 64 bytes, 2 requests wait',
+        r'BufPool "pictures": 1 allocation with 64 of 64 bytes, 2 requests wait',
         gdb(*each("print *(BufPool *) ((BufMemory *) 'buf-memory.c'::all_memories.head->data)->owner"), program, core),
     ),
     "it says when there are no pools": lambda: finds(

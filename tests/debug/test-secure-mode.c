@@ -28,6 +28,15 @@
 
 static const gchar *own_path;
 
+/* LeakSanitizer cannot look into a process with more rights, nor can that be told by a variable. */
+int __lsan_is_turned_off (void);
+
+int
+__lsan_is_turned_off (void)
+{
+  return 1;
+}
+
 /* In the copies: a correct program, which still has a block when it ends. */
 static int
 run_victim (void)
@@ -72,7 +81,6 @@ static gboolean
 install (const gchar *kind, const gchar *path)
 {
   const gchar *argv[] = { "sudo", "-n", own_path, "--install", kind, path, NULL };
-  g_autoptr (GError) error = NULL;
   int status;
 
   if (geteuid () == 0)
@@ -173,7 +181,6 @@ make_environment (const gchar *folder, int control_fd)
                            "BUFPOOL_DEBUG=leaks,waits,fill,guard,exit",
                            "BUFPOOL_DRAIN_WARNING=7",
                            "BUFPOOL_WAIT_THRESHOLD=0",
-                           "ASAN_OPTIONS=detect_leaks=0",
                            NULL);
   return g_strv_builder_end (builder);
 }
@@ -220,7 +227,8 @@ run_as_nobody (Run *self, const gchar *folder, const gchar *path)
                        &status,
                        &error);
   g_assert_no_error (error);
-  g_assert_cmpint (status, ==, 0);
+  if (status != 0)
+    g_error ("%s", self->err);
   self->asked_sysprof = recv (sockets[0], request, sizeof request, MSG_DONTWAIT) > 0;
   (void) close (sockets[0]);
   (void) close (sockets[1]);
@@ -259,7 +267,8 @@ test_ordinary (void)
 
   g_test_summary ("An ordinary program does what its environment says");
 
-  g_assert_nonnull (folder);
+  if (folder == NULL)
+    g_error ("There is no folder for the program");
   run_copy (&run, folder, NULL);
   remove_folder (folder);
 

@@ -24,7 +24,7 @@ FIRED = [
     "revoke 0", "wait__begin 48", "grant 48", "wait__end 48 1",  # the task
     "wait__begin 64", "wait__end 64 2",  # the thread that gives up
     "wait__begin 32", "wait__end 32 1",  # the thread that is served
-    "drain 0", "close", "drain 0", "close", "revoke 64", "drain 0",
+    "drain 0", "close", "close", "revoke 64",
 ]
 ARGUMENTS = {"close": [], "drain": [1], "grant": [1], "revoke": [1], "wait__begin": [1], "wait__end": [1, 2]}
 

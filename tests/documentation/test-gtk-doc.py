@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Builds the reference with gtk-doc, and reads what that says. Usage: test-gtk-doc.py NINJA BUILD_DIR"""
+"""Builds the reference with gtk-doc, and reads what that says.
+Usage: test-gtk-doc.py NINJA BUILD_DIR BOOKS, the folder of the books that gtk-doc has made of other libraries"""
 
 import pathlib
 import re
@@ -12,11 +13,13 @@ import sys
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 from tap import Failure, equal, fail_if, run_checks  # noqa: E402
 
-NINJA, BUILD = sys.argv[1], pathlib.Path(sys.argv[2])
+NINJA, BUILD, BOOKS = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 FOLDER = BUILD / "docs"
 
 # This is about the blurb of a property, which is out of use; its comment is counted with all others.
 EXPECTED = re.compile(r"BufPool\.args:\d+: warning: Property BufPool:[\w-]+ has no documentation\.")
+# Since GLib 2.80 its books are made by gi-docgen, and gtk-doc cannot link to these.
+NO_BOOK_OF_GLIB = re.compile(r"warning: no link for: \"(?!buf)", re.IGNORECASE)
 
 build = subprocess.run(
     [NINJA, "-C", str(BUILD), "BufPool-doc"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -30,7 +33,8 @@ def check_build():
 
 def check_warnings():
     noise = [line for line in build.stdout.splitlines() if re.search(r"warning:|error:|no value found", line, re.I)]
-    fail_if([line for line in noise if not EXPECTED.search(line)])
+    has_book = (BOOKS / "glib").exists()
+    fail_if([line for line in noise if not EXPECTED.search(line) and (has_book or not NO_BOOK_OF_GLIB.search(line))])
 
 
 def check_coverage():

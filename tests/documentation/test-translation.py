@@ -125,7 +125,7 @@ def check_links():
 
 def check_sources():
     """What is written in the sources names what there is."""
-    for source in (DOCS.parent / "bufpool").glob("*.[ch]"):
+    for source in (DOCS.parent / "bufpool").rglob("*.[ch]"):
         text = comments.translate(source.read_text(encoding="utf-8"))
         for comment in comments.COMMENT.findall(text):
             if comments.LINK.search(comments.CODE.sub("", comment[1])) or "```" in comment[1]:

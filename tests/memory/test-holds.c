@@ -3,6 +3,8 @@
 
 /* Holds: what the library itself has of an allocation, and what is pinned by that. */
 
+#include <string.h>
+
 #include "memory/buf-pool-allocation-private.h"
 #include "pool/buf-pool-private.h"
 #include "testing.h"
@@ -163,6 +165,7 @@ drop_in_each_round (gpointer data)
       spin_until (&race->round, round);
       for (gint i = 0; i < round / 10 % 60; i++)
         g_atomic_int_get (&race->round);
+      memset (buf_pool_allocation_peek_data (race->hold.allocation), round, 48);
       buf_hold_drop (&race->hold);
       g_atomic_int_set (&race->ended, round);
     }

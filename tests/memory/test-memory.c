@@ -269,7 +269,9 @@ assert_no_memory (BufPool *pool, gsize n_buffers, gboolean pinned)
   g_autoptr (GError) error = NULL;
   BufPoolAllocation *allocation;
   guint64 bytes = n_buffers * (guint64) buf_pool_get_buffer_size (pool);
-  g_autofree gchar *figure = g_strdup_printf ("(%" G_GUINT64_FORMAT " bytes", bytes);
+  g_autofree gchar *figure = g_strdup_printf (n_buffers == 1 ? "of %" G_GUINT64_FORMAT " bytes"
+                                                             : "(%" G_GUINT64_FORMAT " bytes",
+                                              bytes);
 
   most_granted = 0;
   refuse_above = G_MAXINT32 - 16;

@@ -9,6 +9,24 @@
 
 BudgetCounts budget_counts;
 
+/* The operations themselves, which the macros below hide. Not GCC's built-in functions, which clang
+ * does not let have an _Atomic variable. */
+static inline gboolean
+exchange_if (_Atomic gint64 *word,
+             gint64 *old,
+             gint64 next,
+             memory_order success,
+             memory_order failure)
+{
+  return atomic_compare_exchange_strong_explicit (word, old, next, success, failure);
+}
+
+static inline gint64
+exchange (_Atomic gint64 *word, gint64 next, memory_order order)
+{
+  return atomic_exchange_explicit (word, next, order);
+}
+
 /* What the budget does with other processors or under its lock is counted. */
 static inline void count_collection (gint64 mark);
 
@@ -17,12 +35,11 @@ static inline void count_collection (gint64 mark);
 #undef atomic_compare_exchange_strong_explicit
 #define atomic_compare_exchange_strong_explicit(word, old, next, success, failure)                 \
   (budget_counts.exchanges++,                                                                      \
-   __atomic_compare_exchange_n (word, old, next, FALSE, success, failure) ||                       \
-       (budget_counts.failed++, FALSE))
+   exchange_if (word, old, next, success, failure) || (budget_counts.failed++, FALSE))
 
 #undef atomic_exchange_explicit
 #define atomic_exchange_explicit(word, mark, order)                                                \
-  (count_collection (mark), __atomic_exchange_n (word, mark, order))
+  (count_collection (mark), exchange (word, mark, order))
 
 #include "semaphore/buf-semaphore.c"
 #include "semaphore/buf-semaphore-inside.c"

@@ -52,7 +52,7 @@ static void
 print_figure_as_json (Figure *figure)
 {
   g_autoptr (GArray) sorted = g_array_copy (figure->samples);
-  const double *values = (const double *) sorted->data;
+  const double *values = (gpointer) sorted->data;
 
   g_array_sort (sorted, compare_doubles);
   printf ("    {");
@@ -113,7 +113,7 @@ harness_print_table (Harness *self)
     {
       Figure *figure = self->figures->pdata[i];
       g_autoptr (GArray) sorted = g_array_copy (figure->samples);
-      const double *values = (const double *) sorted->data;
+      const double *values = (gpointer) sorted->data;
 
       g_array_sort (sorted, compare_doubles);
       printf ("%-40s %-24s %-20s %12.5g %s (%.5g to %.5g)\n",

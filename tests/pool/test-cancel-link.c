@@ -49,6 +49,23 @@ __wrap_g_cancellable_source_new (GCancellable *cancellable)
 static gpointer cancelled_before;
 static gpointer cancelled_after;
 
+/* A handler that is late: it has begun, but does nothing until the test lets it go. */
+static gpointer delayed;
+static GCallback delayed_callback;
+static gint n_begun; /* atomic */
+static gint go_on;   /* atomic */
+
+static void
+call_late (GCancellable *cancellable, gpointer data)
+{
+  void (*callback) (GCancellable * cancellable, gpointer data);
+
+  g_atomic_int_inc (&n_begun);
+  test_wait_until (g_atomic_int_get (&go_on));
+  callback = (void (*) (GCancellable *, gpointer)) delayed_callback;
+  callback (cancellable, data);
+}
+
 gulong
 __wrap_g_signal_connect_data (gpointer instance,
                               const gchar *signal,
@@ -61,6 +78,11 @@ __wrap_g_signal_connect_data (gpointer instance,
 
   if (instance == cancelled_before)
     g_cancellable_cancel (instance);
+  if (instance == delayed)
+    {
+      delayed_callback = callback;
+      callback = G_CALLBACK (call_late);
+    }
   handler = __real_g_signal_connect_data (instance, signal, callback, data, destroy, flags);
   if (instance == cancelled_after)
     g_cancellable_cancel (instance);
@@ -148,6 +170,56 @@ test_withdraws_at_once (void)
   buf_pool_allocation_unref (all);
 }
 
+static gpointer
+cancel (gpointer cancellable)
+{
+  g_cancellable_cancel (cancellable);
+  return NULL;
+}
+
+static void
+test_late_handler (void)
+{
+  g_test_summary (
+      "A handler that is late does not touch the request, nor the pool, which are gone");
+
+  for (guint is_task = 0; is_task < 2; is_task++)
+    {
+      BufPool *pool = test_pool_new (16, 1);
+      BufPoolAllocation *all = test_allocate (pool, 1);
+      g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+      TestRequester *requester = NULL;
+      GAsyncResult *result = NULL;
+      GThread *thread;
+
+      g_atomic_int_set (&n_begun, 0);
+      g_atomic_int_set (&go_on, FALSE);
+      delayed = cancellable;
+      if (is_task)
+        buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, cancellable, keep_result, &result);
+      else
+        requester = test_requester_start_full (pool, 1, G_MAXUINT64, cancellable);
+      test_wait_for_waiting (pool, 1);
+      thread = g_thread_new ("cancel", cancel, cancellable);
+      test_wait_until (g_atomic_int_get (&n_begun) == 1);
+
+      buf_pool_allocation_unref (all);
+      while (is_task && result == NULL)
+        g_main_context_iteration (NULL, TRUE);
+      if (is_task)
+        g_object_unref (result);
+      else
+        g_assert_null (test_requester_end (requester, NULL));
+      while (g_main_context_iteration (NULL, FALSE))
+        continue;
+      g_object_unref (pool);
+      g_assert_cmpuint (test_count_memories (), ==, 0);
+      g_atomic_int_set (&go_on, TRUE);
+      g_thread_join (thread);
+      delayed = NULL;
+    }
+}
+
 /* The requests of a thread that has an allocation, and so needs no reference on the pool. */
 typedef struct
 {
@@ -233,6 +305,7 @@ main (int argc, char **argv)
 
   g_test_add_func ("/cancel-link/while-connecting", test_while_connecting);
   g_test_add_func ("/cancel-link/withdraws-at-once", test_withdraws_at_once);
+  g_test_add_func ("/cancel-link/late-handler", test_late_handler);
   g_test_add_func ("/cancel-link/handler-drops-the-pool", test_handler_drops_the_pool);
   return g_test_run ();
 }

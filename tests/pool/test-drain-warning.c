@@ -52,7 +52,7 @@ test_says_so_once (void)
   run_with ("10", "pictures");
   if (g_test_subprocess ())
     return;
-  g_test_trap_assert_stderr ("*\"pictures\"*10 ms*1 allocations (8192 bytes)*");
+  g_test_trap_assert_stderr ("*\"pictures\"*10 ms*1 allocation (8192 bytes)*");
   g_test_trap_assert_stderr_unmatched ("*pictures*pictures*");
 }
 

@@ -410,7 +410,7 @@ act (gpointer data)
 static void
 run_round (void)
 {
-  BufPool *pool = test_pool_new (BUFFER_SIZE, N_BUFFERS);
+  BufPool *pool = test_pool_new_timed (BUFFER_SIZE, N_BUFFERS);
   Role roles[N_THREADS];
   GThread *threads[N_THREADS];
 

@@ -44,7 +44,7 @@ test_drain_timeout (void)
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
   g_assert_cmpstr (error->message,
                    ==,
-                   "Draining timed out while 1 allocations (48 bytes) are still outstanding");
+                   "Draining timed out while 1 allocation (48 bytes) is still outstanding");
   g_assert_cmpint (g_get_monotonic_time () - begin, >=, 50000);
   buf_pool_allocation_unref (three);
 

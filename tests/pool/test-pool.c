@@ -421,7 +421,7 @@ test_programming_errors (void)
   g_autoptr (GError) error = NULL;
   g_autoptr (GError) earlier = g_error_new_literal (G_IO_ERROR, G_IO_ERROR_FAILED, "earlier");
   g_autoptr (BufPool) pool = test_pool_new (16, 1);
-  g_autoptr (BufPoolAllocation) all = test_allocate (pool, 1);
+  g_autoptr (BufPoolAllocation) all G_GNUC_UNUSED = test_allocate (pool, 1);
 
   g_test_summary ("What is no pool is caught, under the name of the function that was called");
 

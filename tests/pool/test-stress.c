@@ -90,7 +90,7 @@ run_threads (Stress *stress, GThreadFunc func, guint n_threads)
 {
   GThread *threads[N_THREADS];
 
-  stress->pool = test_pool_new (BUFFER_SIZE, N_BUFFERS);
+  stress->pool = test_pool_new_timed (BUFFER_SIZE, N_BUFFERS);
   stress->maximum = N_BUFFERS;
   watchdog_start (&stress->watchdog);
   for (guint i = 0; i < n_threads; i++)
@@ -321,7 +321,7 @@ static void
 test_maximum_in_force (void)
 {
   static const gint64 maxima[] = { 400, 2, 300, 0, 50, 100 };
-  Ledger ledger = { .limit = 400, .pool = test_pool_new (BUFFER_SIZE, 400) };
+  Ledger ledger = { .limit = 400, .pool = test_pool_new_timed (BUFFER_SIZE, 400) };
   GThread *threads[4];
   gint64 before = 400;
 

@@ -274,6 +274,59 @@ test_owed_by_time (Fixture *self, gconstpointer data)
 }
 
 static void
+test_owed_by_time_after_many (Fixture *self, gconstpointer data)
+{
+  BufWaiter *oldest;
+
+  g_test_summary ("The time is over at the same moment, however often the oldest was overtaken");
+
+  for (guint n = 1; n < 4 * BUF_WAIT_QUEUE_CLOCK; n += 5)
+    {
+      take (self, 60);
+      oldest = push_task (self, 50);
+      g_assert_cmpint (buf_wait_queue_get_next_time_locked (&self->queue), ==, G_MAXINT64);
+      self->queue.overtaken_time = G_MAXINT64 / 2;
+      overtake (self, n);
+      self->queue.overtaken_time = BUF_WAIT_QUEUE_OVERTAKEN_TIME;
+      g_assert_cmpint (buf_wait_queue_get_next_time_locked (&self->queue),
+                       ==,
+                       oldest->overtaken_since + BUF_WAIT_QUEUE_OVERTAKEN_TIME);
+      oldest->overtaken_since = g_get_monotonic_time () + G_TIME_SPAN_HOUR;
+      let_time_pass (self, G_TIME_SPAN_HOUR);
+      g_assert_false (oldest->owed);
+      let_time_pass (self, G_TIME_SPAN_HOUR + BUF_WAIT_QUEUE_OVERTAKEN_TIME);
+      g_assert_true (oldest->owed);
+      g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+      release (self, 60);
+      assert_granted (oldest);
+      release (self, 50);
+    }
+}
+
+static void
+test_times (Fixture *self, gconstpointer data)
+{
+  BufWaiter *first, *second;
+
+  g_test_summary ("The next look is when the first promise ends, of those whose patience differs");
+
+  take (self, MAXIMUM);
+  first = push_thread (self, 10);
+  first->patience = 10 * BUF_WAIT_QUEUE_PATIENCE;
+  second = push_thread (self, 10);
+  release (self, 10);
+  assert_pending (first, BUF_WAITER_WOKEN);
+  g_assert_cmpint (buf_wait_queue_get_next_time_locked (&self->queue),
+                   ==,
+                   first->woken_since + first->patience);
+  release (self, 10);
+  assert_pending (second, BUF_WAITER_WOKEN);
+  g_assert_cmpint (buf_wait_queue_get_next_time_locked (&self->queue),
+                   ==,
+                   second->woken_since + second->patience);
+}
+
+static void
 test_owed_thread (Fixture *self, gconstpointer data)
 {
   BufWaiter *oldest;
@@ -368,8 +421,37 @@ test_late_among_others (Fixture *self, gconstpointer data)
   g_assert_false (run (self, first));
   release (self, 1);
   take (self, 1);
-  g_assert_cmpuint (first->overtaken, ==, 1);
+  g_assert_cmpuint (first->overtaken, ==, 2);
   g_assert_cmpuint (third->overtaken, ==, 4);
+}
+
+static void
+test_late_again_and_again (Fixture *self, gconstpointer data)
+{
+  BufWaiter *slow;
+
+  g_test_summary ("A thread that always comes too late becomes owed, and is given more time");
+
+  take (self, MAXIMUM);
+  slow = push_thread (self, 10);
+  for (guint i = 0; i < 3; i++)
+    {
+      release (self, 10);
+      let_time_pass (self, BUF_WAIT_QUEUE_PATIENCE);
+      assert_pending (slow, BUF_WAITER_LATE);
+      g_assert_false (slow->owed);
+      take (self, 10);
+      if (i == 2)
+        slow->overtaken_since -= BUF_WAIT_QUEUE_OVERTAKEN_TIME;
+      g_assert_false (run (self, slow));
+      g_assert_cmpuint (slow->overtaken, ==, i + 1);
+    }
+  g_assert_true (slow->owed);
+  g_assert_cmpint (slow->patience, ==, BUF_WAIT_QUEUE_OWED_PATIENCE);
+  release (self, 10);
+  assert_pending (slow, BUF_WAITER_WOKEN);
+  g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+  g_assert_true (run (self, slow));
 }
 
 static void
@@ -475,9 +557,12 @@ main (int argc, char *argv[])
   ADD ("no-promises", test_no_promises);
   ADD ("owed-by-number", test_owed_by_number);
   ADD ("owed-by-time", test_owed_by_time);
+  ADD ("owed-by-time-after-many", test_owed_by_time_after_many);
+  ADD ("times", test_times);
   ADD ("owed-thread", test_owed_thread);
   ADD ("late-shields-nobody", test_late_shields_nobody);
   ADD ("late-among-others", test_late_among_others);
+  ADD ("late-again-and-again", test_late_again_and_again);
   ADD ("oldest-passes-promises", test_oldest_passes_promises);
   ADD ("batches", test_batches);
   ADD ("impossible", test_impossible);

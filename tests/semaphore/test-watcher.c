@@ -130,7 +130,7 @@ test_many_tasks (void)
 }
 
 static void
-on_stalled (BufSemaphore *semaphore)
+on_stalled (BufSemaphore *semaphore, const BufWatchNews *news)
 {
   g_atomic_int_inc (&n_reports);
   buf_semaphore_leave (semaphore);
@@ -317,6 +317,65 @@ test_ends (void)
     }
 }
 
+static gint may_leave; /* atomic */
+
+static void
+on_stalled_leave_late (BufSemaphore *semaphore)
+{
+  g_atomic_int_inc (&n_reports);
+  test_wait_until (g_atomic_int_get (&may_leave));
+  buf_semaphore_leave (semaphore);
+}
+
+static void
+test_leaves_last (void)
+{
+  BufSemaphore semaphore;
+  BufWaiter task;
+
+  g_test_summary ("The watcher is the last that leaves, and ends the semaphore that it looks at");
+
+  set_up (&semaphore);
+  semaphore.stall.time = 1000;
+  semaphore.stall.report = on_stalled_leave_late;
+  buf_waiter_init (&task, MAXIMUM, on_completed);
+  buf_semaphore_enqueue (&semaphore, &task);
+  test_wait_until (g_atomic_int_get (&n_reports) == 1);
+  buf_semaphore_withdraw (&semaphore, &task, BUF_OUTCOME_CANCELLED);
+  buf_waiter_clear (&task);
+  buf_semaphore_release (&semaphore, MAXIMUM);
+  buf_semaphore_close (&semaphore);
+  buf_semaphore_abandon (&semaphore);
+  g_assert_cmpint (g_atomic_int_get (&n_ended), ==, 0);
+  g_atomic_int_set (&may_leave, TRUE);
+  test_wait_until (g_atomic_int_get (&n_ended) == 1);
+}
+
+/* As the watcher does when it was about to look. */
+static void
+on_end_look (BufSemaphore *semaphore)
+{
+  g_assert_cmpint (g_atomic_int_add (&n_ended, 1), ==, 0);
+  buf_semaphore_look (&semaphore->watch, g_get_monotonic_time ());
+  buf_semaphore_clear (semaphore);
+}
+
+static void
+test_late_look (void)
+{
+  BufSemaphore semaphore;
+
+  g_test_summary ("A semaphore that is over ends once, though the watcher still looks at it");
+
+  set_up (&semaphore);
+  semaphore.end = on_end_look;
+  buf_semaphore_close (&semaphore);
+  buf_semaphore_abandon (&semaphore);
+  g_assert_cmpint (g_atomic_int_get (&n_ended), ==, 0);
+  buf_semaphore_release (&semaphore, MAXIMUM);
+  g_assert_cmpint (g_atomic_int_get (&n_ended), ==, 1);
+}
+
 static void
 test_fork (void)
 {
@@ -360,6 +419,8 @@ main (int argc, char *argv[])
   g_test_add_func ("/watcher/late-waiter", test_late_waiter);
   g_test_add_func ("/watcher/rests", test_rests);
   g_test_add_func ("/watcher/ends", test_ends);
+  g_test_add_func ("/watcher/leaves-last", test_leaves_last);
+  g_test_add_func ("/watcher/late-look", test_late_look);
   g_test_add_func ("/watcher/fork", test_fork);
 
   return g_test_run ();

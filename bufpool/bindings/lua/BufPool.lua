@@ -100,6 +100,18 @@ function PoolAllocation:extract(offset, size)
    return extract(self, whole_number(offset, 'the offset'), whole_number(size, 'the size'))
 end
 
+-- For C an index out of range is a bug of the program, and not an error.
+for _, name in pairs { 'get_buffer', 'get_buffer_bytes' } do
+   local original = PoolAllocation._method[name]
+   PoolAllocation[name] = function(self, index)
+      local length = self:get_length()
+      if whole_number(index, 'the index') >= length and length > 0 then
+         error(('buffer index %d is out of range 0 to %d'):format(index, length - 1), 2)
+      end
+      return length > 0 and original(self, index) or nil
+   end
+end
+
 for name, transfer in pairs(transfers) do
    PoolAllocation[name] = function(self, stream, offset, size, ...)
       return transfer(self, stream, whole_number(offset, 'the offset'), whole_number(size, 'the size'), ...)

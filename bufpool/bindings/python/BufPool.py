@@ -19,6 +19,10 @@ BufPool = get_introspection_module("BufPool")
 __all__ = []
 
 
+def _count(number, thing):
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
 def _released():
     return GLib.Error.new_literal(
         GLib.quark_from_string("buf-pool-error-quark"),
@@ -255,7 +259,7 @@ class PoolAllocation(BufPool.PoolAllocation):
 
         i = index.__index__()
         if not -length <= i < length:
-            raise IndexError(f"buffer {i} of {length}")
+            raise IndexError(f"buffer index {i} is out of range {-length} to {length - 1}")
         return memory[i % length * size : (i % length + 1) * size]
 
     def __iter__(self):
@@ -269,7 +273,7 @@ class PoolAllocation(BufPool.PoolAllocation):
         """Whether there is a buffer to be returned: there is none any more when it was released."""
         index, length = whole_number(index), len(self)
         if length and not 0 <= index < length:
-            raise IndexError(f"buffer {index} of {length}")
+            raise IndexError(f"buffer index {index} is out of range 0 to {length - 1}")
         return length > 0
 
     def get_data(self):
@@ -329,7 +333,8 @@ class PoolAllocation(BufPool.PoolAllocation):
     def __repr__(self):
         if self.is_released():
             return "<BufPool.PoolAllocation, released>"
-        return f"<BufPool.PoolAllocation of {len(self)} buffers of {self.get_buffer_size()} bytes>"
+        sizes = _count(len(self), "buffer"), _count(self.get_buffer_size(), "byte")
+        return "<BufPool.PoolAllocation of " + " of ".join(sizes) + ">"
 
 
 PoolAllocation = override(PoolAllocation)

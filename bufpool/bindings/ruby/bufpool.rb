@@ -132,6 +132,17 @@ module BufPool
       super(BufPool.whole_number(offset, "the offset"), BufPool.whole_number(size, "the size"))
     end
 
+    # For C an index out of range is a bug of the program, and not an error.
+    %i[get_buffer get_buffer_bytes].each do |name|
+      define_method(name) do |index|
+        if BufPool.whole_number(index, "the index") >= length && length.positive?
+          raise IndexError, "buffer index #{index} is out of range 0 to #{length - 1}"
+        end
+
+        length.positive? ? super(index) : nil
+      end
+    end
+
     %i[fill_from_stream write_to_stream fill_from_stream_async write_to_stream_async].each do |name|
       define_method(name) do |stream, offset, size, *others, &block|
         super(stream, BufPool.whole_number(offset, "the offset"), BufPool.whole_number(size, "the size"),

@@ -179,7 +179,7 @@ function overrideAllocation(PoolAllocation) {
     PoolAllocation.prototype.get_buffer_bytes = function (index) {
         const length = this.get_length();
         if (wholeNumber(index, 'the index') >= length && length > 0)
-            throw new RangeError(`buffer ${index} of ${length}`);
+            throw new RangeError(`buffer index ${index} is out of range 0 to ${length - 1}`);
         return length > 0 ? get_buffer_bytes.call(this, index) : null;
     };
 

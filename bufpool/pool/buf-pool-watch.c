@@ -1,0 +1,110 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "buf-pool.h"
+#include "debug/buf-words-private.h"
+#include "pool/buf-pool-private.h"
+
+/*
+ * What a pool tells of requests that still wait: that nothing has been granted for long, and, with
+ * BUFPOOL_DEBUG=waits, each long wait.
+ *
+ * The watcher finds this out, see buf-semaphore-serve.c. A log writer is code of the program, which
+ * may take as long as it likes, or wait for the pool. So what is to be said is put into words while
+ * the memory is entered, and logged, by a thread of its own, after that has left.
+ */
+
+/* How long no request is granted before this is a stall, in milliseconds. */
+#define DEFAULT_STALL_WARNING 10000
+
+typedef struct
+{
+  BufMemory *memory;
+  gboolean stalled;
+  BufWaitReport *waits[BUF_LONG_WAITS_MAX];
+  guint n_waits;
+} News;
+
+static gchar *
+describe_stall (BufMemory *memory)
+{
+  g_autofree gchar *title = buf_memory_get_title (memory);
+  g_autoptr (GString) outstanding = g_string_new (NULL);
+  BufSemaphoreFigures figures;
+
+  buf_semaphore_get_figures (&memory->semaphore, &figures, NULL);
+  buf_memory_append_outstanding (memory, outstanding);
+  return g_strdup_printf ("%s has granted no request for %.1f s, and %u %s. The oldest waits for "
+                          "%" G_GINT64_FORMAT " %s, and %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
+                          " are available; %" G_GINT64_FORMAT
+                          " %s outstanding:\n%s  Does a thread hold an allocation while it waits "
+                          "for another one? If "
+                          "several do, none of them can go on. Allocate what is needed at once, "
+                          "free what is held "
+                          "before waiting, or raise max-memory. (BUFPOOL_STALL_WARNING is after "
+                          "how many milliseconds "
+                          "this is logged; 0: never.)",
+                          title,
+                          (gdouble) memory->semaphore.stall.time / G_USEC_PER_SEC,
+                          figures.n_waiting,
+                          buf_words_choose (figures.n_waiting, "request waits", "requests wait"),
+                          figures.oldest_bytes,
+                          buf_words_choose (figures.oldest_bytes, "byte", "bytes"),
+                          figures.available,
+                          figures.maximum,
+                          figures.n_allocations,
+                          buf_words_choose (figures.n_allocations,
+                                            "allocation is",
+                                            "allocations are"),
+                          outstanding->str);
+}
+
+/* The memory is entered, and left before anything is logged. */
+static gpointer
+tell (gpointer data)
+{
+  News *self = data;
+  g_autofree gchar *stall = self->stalled ? describe_stall (self->memory) : NULL;
+
+  buf_semaphore_leave (&self->memory->semaphore);
+
+  for (guint i = 0; i < self->n_waits; i++)
+    buf_wait_report_log (self->waits[i]);
+  if (stall != NULL)
+    g_warning ("%s", stall);
+  g_free (self);
+  return NULL;
+}
+
+static void
+on_news (BufSemaphore *semaphore, const BufWatchNews *news)
+{
+  News *self = g_new0 (News, 1);
+  GThread *thread;
+
+  self->memory = (gpointer) ((guint8 *) semaphore - G_STRUCT_OFFSET (BufMemory, semaphore));
+  self->stalled = news->stalled;
+  for (guint i = 0; i < news->n_waits; i++)
+    self->waits[self->n_waits++] = buf_pool_report_wait (self->memory, &news->waits[i]);
+
+  thread = g_thread_try_new ("bufpool-report", tell, self, NULL);
+  if (thread != NULL)
+    g_thread_unref (thread);
+  else
+    tell (self);
+}
+
+/* The semaphore is not shared yet. A wait is noticed no sooner than after a millisecond. */
+void
+buf_pool_watch (BufPool *self)
+{
+  BufStallWatch *stall = &self->memory->semaphore.stall;
+  gint64 threshold = self->memory->wait_threshold;
+
+  stall->time =
+      (gint64) buf_debug_get_milliseconds ("BUFPOOL_STALL_WARNING", DEFAULT_STALL_WARNING) * 1000;
+  stall->wait_threshold = threshold >= 0 ? MAX (threshold, 1000) : 0;
+  stall->report = on_news;
+}
