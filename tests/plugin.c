@@ -19,6 +19,7 @@ work (void)
   g_assert_no_error (error);
   allocation = buf_pool_allocate (pool, 1, NULL, &error);
   g_assert_no_error (error);
+  g_assert_nonnull (allocation);
   g_assert_null (buf_pool_allocate_timeout (pool, 1, 1, NULL, &error));
   return allocation != NULL && g_error_matches (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
 }

@@ -28,7 +28,7 @@
  */
 
 /* From this size on, a block of calloc() is usually fresh: allocators map it. */
-#define LARGE_SIZE (128 * 1024)
+#define LARGE_SIZE ((gsize) 128 * 1024)
 
 static gboolean
 is_embedded (gsize size, gsize alignment, gboolean zero_fill)

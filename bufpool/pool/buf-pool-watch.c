@@ -38,7 +38,7 @@ describe_stall (BufMemory *memory)
   buf_memory_append_outstanding (memory, outstanding);
   return g_strdup_printf ("%s has granted no request for %.1f s, and %u %s. The oldest waits for "
                           "%" G_GINT64_FORMAT " %s, and %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
-                          " are available; %" G_GINT64_FORMAT
+                          " %s available; %" G_GINT64_FORMAT
                           " %s outstanding:\n%s  Does a thread hold an allocation while it waits "
                           "for another one? If "
                           "several do, none of them can go on. Allocate what is needed at once, "
@@ -54,6 +54,7 @@ describe_stall (BufMemory *memory)
                           buf_words_choose (figures.oldest_bytes, "byte", "bytes"),
                           figures.available,
                           figures.maximum,
+                          buf_words_choose (figures.available, "is", "are"),
                           figures.n_allocations,
                           buf_words_choose (figures.n_allocations,
                                             "allocation is",

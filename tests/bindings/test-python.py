@@ -8,6 +8,7 @@ import ctypes
 import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -455,6 +456,36 @@ def asynchronous():
     loop.run()
     got[0].release()
     assert pool.props.allocated_memory == 0
+
+
+WAIT_AT_ONCE = """
+import sys, threading, gi
+gi.require_version("BufPool", "1.0")
+from gi.repository import BufPool
+sys.setswitchinterval(1e-6)
+pool = BufPool.Pool(buffer_size=16, max_memory=16)
+barrier = threading.Barrier(8)
+failed = []
+def allocate():
+    barrier.wait()
+    try:
+        pool.allocate(1).release()
+    except AttributeError as error:
+        failed.append(error)
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.exit(bool(failed))
+"""
+
+
+@test
+def first_waits_at_once():
+    """PyGObject adds the values of an enumeration when it is first used, for all threads to see."""
+    for _ in range(20):
+        subprocess.run([sys.executable, "-c", WAIT_AT_ONCE], check=True, timeout=60)
 
 
 def main():

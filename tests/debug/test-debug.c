@@ -284,7 +284,7 @@ get_field (const GLogField *fields, gsize n_fields, const gchar *key)
 static gboolean
 is_in_progress (const gchar *message)
 {
-  return strstr (message, "still waits") != NULL;
+  return message != NULL && strstr (message, "still waits") != NULL;
 }
 
 static GLogWriterOutput

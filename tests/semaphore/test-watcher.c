@@ -320,7 +320,7 @@ test_ends (void)
 static gint may_leave; /* atomic */
 
 static void
-on_stalled_leave_late (BufSemaphore *semaphore)
+on_stalled_leave_late (BufSemaphore *semaphore, const BufWatchNews *news)
 {
   g_atomic_int_inc (&n_reports);
   test_wait_until (g_atomic_int_get (&may_leave));

@@ -16,6 +16,12 @@ from ..overrides import override
 
 BufPool = get_introspection_module("BufPool")
 
+# PyGObject makes an enumeration when it is first looked at: then adds the values, so that another thread
+# could find it without. Importing is done by one thread.
+_WOULD_BLOCK = Gio.IOErrorEnum.WOULD_BLOCK
+_TIMED_OUT = Gio.IOErrorEnum.TIMED_OUT
+_RELEASED = int(BufPool.PoolError.RELEASED)
+
 __all__ = []
 
 
@@ -27,7 +33,7 @@ def _released():
     return GLib.Error.new_literal(
         GLib.quark_from_string("buf-pool-error-quark"),
         "The allocation was released",
-        int(BufPool.PoolError.RELEASED),
+        _RELEASED,
     )
 
 
@@ -150,7 +156,7 @@ class Pool(BufPool.Pool):
         _check_cancellable(cancellable)
         if cancellable is not None and cancellable.is_cancelled():
             return allocate(*arguments, cancellable)
-        allocation = _unless(Gio.IOErrorEnum.WOULD_BLOCK, self.try_allocate, arguments[0])
+        allocation = _unless(_WOULD_BLOCK, self.try_allocate, arguments[0])
         if allocation is not None:
             return allocation
         return _wait(allocate, *arguments, cancellable=cancellable)
@@ -188,7 +194,7 @@ class Pool(BufPool.Pool):
 
     def _drain(self, drain, *arguments, cancellable):
         return _unless(
-            Gio.IOErrorEnum.TIMED_OUT, super().drain_timeout, 0, cancellable
+            _TIMED_OUT, super().drain_timeout, 0, cancellable
         ) or _wait(drain, *arguments, cancellable=cancellable)
 
     def drain_async(self, io_priority, cancellable=None, callback=None, *user_data):
