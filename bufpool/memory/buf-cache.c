@@ -215,7 +215,7 @@ buf_cache_close_locked (BufMemory *memory, BufHaul *haul)
   control->closing = TRUE;
   atomic_store_explicit (&memory->cache.n_live, 0, memory_order_relaxed);
   buf_depot_set_max_locked (&control->depot, 0);
-  buf_depot_evict_locked (&control->depot, G_MAXINT64 / 2, memory->buffer_size, memory, haul);
+  buf_depot_evict_locked (&control->depot, G_MAXINT64 / 2, memory->buffer_size, haul);
   for (guint i = 0; i < control->n_stripes; i++)
     {
       close_stripe_locked (memory, &memory->cache.stripes[i], haul);
@@ -236,7 +236,7 @@ buf_cache_evict_locked (BufMemory *memory, gint64 bytes, BufHaul *haul)
   gint64 enough = haul->bytes + bytes, before = haul->bytes, n_before = haul->n_blocks;
   guint own = buf_semaphore_thread_number;
 
-  buf_depot_evict_locked (&control->depot, bytes, memory->buffer_size, memory, haul);
+  buf_depot_evict_locked (&control->depot, bytes, memory->buffer_size, haul);
   for (guint i = 0; i < control->n_stripes && haul->bytes < enough; i++)
     {
       BufCacheStripe *stripe = &memory->cache.stripes[(own + i) & (control->n_stripes - 1)];
@@ -307,12 +307,8 @@ refill_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers)
 
   if (magazine == NULL || magazine->head != NULL)
     return NULL;
-  magazine->head = buf_depot_take_locked (&memory->control.depot,
-                                          n_buffers,
-                                          bytes,
-                                          room / bytes,
-                                          memory,
-                                          &n_blocks);
+  magazine->head =
+      buf_depot_take_locked (&memory->control.depot, n_buffers, bytes, room / bytes, &n_blocks);
   if (magazine->head == NULL)
     return NULL;
 
@@ -338,7 +334,7 @@ take_from_depot (BufMemory *memory, guint n_buffers)
       buf_cache_stripe_drop (stripe);
     }
   if (block == NULL)
-    block = buf_depot_take_one_locked (depot, n_buffers, bytes, memory);
+    block = buf_depot_take_one_locked (depot, n_buffers, bytes);
   g_mutex_unlock (&memory->semaphore.mutex);
   return block;
 }
@@ -392,7 +388,7 @@ put_into_depot_locked (BufMemory *memory,
   gint64 bytes = n_blocks * get_block_bytes (memory, n_buffers);
 
   if (insist && bytes <= depot->max_bytes)
-    buf_depot_make_room_locked (depot, n_buffers, bytes, memory->buffer_size, memory, haul);
+    buf_depot_make_room_locked (depot, n_buffers, bytes, memory->buffer_size, haul);
   return buf_depot_put_locked (depot, n_buffers, bundle, n_blocks, bytes);
 }
 
@@ -430,7 +426,6 @@ make_room_held (BufMemory *memory,
                                     magazine->n_buffers,
                                     bundle_bytes,
                                     memory->buffer_size,
-                                    memory,
                                     haul);
       if (bundle_bytes <= depot->max_bytes - depot->bytes)
         empty_magazine_held (memory, stripe, magazine, haul);

@@ -72,21 +72,14 @@ BufPoolAllocation *buf_depot_take_locked (BufDepot *self,
                                           guint n_buffers,
                                           gint64 block_bytes,
                                           gint64 max_blocks,
-                                          BufMemory *memory,
                                           guint *n_blocks);
-BufPoolAllocation *
-buf_depot_take_one_locked (BufDepot *self, guint n_buffers, gint64 block_bytes, BufMemory *memory);
+BufPoolAllocation *buf_depot_take_one_locked (BufDepot *self, guint n_buffers, gint64 block_bytes);
 void buf_depot_make_room_locked (BufDepot *self,
                                  guint n_buffers,
                                  gint64 bytes,
                                  gint64 buffer_size,
-                                 BufMemory *memory,
                                  BufHaul *haul);
-void buf_depot_evict_locked (BufDepot *self,
-                             gint64 bytes,
-                             gint64 buffer_size,
-                             BufMemory *memory,
-                             BufHaul *haul);
+void buf_depot_evict_locked (BufDepot *self, gint64 bytes, gint64 buffer_size, BufHaul *haul);
 
 static inline void
 buf_haul_init (BufHaul *self)

@@ -11,7 +11,7 @@
  *
  * Nothing is allocated for it: a bundle is linked in its blocks. While a block is first in its
  * bundle, its field @memory leads to the next bundle; and while it is second, that field holds the
- * number of blocks in the bundle. Both get it back when they are taken.
+ * number of blocks in the bundle. What becomes an allocation again gets a new header anyway.
  */
 
 static void
@@ -153,16 +153,11 @@ buf_depot_put_locked (BufDepot *self,
   return TRUE;
 }
 
-/* Takes the first bundle, and makes its blocks what they were. */
+/* Takes the first bundle. */
 static BufPoolAllocation *
-pop_bundle_locked (BufDepot *self,
-                   BufBundles *bundles,
-                   gint64 block_bytes,
-                   BufMemory *memory,
-                   guint *n_blocks)
+pop_bundle_locked (BufDepot *self, BufBundles *bundles, gint64 block_bytes, guint *n_blocks)
 {
   BufPoolAllocation *bundle = bundles->head;
-  BufPoolAllocation *second = buf_block_get_next (bundle);
 
   *n_blocks = get_length (bundle);
   bundles->head = (gpointer) bundle->memory;
@@ -170,22 +165,19 @@ pop_bundle_locked (BufDepot *self,
   bundles->bytes -= *n_blocks * block_bytes;
   count_locked (self, -(gint64) *n_blocks, -(*n_blocks * block_bytes));
 
-  bundle->memory = memory;
-  if (second != NULL)
-    second->memory = memory;
   return bundle;
 }
 
 /* The same for one block of that bundle; the others stay. */
 static BufPoolAllocation *
-pop_block_locked (BufDepot *self, BufBundles *bundles, gint64 block_bytes, BufMemory *memory)
+pop_block_locked (BufDepot *self, BufBundles *bundles, gint64 block_bytes)
 {
   BufPoolAllocation *block = bundles->head;
   BufPoolAllocation *second = buf_block_get_next (block);
   guint n_blocks = get_length (block);
 
   if (second == NULL)
-    return pop_bundle_locked (self, bundles, block_bytes, memory, &n_blocks);
+    return pop_bundle_locked (self, bundles, block_bytes, &n_blocks);
 
   set_link (second, (gpointer) block->memory);
   set_length (second, n_blocks - 1);
@@ -193,8 +185,6 @@ pop_block_locked (BufDepot *self, BufBundles *bundles, gint64 block_bytes, BufMe
   bundles->n_blocks--;
   bundles->bytes -= block_bytes;
   count_locked (self, -1, -block_bytes);
-
-  block->memory = memory;
   return block;
 }
 
@@ -204,22 +194,21 @@ buf_depot_take_locked (BufDepot *self,
                        guint n_buffers,
                        gint64 block_bytes,
                        gint64 max_blocks,
-                       BufMemory *memory,
                        guint *n_blocks)
 {
   BufBundles *bundles = find_locked (self, n_buffers, FALSE);
 
   if (bundles == NULL || get_length (bundles->head) > max_blocks)
     return NULL;
-  return pop_bundle_locked (self, bundles, block_bytes, memory, n_blocks);
+  return pop_bundle_locked (self, bundles, block_bytes, n_blocks);
 }
 
 BufPoolAllocation *
-buf_depot_take_one_locked (BufDepot *self, guint n_buffers, gint64 block_bytes, BufMemory *memory)
+buf_depot_take_one_locked (BufDepot *self, guint n_buffers, gint64 block_bytes)
 {
   BufBundles *bundles = find_locked (self, n_buffers, FALSE);
 
-  return bundles != NULL ? pop_block_locked (self, bundles, block_bytes, memory) : NULL;
+  return bundles != NULL ? pop_block_locked (self, bundles, block_bytes) : NULL;
 }
 
 /* Moves blocks of one size into @haul, until those are @bytes, or all. */
@@ -228,7 +217,6 @@ evict_size_locked (BufDepot *self,
                    BufBundles *bundles,
                    gint64 bytes,
                    gint64 buffer_size,
-                   BufMemory *memory,
                    BufHaul *haul)
 {
   gint64 block_bytes = bundles->n_buffers * buffer_size;
@@ -240,10 +228,10 @@ evict_size_locked (BufDepot *self,
       BufPoolAllocation *bundle;
 
       if (n_blocks * block_bytes <= enough - haul->bytes)
-        bundle = pop_bundle_locked (self, bundles, block_bytes, memory, &n_blocks);
+        bundle = pop_bundle_locked (self, bundles, block_bytes, &n_blocks);
       else
         {
-          bundle = pop_block_locked (self, bundles, block_bytes, memory);
+          bundle = pop_block_locked (self, bundles, block_bytes);
           buf_block_set_next (bundle, NULL);
           n_blocks = 1;
         }
@@ -253,17 +241,13 @@ evict_size_locked (BufDepot *self,
 
 /* Those sizes come first that were not used for longest. */
 void
-buf_depot_evict_locked (BufDepot *self,
-                        gint64 bytes,
-                        gint64 buffer_size,
-                        BufMemory *memory,
-                        BufHaul *haul)
+buf_depot_evict_locked (BufDepot *self, gint64 bytes, gint64 buffer_size, BufHaul *haul)
 {
   gint64 enough = haul->bytes + bytes;
 
   for (guint i = BUF_DEPOT_N_SIZES; i-- > 0 && haul->bytes < enough;)
     if (haul->n_sizes < BUF_HAUL_N_SIZES)
-      evict_size_locked (self, &self->sizes[i], enough - haul->bytes, buffer_size, memory, haul);
+      evict_size_locked (self, &self->sizes[i], enough - haul->bytes, buffer_size, haul);
 }
 
 /* For a bundle of that size, at the cost of others that were not used for longer. */
@@ -272,7 +256,6 @@ buf_depot_make_room_locked (BufDepot *self,
                             guint n_buffers,
                             gint64 bytes,
                             gint64 buffer_size,
-                            BufMemory *memory,
                             BufHaul *haul)
 {
   gboolean has_place = find_locked (self, n_buffers, TRUE) != NULL;
@@ -287,12 +270,7 @@ buf_depot_make_room_locked (BufDepot *self,
       if (bundles->head == NULL || bundles->n_buffers == n_buffers)
         continue;
 
-      evict_size_locked (self,
-                         bundles,
-                         has_place ? missing : bundles->bytes,
-                         buffer_size,
-                         memory,
-                         haul);
+      evict_size_locked (self, bundles, has_place ? missing : bundles->bytes, buffer_size, haul);
       has_place |= bundles->head == NULL;
     }
 }

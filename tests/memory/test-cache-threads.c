@@ -205,6 +205,7 @@ test_nothing_is_kept_from_waiters (void)
   requester = test_requester_start (pool, N_BUFFERS);
   test_wait_for_waiting (pool, 1);
   test_wait_until (!keeps (pool));
+  g_assert_false (buf_cache_stripe_try (get_stripe (pool)));
   buf_pool_allocation_unref (small);
   g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 0);
   buf_pool_allocation_unref (large);
