@@ -49,9 +49,10 @@
  * }
  * ```
  *
- * The memory comes from the allocator of the C library at the moment of the request, and goes back
- * there when the last reference to the [struct@PoolAllocation] is dropped. The budget counts the
- * bytes of the buffers, not the few bytes of bookkeeping beside them.
+ * The memory comes from the allocator of the C library. When the last reference to a
+ * [struct@PoolAllocation] is dropped, the pool keeps the block for the next request of that size,
+ * or frees it, see [property@Pool:max-cached-memory]. The budget counts the bytes of the buffers,
+ * not the few bytes of bookkeeping beside them.
  *
  * When a pool is disposed of, which is when its last reference is dropped, it closes, and then
  * waits until every allocation was dropped. In C, declare the pool before its allocations, so that
