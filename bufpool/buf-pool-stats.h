@@ -40,6 +40,9 @@ typedef struct _BufPoolStats BufPoolStats;
  * @n_revocations: how often the budget was called back from all processors, because it was nearly
  *   used up
  * @n_refills: how often a processor's share of the budget was filled up
+ * @n_hits: how many requests got a block that the pool had kept
+ * @n_misses: how many requests found that the pool had kept no block of their size, while it kept
+ *   blocks
  *
  * What has happened to the requests of a pool since it was made, and how it stands: see
  * [method@Pool.get_stats].
@@ -72,8 +75,11 @@ struct _BufPoolStats
   guint64 n_revocations;
   guint64 n_refills;
 
+  guint64 n_hits;
+  guint64 n_misses;
+
   /*< private >*/
-  guint64 padding[14];
+  guint64 padding[12];
 };
 
 BUF_AVAILABLE_IN_1_0

@@ -114,6 +114,10 @@ gsize buf_pool_get_max_memory (BufPool *self);
 BUF_AVAILABLE_IN_1_0
 void buf_pool_set_max_memory (BufPool *self, gsize max_memory);
 BUF_AVAILABLE_IN_1_0
+gint64 buf_pool_get_max_cached_memory (BufPool *self);
+BUF_AVAILABLE_IN_1_0
+void buf_pool_set_max_cached_memory (BufPool *self, gint64 max_cached_memory);
+BUF_AVAILABLE_IN_1_0
 guint buf_pool_get_alignment (BufPool *self);
 BUF_AVAILABLE_IN_1_0
 gboolean buf_pool_get_zero_fill (BufPool *self);
@@ -125,9 +129,16 @@ gsize buf_pool_get_allocated_memory (BufPool *self);
 BUF_AVAILABLE_IN_1_0
 gsize buf_pool_get_available_memory (BufPool *self);
 BUF_AVAILABLE_IN_1_0
+gsize buf_pool_get_cached_memory (BufPool *self);
+BUF_AVAILABLE_IN_1_0
 gsize buf_pool_get_active_allocations (BufPool *self);
 BUF_AVAILABLE_IN_1_0
 gsize buf_pool_get_waiting (BufPool *self);
+
+BUF_AVAILABLE_IN_1_0
+gsize buf_pool_trim (BufPool *self, gsize target);
+BUF_AVAILABLE_IN_1_0
+gsize buf_pool_trim_all (void);
 
 BUF_AVAILABLE_IN_1_0
 BufPoolStats *buf_pool_get_stats (BufPool *self) G_GNUC_WARN_UNUSED_RESULT;

@@ -40,11 +40,12 @@ CHECKS = {
         "allocate", "allocate_timeout", "try_allocate", "drain", "drain_timeout", "close", "is_closed",
         "get_buffer_size", "get_max_memory", "set_max_memory", "get_alignment", "get_zero_fill", "get_name",
         "get_allocated_memory", "get_available_memory", "get_active_allocations", "get_waiting",
+        "get_cached_memory", "get_max_cached_memory", "set_max_cached_memory", "trim",
     } <= methods(pool).keys(),
     "requests throw": lambda: throws(pool, "allocate", "allocate_timeout", "try_allocate", "drain", "drain_timeout"),
     "Pool has its properties": lambda: {e.get("name") for e in pool.findall(CORE + "property")} == {
         "buffer-size", "max-memory", "alignment", "zero-fill", "name", "allocated-memory", "available-memory",
-        "active-allocations", "waiting", "closed",
+        "active-allocations", "waiting", "closed", "max-cached-memory", "cached-memory",
     },
     "properties know their getters": lambda: all(
         e.get("getter") for e in pool.findall(CORE + "property") if e.get("name") != "closed"

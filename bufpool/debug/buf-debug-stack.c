@@ -276,7 +276,8 @@ static gboolean
 is_own_frame (const gchar *name)
 {
   return g_str_has_prefix (name, "buf_pool_") || g_str_has_prefix (name, "buf_debug_") ||
-         strstr (name, " (buf-pool-") != NULL || strstr (name, " (in libbufpool-") != NULL;
+         strstr (name, " (buf-pool-") != NULL || strstr (name, " (buf-block.c:") != NULL ||
+         strstr (name, " (in libbufpool-") != NULL;
 }
 
 /* How many frames, from the innermost on, are the library's own. */

@@ -79,6 +79,19 @@ def describe_frame(address):
     return f"{block.function.name} ({file}:{place.line})", re.search(r"bufpool/(\w+/)?buf-", place.symtab.filename) is not None
 
 
+def count_cached(memory):
+    """The bytes and the number of the blocks that the pool keeps, or is about to free."""
+    semaphore, depot = memory["semaphore"], memory["control"]["depot"]
+    n_bytes = int(depot["bytes"]) + int(semaphore["returning"])
+    n_blocks = int(depot["n_blocks"]) + int(semaphore["n_returning"])
+    for i in range(int(memory["control"]["n_stripes"])):
+        stripe = memory["cache"]["stripes"][i]
+        magazines = stripe["magazines"]
+        n_bytes += int(stripe["bytes"])
+        n_blocks += sum(int(magazines[j]["count"]) for j in range(magazines.type.range()[1] + 1))
+    return n_bytes, n_blocks
+
+
 class Figures:
     """How much there is of what. In a running program, which may be in the middle of something, they may
     not add up."""
@@ -91,8 +104,9 @@ class Figures:
         self.maximum = int(self.queue["maximum"])
         self.free = int(self.queue["free"])
         self.in_stripes = sum(credit for credit, _ in live)
-        self.in_use = self.maximum - self.free - self.in_stripes
-        self.n_allocations = int(self.queue["n_allocations"]) + sum(count for _, count in live)
+        self.cached, n_cached = count_cached(memory)
+        self.in_use = self.maximum - self.free - self.in_stripes - self.cached
+        self.n_allocations = int(self.queue["n_allocations"]) + sum(count for _, count in live) - n_cached
         self.n_waiting = int(self.queue["waiters"]["length"])
 
     def __str__(self):
@@ -106,7 +120,7 @@ def print_budget(figures):
     semaphore = figures.semaphore
     print(
         f"  budget: {count(figures.maximum, 'byte')} = {figures.in_use} in use + {figures.free} free "
-        f"+ {figures.in_stripes} in stripes; {int(semaphore['queue']['pinned'])} pinned"
+        f"+ {figures.in_stripes} in stripes + {figures.cached} cached; {int(semaphore['queue']['pinned'])} pinned"
     )
     states = {"closed": semaphore["queue"], "revoked": semaphore, "abandoned": semaphore}
     words = [word for word, place in states.items() if int(place[word])]

@@ -7,6 +7,21 @@
 
 #include <glib.h>
 
+#if defined(__SANITIZE_ADDRESS__)
+#define BUF_HAVE_ADDRESS_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BUF_HAVE_ADDRESS_SANITIZER
+#endif
+#endif
+
+#ifdef BUF_HAVE_ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size)
+#define ASAN_UNPOISON_MEMORY_REGION(address, size)
+#endif
+
 G_BEGIN_DECLS
 
 /* What malloc() aligns to by itself. Where max_align_t needs more, as on Windows with 32 bits,

@@ -30,21 +30,6 @@
 /* From this size on, a block of calloc() is usually fresh: allocators map it. */
 #define LARGE_SIZE ((gsize) 128 * 1024)
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAVE_ADDRESS_SANITIZER
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAVE_ADDRESS_SANITIZER
-#endif
-#endif
-
-#ifdef HAVE_ADDRESS_SANITIZER
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(address, size)
-#define ASAN_UNPOISON_MEMORY_REGION(address, size)
-#endif
-
 static gboolean
 is_embedded (gsize size, gsize alignment, gboolean zero_fill)
 {

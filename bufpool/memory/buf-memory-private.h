@@ -6,17 +6,10 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
-#include "buf-pool-allocation.h"
-#include "debug/buf-debug-private.h"
-#include "memory/buf-aligned-private.h"
+#include "memory/buf-cache-private.h"
 #include "semaphore/buf-semaphore-private.h"
 
 G_BEGIN_DECLS
-
-/* Where the buffers begin in an inline allocation, and the most bytes that an allocation can have,
- * whatever the limit allows. */
-#define BUF_ALLOCATION_INLINE_OFFSET 16
-#define BUF_ALLOCATION_MAX_SIZE      ((guint64) (G_MAXSSIZE - BUF_ALLOCATION_INLINE_OFFSET))
 
 /* Why a request failed, in the order of precedence. */
 typedef enum
@@ -33,13 +26,16 @@ typedef enum
 
 /* What allocations and requests need of their pool, which it may outlive. All but the atomic fields
  * is constant from buf_memory_begin() on; what changes is in the semaphore. */
-typedef struct
+struct _BufMemory
 {
   /* Read by every request, and on one cache line with what the semaphore begins with. */
   gint64 unit; /* @buffer_size, or less when it is so large that no stripe has room for it */
   guint64 buffer_size;
-  gboolean unusual; /* aligned, zeroed, recorded, or perhaps too large: not just malloc() */
+  BufCache cache;
+  gboolean unusual; /* aligned, zeroed, checked, or perhaps too large: not just malloc() */
   BufSemaphore semaphore;
+
+  BufCacheControl control;
 
   guint alignment;
   gboolean zero_fill;
@@ -53,11 +49,19 @@ typedef struct
   _Atomic guint64 n_refused[BUF_N_REFUSALS]; /* atomic */
   guint trace_counter;                       /* of Sysprof; 0 when it does not record */
   _Atomic gint64 traced;                     /* atomic; when that was last set, in microseconds */
-} BufMemory;
+};
 
 BufMemory *buf_memory_new (gpointer owner);
-void buf_memory_begin (BufMemory *self, gint64 maximum, gboolean valid);
+void buf_memory_begin (BufMemory *self, gint64 maximum, gint64 max_cached, gboolean valid);
 void buf_memory_abandon (BufMemory *self);
+
+BufOutcome
+buf_memory_acquire (BufMemory *self, gint64 bytes, gboolean enters, BufSemaphoreFigures *figures);
+gboolean buf_memory_set_max_cached (BufMemory *self, gint64 max_cached);
+gint64 buf_memory_get_max_cached (BufMemory *self);
+gint64 buf_memory_get_cached (BufMemory *self);
+gint64 buf_memory_trim (BufMemory *self, gint64 target);
+gint64 buf_memory_trim_all (void);
 
 void buf_memory_trace_change (BufMemory *self, gint64 change);
 
@@ -73,6 +77,12 @@ static inline gboolean
 buf_memory_has_begun (BufMemory *self)
 {
   return self->semaphore.stripes != NULL;
+}
+
+static inline BufMemory *
+buf_memory_get_for_semaphore (BufSemaphore *semaphore)
+{
+  return (BufMemory *) ((guint8 *) semaphore - G_STRUCT_OFFSET (BufMemory, semaphore));
 }
 
 static inline void

@@ -40,37 +40,53 @@ buf_memory_new (gpointer owner)
 static void
 end_memory (BufSemaphore *semaphore)
 {
-  BufMemory *self = (gpointer) ((guint8 *) semaphore - G_STRUCT_OFFSET (BufMemory, semaphore));
+  BufMemory *self = buf_memory_get_for_semaphore (semaphore);
 
   g_mutex_lock (&all_memories_mutex);
   g_queue_unlink (&all_memories, &self->link);
   g_mutex_unlock (&all_memories_mutex);
 
+  buf_cache_clear (self);
   buf_semaphore_clear (&self->semaphore);
   buf_debug_ledger_free (self->ledger);
   g_free (self->name);
   g_aligned_free (self);
 }
 
+/* With a ledger nothing is cached: it shows who uses memory that was freed. */
+static void
+begin_cache (BufMemory *self, guint n_processors, gint64 max_cached, gboolean enabled)
+{
+  buf_cache_init (self, n_processors, !enabled);
+  self->semaphore.keeper = &buf_cache_keeper;
+  g_mutex_lock (&self->semaphore.mutex);
+  buf_cache_set_limit_locked (self, max_cached);
+  buf_cache_open_locked (self);
+  g_mutex_unlock (&self->semaphore.mutex);
+}
+
 /* What is not @valid grants nothing. */
 void
-buf_memory_begin (BufMemory *self, gint64 maximum, gboolean valid)
+buf_memory_begin (BufMemory *self, gint64 maximum, gint64 max_cached, gboolean valid)
 {
+  guint n_processors = g_get_num_processors ();
+
   self->unit = (gint64) MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
   if (buf_debug_get_flags () & BUF_DEBUG_NEEDS_LEDGER)
     self->ledger = buf_debug_ledger_new ();
-  self->unusual = self->ledger != NULL || self->zero_fill ||
+  self->unusual = self->ledger != NULL || self->zero_fill || buf_block_is_checked () ||
                   self->alignment > BUF_NATURAL_ALIGNMENT ||
                   self->buffer_size > BUF_ALLOCATION_MAX_SIZE / BUF_POOL_MAX_BUFFERS;
   buf_semaphore_init (&self->semaphore,
                       maximum,
                       valid ? (gint64) self->buffer_size : 1,
-                      g_get_num_processors ());
+                      n_processors);
   self->semaphore.end = end_memory;
   self->semaphore.queue.watched = (buf_debug_get_flags () & BUF_DEBUG_WAITS) != 0;
   self->trace_counter = buf_trace_add_counter (self->name);
   if (!valid)
     buf_semaphore_close (&self->semaphore);
+  begin_cache (self, n_processors, max_cached, valid && self->ledger == NULL);
 
   self->process = getpid ();
   g_mutex_lock (&all_memories_mutex);

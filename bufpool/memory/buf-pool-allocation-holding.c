@@ -82,7 +82,7 @@ end_data (BufDetachedAllocation *self)
 {
   BufMemory *memory = self->header.memory;
   gint64 bytes = buf_pool_allocation_get_size (&self->header);
-  BufDebugRecord *record = buf_detached_allocation_free_data (self);
+  BufDebugRecord *record = buf_block_free_data (memory, self, bytes);
 
   buf_detached_allocation_free_part (self);
   buf_memory_trace (memory, -bytes);
@@ -115,18 +115,6 @@ release_pinned (BufDetachedAllocation *self)
   drop_holder (self, holders - 1);
 }
 
-/* Returns what buf_detached_allocation_free_data() does. */
-static BufDebugRecord *
-free_plain (BufPoolAllocation *self)
-{
-  BufDebugRecord *record = NULL;
-
-  if (buf_pool_allocation_has_flag (self, BUF_WORD_DETACHED))
-    record = buf_detached_allocation_free_data (buf_pool_allocation_get_detached (self));
-  free (self);
-  return record;
-}
-
 /* The last reference and the last hold are gone. */
 static void
 end_allocation (BufPoolAllocation *self, gboolean pinned_for_holds)
@@ -143,7 +131,12 @@ end_allocation (BufPoolAllocation *self, gboolean pinned_for_holds)
     }
 
   bytes = buf_pool_allocation_get_size (self);
-  record = free_plain (self);
+  if (!pinned_for_holds &&
+      buf_pool_allocation_cache (self, memory, buf_pool_allocation_get_n_buffers (self), bytes))
+    return;
+
+  /* The word may have been a link meanwhile. */
+  record = buf_block_free (memory, self, bytes, buf_block_get_flags (memory));
   buf_memory_trace (memory, -bytes);
   if (pinned_for_holds)
     buf_semaphore_release_pinned (&memory->semaphore, bytes);
@@ -181,8 +174,12 @@ end_simple (BufPoolAllocation *self, gsize n_buffers)
 {
   BufMemory *memory = self->memory;
   gint64 bytes = (gint64) n_buffers * (gint64) memory->buffer_size;
-  BufStripe *stripe = buf_semaphore_get_stripe (&memory->semaphore);
+  BufStripe *stripe;
 
+  if (buf_pool_allocation_cache (self, memory, n_buffers, bytes))
+    return;
+
+  stripe = buf_semaphore_get_stripe (&memory->semaphore);
   free (self);
   if (G_LIKELY (buf_semaphore_give_credit (&memory->semaphore, stripe, bytes)))
     return;

@@ -9,36 +9,6 @@
 
 G_BEGIN_DECLS
 
-/* The word of an allocation, from its lowest bit on: references (32 bits), the number of buffers
- * (16 bits), flags (3 bits), and holds (13 bits). */
-#define BUF_WORD_REFERENCE     G_GUINT64_CONSTANT (1)
-#define BUF_WORD_REFERENCES    G_GUINT64_CONSTANT (0xffffffff)
-#define BUF_WORD_BUFFERS_SHIFT 32
-#define BUF_WORD_BUFFERS       (G_GUINT64_CONSTANT (0xffff) << BUF_WORD_BUFFERS_SHIFT)
-#define BUF_WORD_DETACHED      (G_GUINT64_CONSTANT (1) << 48) /* const; the buffers lie elsewhere */
-#define BUF_WORD_PINNED        (G_GUINT64_CONSTANT (1) << 49) /* const; detached, and pinned */
-#define BUF_WORD_RELEASED      (G_GUINT64_CONSTANT (1) << 50) /* of a plain one */
-#define BUF_WORD_FLAGS         (BUF_WORD_DETACHED | BUF_WORD_PINNED | BUF_WORD_RELEASED)
-#define BUF_WORD_HOLD          (G_GUINT64_CONSTANT (1) << 51)
-#define BUF_WORD_HOLDS         (~G_GUINT64_CONSTANT (0) << 51)
-
-struct _BufPoolAllocation
-{
-  BufMemory *memory;    /* const; outlives the allocation, or the data of a pinned one */
-  _Atomic guint64 word; /* atomic */
-};
-
-/* An allocation whose buffers do not follow its header. */
-typedef struct
-{
-  BufPoolAllocation header;
-  guint8 *data;            /* const, until nobody holds it */
-  gsize buffer_size;       /* const */
-  _Atomic guint32 holders; /* atomic; pinned: whether it is released, and how many hold the data */
-  _Atomic guint32 parts;   /* atomic; pinned: one each for the references and the data */
-  BufDebugRecord *record;  /* const; NULL unless BUFPOOL_DEBUG asks for it */
-} BufDetachedAllocation;
-
 /* What the library itself has of an allocation. */
 typedef struct
 {
@@ -129,14 +99,77 @@ BufPoolAllocation *
 buf_pool_allocation_new_unusual (BufMemory *memory, gsize n_buffers, gint64 bytes, GError **error);
 BufPoolAllocation *
 buf_pool_allocation_new_pinned (BufMemory *memory, gsize n_buffers, gint64 bytes, GError **error);
-BufPoolAllocation *buf_pool_allocation_refuse (BufMemory *memory,
-                                               gsize n_buffers,
-                                               gint64 bytes,
-                                               gboolean pinned,
-                                               GError **error);
+BufPoolAllocation *
+buf_pool_allocation_new_again (BufMemory *memory, gsize n_buffers, gint64 bytes, GError **error);
 void buf_pool_allocation_set_origin (BufPoolAllocation *self, const BufDebugStack *origin);
-BufDebugRecord *buf_detached_allocation_free_data (BufDetachedAllocation *self);
 void buf_detached_allocation_free_part (BufDetachedAllocation *self);
+
+void
+buf_pool_allocation_reuse_unusual (BufPoolAllocation *self, BufMemory *memory, gsize n_buffers);
+
+/* A cached block, or NULL. */
+static inline BufPoolAllocation *
+buf_pool_allocation_new_cached (BufMemory *memory, gsize n_buffers)
+{
+  guint n_live = atomic_load_explicit (&memory->cache.n_live, memory_order_relaxed);
+  BufCacheStripe *stripe;
+  BufMagazine *magazine;
+  BufPoolAllocation *self;
+
+  if (n_live == 0)
+    return NULL;
+
+  stripe = &memory->cache.stripes[buf_semaphore_thread_number & (n_live - 1)];
+  magazine = &stripe->magazines[0];
+  if (G_UNLIKELY (!buf_cache_stripe_try (stripe)))
+    self = buf_cache_take_elsewhere (memory, n_buffers);
+  else if (G_UNLIKELY (magazine->n_buffers != n_buffers || magazine->head == NULL))
+    self = buf_cache_take_held (memory, stripe, n_buffers);
+  else
+    {
+      self = buf_cache_stripe_pop_held (stripe, magazine, (gint64) n_buffers * memory->unit);
+      BUF_CACHE_ADD (stripe->n_hits, 1);
+      buf_cache_stripe_drop (stripe);
+    }
+
+  if (G_UNLIKELY (self == NULL))
+    return NULL;
+  if (G_UNLIKELY (memory->unusual))
+    buf_pool_allocation_reuse_unusual (self, memory, n_buffers);
+  else
+    buf_pool_allocation_init (self, memory, n_buffers, 0);
+  return self;
+}
+
+/* Caches the block of a plain allocation that nobody holds any more, if there is room. After TRUE
+ * the memory may be gone. */
+static inline gboolean
+buf_pool_allocation_cache (BufPoolAllocation *self,
+                           BufMemory *memory,
+                           gsize n_buffers,
+                           gint64 bytes)
+{
+  guint n_live = atomic_load_explicit (&memory->cache.n_live, memory_order_relaxed);
+  BufCacheStripe *stripe;
+  BufMagazine *magazine;
+
+  if (n_live == 0)
+    return FALSE;
+
+  if (G_UNLIKELY (memory->unusual))
+    buf_block_hide (memory, self, bytes);
+  stripe = &memory->cache.stripes[buf_semaphore_thread_number & (n_live - 1)];
+  magazine = &stripe->magazines[0];
+  if (G_UNLIKELY (!buf_cache_stripe_try (stripe)))
+    return buf_cache_put_elsewhere (memory, self, n_buffers, bytes);
+  if (G_UNLIKELY (magazine->n_buffers != n_buffers ||
+                  !buf_cache_stripe_has_room_held (stripe, magazine, bytes)))
+    return buf_cache_put_held (memory, stripe, self, n_buffers, bytes);
+
+  buf_cache_stripe_push_held (stripe, magazine, self, bytes);
+  buf_cache_stripe_drop (stripe);
+  return TRUE;
+}
 
 /* Turns @bytes, which the caller has taken, into an allocation, or gives them back. */
 static inline BufPoolAllocation *
@@ -149,7 +182,7 @@ buf_pool_allocation_new (BufMemory *memory, gsize n_buffers, gint64 bytes, GErro
 
   self = malloc (BUF_ALLOCATION_INLINE_OFFSET + bytes);
   if (G_UNLIKELY (self == NULL))
-    return buf_pool_allocation_refuse (memory, n_buffers, bytes, FALSE, error);
+    return buf_pool_allocation_new_again (memory, n_buffers, bytes, error);
 
   buf_pool_allocation_init (self, memory, n_buffers, 0);
   return self;

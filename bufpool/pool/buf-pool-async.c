@@ -180,13 +180,21 @@ new_task (BufPool *self,
   return task;
 }
 
+static void
+return_allocation (GTask *task, BufPoolAllocation *allocation)
+{
+  TaskEnd *end = g_task_get_task_data (task);
+
+  end->unfetched = allocation;
+  g_task_return_pointer (task, allocation, NULL);
+}
+
 /* The bytes were taken, and pinned if the request says so; for a request that began at @origin, or
  * just now. */
 static void
-return_allocation (GTask *task, const BufPoolRequest *request, const BufDebugStack *origin)
+return_new_allocation (GTask *task, const BufPoolRequest *request, const BufDebugStack *origin)
 {
   BufMemory *memory = get_memory (task);
-  TaskEnd *end = g_task_get_task_data (task);
   GError *error = NULL;
   BufPoolAllocation *allocation;
 
@@ -204,8 +212,7 @@ return_allocation (GTask *task, const BufPoolRequest *request, const BufDebugSta
 
   if (origin != NULL)
     buf_pool_allocation_set_origin (allocation, origin);
-  end->unfetched = allocation;
-  g_task_return_pointer (task, allocation, NULL);
+  return_allocation (task, allocation);
 }
 
 static void
@@ -227,7 +234,7 @@ deliver_allocation (PendingTask *self, BufOutcome outcome)
 
   if (outcome == BUF_OUTCOME_GRANTED)
     {
-      return_allocation (self->task, &self->request, self->origin);
+      return_new_allocation (self->task, &self->request, self->origin);
       return;
     }
 
@@ -265,6 +272,7 @@ buf_pool_allocate_async_as (BufPool *self,
 {
   BufSemaphore *semaphore = &self->memory->semaphore;
   g_autoptr (GTask) task = NULL;
+  BufPoolAllocation *cached;
   BufPoolRequest request;
   BufSemaphoreFigures figures;
   BufOutcome outcome;
@@ -274,13 +282,20 @@ buf_pool_allocate_async_as (BufPool *self,
     return;
 
   request.pinned = pinned;
-  outcome = buf_semaphore_acquire (semaphore, request.bytes, FALSE, &figures);
+  cached = pinned ? NULL : buf_pool_take_cached (self, n_buffers, cancellable);
+  if (cached != NULL)
+    {
+      return_allocation (task, cached);
+      return;
+    }
+
+  outcome = buf_memory_acquire (self->memory, request.bytes, FALSE, &figures);
   buf_memory_trace (self->memory, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     {
       if (pinned)
         buf_semaphore_pin (semaphore, request.bytes);
-      return_allocation (task, &request, NULL);
+      return_new_allocation (task, &request, NULL);
     }
   else if (outcome == BUF_OUTCOME_PENDING)
     wait_in_queue (g_steal_pointer (&task), &request, deliver_allocation);

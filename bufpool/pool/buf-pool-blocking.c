@@ -141,7 +141,7 @@ buf_pool_try_take (BufPool *self, gsize n_buffers, BufPoolRequest *request, GErr
   if (!buf_pool_check_request (self, n_buffers, request, error))
     return FALSE;
 
-  outcome = buf_semaphore_acquire (&memory->semaphore, request->bytes, FALSE, &figures);
+  outcome = buf_memory_acquire (memory, request->bytes, FALSE, &figures);
   buf_memory_trace (memory, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
@@ -167,7 +167,7 @@ buf_pool_take (BufPool *self,
       !buf_pool_check_request (self, n_buffers, request, error))
     return FALSE;
 
-  outcome = buf_semaphore_acquire (&memory->semaphore, request->bytes, TRUE, &figures);
+  outcome = buf_memory_acquire (memory, request->bytes, TRUE, &figures);
   buf_memory_trace (memory, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
@@ -200,28 +200,51 @@ allocate_slowly (BufPool *self,
                  const gchar *function)
 {
   BufPoolRequest request;
+  BufPoolAllocation *cached;
 
-  if (!check_arguments (self, cancellable, error, function) ||
-      !buf_pool_take (self, n_buffers, timeout, cancellable, &request, error))
+  if (!check_arguments (self, cancellable, error, function))
+    return NULL;
+  if (cancellable != NULL && (cached = buf_pool_take_cached (self, n_buffers, cancellable)) != NULL)
+    return cached;
+  if (!buf_pool_take (self, n_buffers, timeout, cancellable, &request, error))
     return NULL;
 
   return buf_pool_allocation_new (self->memory, n_buffers, request.bytes, error);
 }
 
-/* The fast path: takes the bytes if the thread's stripe has them, and returns the memory. Whatever
- * is wrong with the pool or with the request makes this return NULL, and is found out later: the
- * stripes of a pool that was built wrong, or is closed, are revoked. */
-static inline BufMemory *
-take_at_once (BufPool *self, gsize n_buffers, gint64 *bytes)
+/* For a request that has not been looked at yet: what is wrong with it is found out later. */
+BufPoolAllocation *
+buf_pool_take_cached (BufPool *self, gsize n_buffers, GCancellable *cancellable)
+{
+  if (n_buffers - 1 >= BUF_POOL_MAX_BUFFERS || g_cancellable_is_cancelled (cancellable))
+    return NULL;
+  return buf_pool_allocation_new_cached (self->memory, n_buffers);
+}
+
+/* The fast path: a cached block or, if the thread's stripe has the bytes, a new one. Whatever is
+ * wrong with the pool or with the request makes this return FALSE, and is found out later: the
+ * stripes of a pool that was built wrong, or is closed, are revoked, and nothing is cached there.
+ * Otherwise @allocation is set, and may be NULL, with an error. */
+static inline gboolean
+allocate_at_once (BufPool *self, gsize n_buffers, BufPoolAllocation **allocation, GError **error)
 {
   BufMemory *memory;
+  gint64 bytes;
 
   if (G_UNLIKELY (!buf_pool_is_instance (self) || n_buffers - 1 >= BUF_POOL_MAX_BUFFERS))
-    return NULL;
+    return FALSE;
 
   memory = self->memory;
-  *bytes = (gint64) n_buffers * memory->unit;
-  return buf_semaphore_take_credit (&memory->semaphore, *bytes) ? memory : NULL;
+  *allocation = buf_pool_allocation_new_cached (memory, n_buffers);
+  if (*allocation != NULL)
+    return TRUE;
+
+  bytes = (gint64) n_buffers * memory->unit;
+  if (!buf_semaphore_take_credit (&memory->semaphore, bytes))
+    return FALSE;
+
+  *allocation = buf_pool_allocation_new (memory, n_buffers, bytes, error);
+  return TRUE;
 }
 
 /**
@@ -260,11 +283,10 @@ take_at_once (BufPool *self, gsize n_buffers, gint64 *bytes)
 BufPoolAllocation *
 buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GError **error)
 {
-  BufMemory *memory;
-  gint64 bytes;
+  BufPoolAllocation *allocation;
 
-  if (G_LIKELY (cancellable == NULL && (memory = take_at_once (self, n_buffers, &bytes)) != NULL))
-    return buf_pool_allocation_new (memory, n_buffers, bytes, error);
+  if (G_LIKELY (cancellable == NULL && allocate_at_once (self, n_buffers, &allocation, error)))
+    return allocation;
   return allocate_slowly (self, n_buffers, BUF_POOL_FOR_EVER, cancellable, error, G_STRFUNC);
 }
 
@@ -292,11 +314,10 @@ buf_pool_allocate_timeout (BufPool *self,
                            GCancellable *cancellable,
                            GError **error)
 {
-  BufMemory *memory;
-  gint64 bytes;
+  BufPoolAllocation *allocation;
 
-  if (G_LIKELY (cancellable == NULL && (memory = take_at_once (self, n_buffers, &bytes)) != NULL))
-    return buf_pool_allocation_new (memory, n_buffers, bytes, error);
+  if (G_LIKELY (cancellable == NULL && allocate_at_once (self, n_buffers, &allocation, error)))
+    return allocation;
   return allocate_slowly (self, n_buffers, timeout, cancellable, error, G_STRFUNC);
 }
 
@@ -318,11 +339,10 @@ buf_pool_allocate_timeout (BufPool *self,
 BufPoolAllocation *
 buf_pool_try_allocate (BufPool *self, gsize n_buffers, GError **error)
 {
-  gint64 bytes;
-  BufMemory *memory = take_at_once (self, n_buffers, &bytes);
+  BufPoolAllocation *allocation;
 
-  if (G_LIKELY (memory != NULL))
-    return buf_pool_allocation_new (memory, n_buffers, bytes, error);
+  if (G_LIKELY (allocate_at_once (self, n_buffers, &allocation, error)))
+    return allocation;
   return try_slowly (self, n_buffers, error, G_STRFUNC);
 }
 

@@ -16,6 +16,7 @@ struct _BufPool
 
   BufMemory *memory;
   guint64 max_memory;          /* as constructed */
+  gint64 max_cached_memory;    /* likewise */
   GError *config_error;        /* what every request fails with, when the pool was built wrong */
   _Atomic gboolean has_closed; /* buf_pool_close() was called, and has notified */
 };
@@ -59,6 +60,7 @@ void buf_pool_set_request_error (BufMemory *memory,
                                  BufOutcome outcome,
                                  const BufSemaphoreFigures *figures,
                                  GError **error);
+BufPoolAllocation *buf_pool_take_cached (BufPool *self, gsize n_buffers, GCancellable *cancellable);
 gboolean
 buf_pool_try_take (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error);
 gboolean buf_pool_take (BufPool *self,

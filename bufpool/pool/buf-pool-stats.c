@@ -84,10 +84,12 @@ buf_pool_get_stats (BufPool *self)
   BufPoolStats *stats;
   BufSemaphoreFigures figures;
   BufHistory history;
+  guint64 n_hits, n_misses;
 
   g_return_val_if_fail (BUF_IS_POOL (self), NULL);
 
   buf_semaphore_get_figures (&self->memory->semaphore, &figures, &history);
+  buf_cache_get_hits (self->memory, &n_hits, &n_misses);
   stats = g_new0 (BufPoolStats, 1);
   *stats = (BufPoolStats){
     .max_memory = figures.maximum,
@@ -108,6 +110,8 @@ buf_pool_get_stats (BufPool *self)
     .n_no_memory = get_n_refused (self, BUF_REFUSAL_NO_MEMORY),
     .n_revocations = history.n_revocations,
     .n_refills = history.n_refills,
+    .n_hits = n_hits,
+    .n_misses = n_misses,
   };
   return stats;
 }

@@ -49,9 +49,10 @@
  * }
  * ```
  *
- * The memory comes from the allocator of the C library at the moment of the request, and goes back
- * there when the last reference to the [struct@PoolAllocation] is dropped. The budget counts the
- * bytes of the buffers, not the few bytes of bookkeeping beside them.
+ * The memory comes from the allocator of the C library. When the last reference to a
+ * [struct@PoolAllocation] is dropped, the pool keeps the block for the next request of that size,
+ * or frees it, see [property@Pool:max-cached-memory]. The budget counts the bytes of the buffers,
+ * not the few bytes of bookkeeping beside them.
  *
  * When a pool is disposed of, which is when its last reference is dropped, it closes, and then
  * waits until every allocation was dropped. In C, declare the pool before its allocations, so that
@@ -148,7 +149,7 @@ buf_pool_constructed (GObject *object)
   if (buf_debug_get_flags () & BUF_DEBUG_EXIT)
     buf_memory_describe_all_at_exit ();
   self->memory->wait_threshold = buf_pool_get_wait_threshold ();
-  buf_memory_begin (self->memory, (gint64) self->max_memory, valid);
+  buf_memory_begin (self->memory, (gint64) self->max_memory, self->max_cached_memory, valid);
   buf_pool_watch (self);
 }
 

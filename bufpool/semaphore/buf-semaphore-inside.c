@@ -36,6 +36,20 @@ buf_semaphore_enter (BufSemaphore *self)
   g_mutex_unlock (&self->mutex);
 }
 
+/* For a thread that does not know whether the owner still uses it. Returns FALSE if it is closed.
+ */
+gboolean
+buf_semaphore_enter_if_open (BufSemaphore *self)
+{
+  gboolean open;
+
+  g_mutex_lock (&self->mutex);
+  open = !self->queue.closed;
+  self->n_inside += open ? 1 : 0;
+  g_mutex_unlock (&self->mutex);
+  return open;
+}
+
 /* Whether the semaphore is over: then the caller has to call @end, without the lock. */
 gboolean
 buf_semaphore_ends_locked (BufSemaphore *self)

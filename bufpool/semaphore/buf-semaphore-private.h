@@ -53,6 +53,22 @@ typedef struct
   void (*report) (BufSemaphore *semaphore, const BufWatchNews *news); /* const */
 } BufStallWatch;
 
+/* A user of the semaphore that keeps bytes which it has taken but does not need, see
+ * buf-semaphore-keeper.c. */
+typedef struct
+{
+  /* Gives back all that is kept, and keeps nothing more. Called with no lock held, while the caller
+   * is inside or has a reference on the owner. Returns whether all was given back; if it has to be
+   * @complete, it waits until it is. */
+  gboolean (*reclaim) (BufSemaphore *semaphore, gboolean complete);
+
+  /* From now on bytes may be kept. */
+  void (*reopen_locked) (BufSemaphore *semaphore);
+
+  /* Adds what is kept. */
+  void (*count_locked) (BufSemaphore *semaphore, gint64 *bytes, gint64 *n_allocations);
+} BufSemaphoreKeeper;
+
 struct _BufSemaphore
 {
   /* Read by every request, seldom written. */
@@ -60,10 +76,10 @@ struct _BufSemaphore
   _Atomic guint mask;  /* LOCK: mutex to write; live stripes, less 1 */
   guint n_stripes;     /* const; a power of two */
   _Atomic gint64 mark; /* LOCK: mutex to write; most bytes that a stripe holds after a release */
-  gint64 unit;         /* const; bytes of the smallest request */
 
   gchar padding[BUF_CACHE_LINE]; /* so that the mutex is on another cache line */
 
+  gint64 unit; /* const; bytes of the smallest request */
   GMutex mutex;
   BufWaitQueue queue;  /* LOCK: mutex */
   BufReady ready;      /* LOCK: mutex; for when it is dropped */
@@ -72,10 +88,17 @@ struct _BufSemaphore
   guint calm;          /* LOCK: mutex; sections since somebody last had to revoke or wait */
   guint n_inside;      /* LOCK: mutex; threads between enter and leave */
   gboolean revoked;    /* LOCK: mutex */
+  gboolean keeps;      /* LOCK: mutex; whether the keeper may have something */
+  gboolean unfinished; /* LOCK: mutex; the watcher asks the keeper again */
+  guint n_reclaims;    /* LOCK: mutex; threads that need all of it until they are through */
+  gint64 returning;    /* LOCK: mutex; bytes that the keeper is about to release */
+  gint64 n_returning;  /* LOCK: mutex; their allocations */
   gboolean abandoned;  /* LOCK: mutex; until it is over, see buf-semaphore-inside.c */
 
   /* Called once, with no lock held, by whoever used an abandoned semaphore last. */
   void (*end) (BufSemaphore *semaphore); /* const */
+
+  const BufSemaphoreKeeper *keeper; /* const; may be NULL */
 };
 
 /* How things stood when a request was refused, for its message; or at one moment, for a getter. */
@@ -170,6 +193,13 @@ BufOutcome buf_semaphore_wait (BufSemaphore *self,
                                BufSemaphoreFigures *figures);
 void buf_semaphore_enqueue (BufSemaphore *self, BufWaiter *waiter);
 void buf_semaphore_release (BufSemaphore *self, gint64 bytes);
+void buf_semaphore_release_several (BufSemaphore *self, gint64 bytes, gint64 n_allocations);
+BufOutcome buf_semaphore_exchange (BufSemaphore *self,
+                                   gint64 own_bytes,
+                                   gint64 n_own,
+                                   gint64 bytes,
+                                   gboolean leaves,
+                                   BufSemaphoreFigures *figures);
 void buf_semaphore_pin (BufSemaphore *self, gint64 bytes);
 void buf_semaphore_release_pinned (BufSemaphore *self, gint64 bytes);
 void buf_semaphore_withdraw (BufSemaphore *self, BufWaiter *waiter, BufOutcome outcome);
@@ -179,7 +209,11 @@ void buf_semaphore_close (BufSemaphore *self);
 gboolean buf_semaphore_has_plain (BufSemaphore *self);
 gboolean buf_semaphore_is_closed (BufSemaphore *self);
 
+void buf_semaphore_reclaim_and_lock (BufSemaphore *self);
+void buf_semaphore_reopen_and_unlock (BufSemaphore *self);
+
 void buf_semaphore_enter (BufSemaphore *self);
+gboolean buf_semaphore_enter_if_open (BufSemaphore *self);
 void buf_semaphore_leave (BufSemaphore *self);
 void buf_semaphore_abandon (BufSemaphore *self);
 

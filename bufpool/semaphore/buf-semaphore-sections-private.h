@@ -22,10 +22,14 @@ void buf_semaphore_revoke_locked (BufSemaphore *self);
 void buf_semaphore_restore_locked (BufSemaphore *self);
 void buf_semaphore_settle_locked (BufSemaphore *self, BufStripe *stripe);
 
+void buf_semaphore_reclaim (BufSemaphore *self, gboolean complete);
+void buf_semaphore_reclaim_locked (BufSemaphore *self);
+
 gboolean buf_semaphore_ends_locked (BufSemaphore *self);
 
 gboolean buf_semaphore_is_drained_locked (BufSemaphore *self, gint64 pinned);
 void buf_semaphore_set_watch_locked (BufSemaphore *self);
+void buf_semaphore_restore_if_unwanted_locked (BufSemaphore *self);
 void buf_semaphore_serve_and_unlock (BufSemaphore *self);
 void buf_semaphore_look (BufWatch *watch, gint64 now);
 

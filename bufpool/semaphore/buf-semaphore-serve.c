@@ -30,7 +30,15 @@ static gboolean
 is_wanted_locked (BufSemaphore *self)
 {
   return self->queue.closed || self->queue.free < 0 || self->queue.waiters.length > 0 ||
-         self->queue.drainers.length > 0 || self->queue.drained.length > 0;
+         self->queue.drainers.length > 0 || self->queue.drained.length > 0 || self->n_reclaims > 0;
+}
+
+/* At once, and not only when it has been calm. */
+void
+buf_semaphore_restore_if_unwanted_locked (BufSemaphore *self)
+{
+  if (self->revoked && !is_wanted_locked (self))
+    buf_semaphore_restore_locked (self);
 }
 
 /* Nothing has been granted since @now. */
@@ -214,14 +222,22 @@ buf_semaphore_look (BufWatch *watch, gint64 now)
 {
   BufSemaphore *self = (gpointer) ((guint8 *) watch - G_STRUCT_OFFSET (BufSemaphore, watch));
   BufWatchNews news;
-  gboolean has_news;
+  gboolean has_news, reclaims;
 
   g_mutex_lock (&self->mutex);
   buf_wait_queue_expire_locked (&self->queue, now, &self->ready);
   has_news = gather_news_locked (self, now, &news);
+  reclaims = self->unfinished;
+  self->unfinished = FALSE;
+  self->n_inside += reclaims ? 1 : 0;
   buf_watch_set_due_locked (&self->watch, get_next_look_locked (self, now));
   buf_semaphore_serve_and_unlock (self);
 
   if (has_news)
     self->stall.report (self, &news);
+  if (reclaims)
+    {
+      buf_semaphore_reclaim (self, FALSE);
+      buf_semaphore_leave (self);
+    }
 }

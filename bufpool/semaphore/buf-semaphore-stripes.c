@@ -50,6 +50,8 @@ buf_semaphore_restore_locked (BufSemaphore *self)
   for (guint i = 0; i <= atomic_load_explicit (&self->mask, memory_order_relaxed); i++)
     atomic_store_explicit (&self->stripes[i].word, 0, memory_order_release);
   self->revoked = FALSE;
+  if (self->keeper != NULL)
+    self->keeper->reopen_locked (self);
 }
 
 /* Moves what the stripe holds to free, and leaves @mark there. */

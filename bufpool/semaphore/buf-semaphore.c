@@ -58,9 +58,12 @@ number_thread (void)
 static void
 get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
 {
-  gint64 available = self->queue.free;
+  gint64 available = self->queue.free + self->returning;
   gint64 n_allocations = self->queue.n_allocations;
+  gint64 n_kept = self->n_returning;
 
+  if (self->keeper != NULL)
+    self->keeper->count_locked (self, &available, &n_kept);
   for (guint i = 0; i < self->n_stripes; i++)
     {
       gint64 word = atomic_load_explicit (&self->stripes[i].word, memory_order_relaxed);
@@ -74,7 +77,7 @@ get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
   figures->maximum = self->queue.maximum;
   figures->available = CLAMP (available, 0, self->queue.maximum);
   figures->allocated = MAX (self->queue.maximum - available, 0);
-  figures->n_allocations = MAX (n_allocations, 0);
+  figures->n_allocations = MAX (n_allocations - n_kept, 0);
   figures->n_waiting = self->queue.waiters.length;
   figures->oldest_bytes = buf_wait_queue_get_oldest_bytes_locked (&self->queue);
 }
@@ -243,6 +246,16 @@ sleep_locked (BufSemaphore *self, BufWaiter *waiter, gint64 deadline)
       late = !buf_wakeup_sleep_locked (waiter->wakeup, &self->mutex, deadline);
 }
 
+/* There is a waiter in the queue now: it gets what is given back. Returns with the lock, which was
+ * dropped. */
+static void
+reclaim_and_relock (BufSemaphore *self, gboolean complete)
+{
+  buf_semaphore_serve_and_unlock (self);
+  buf_semaphore_reclaim (self, complete);
+  g_mutex_lock (&self->mutex);
+}
+
 /* Blocks the calling thread until @waiter has what it wants, or the deadline, or it is withdrawn,
  * or the request has become impossible. */
 BufOutcome
@@ -260,6 +273,8 @@ buf_semaphore_wait (BufSemaphore *self,
   g_mutex_lock (&self->mutex);
   self->queue.promises = promises;
   enqueue_locked (self, waiter);
+  if (waiter->outcome == BUF_OUTCOME_PENDING && self->keeps)
+    reclaim_and_relock (self, !promises);
   buf_semaphore_set_watch_locked (self);
   sleep_locked (self, waiter, deadline);
   outcome = waiter->outcome;
@@ -276,13 +291,22 @@ void
 buf_semaphore_enqueue (BufSemaphore *self, BufWaiter *waiter)
 {
   gboolean promises = buf_watcher_start ();
+  gboolean reclaims;
 
   g_assert (waiter->complete != NULL);
 
   g_mutex_lock (&self->mutex);
   self->queue.promises = promises;
   enqueue_locked (self, waiter);
+  reclaims = waiter->outcome == BUF_OUTCOME_PENDING && self->keeps;
+  self->n_inside += reclaims ? 1 : 0;
   buf_semaphore_serve_and_unlock (self);
+
+  if (reclaims)
+    {
+      buf_semaphore_reclaim (self, !promises);
+      buf_semaphore_leave (self);
+    }
 }
 
 static void
@@ -305,6 +329,50 @@ buf_semaphore_release (BufSemaphore *self, gint64 bytes)
 
   g_mutex_lock (&self->mutex);
   release_and_unlock (self, bytes);
+}
+
+/* What the keeper takes leave of is no longer kept. */
+static void
+return_locked (BufSemaphore *self, gint64 bytes, gint64 n_allocations)
+{
+  self->returning -= bytes;
+  self->n_returning -= n_allocations;
+}
+
+/* Of the keeper: @n_allocations at once, which it has counted in @returning. */
+void
+buf_semaphore_release_several (BufSemaphore *self, gint64 bytes, gint64 n_allocations)
+{
+  g_mutex_lock (&self->mutex);
+  return_locked (self, bytes, n_allocations);
+  self->queue.n_allocations -= n_allocations - 1;
+  release_and_unlock (self, bytes);
+}
+
+/* Likewise, and takes @bytes for one allocation in the same section, so that no
+ * other request gets the bytes in between. If it @leaves, the caller was inside, and still is only
+ * if the outcome is PENDING. */
+BufOutcome
+buf_semaphore_exchange (BufSemaphore *self,
+                        gint64 own_bytes,
+                        gint64 n_own,
+                        gint64 bytes,
+                        gboolean leaves,
+                        BufSemaphoreFigures *figures)
+{
+  BufOutcome outcome;
+
+  g_mutex_lock (&self->mutex);
+  return_locked (self, own_bytes, n_own);
+  self->queue.free += own_bytes;
+  self->queue.n_allocations -= n_own;
+  outcome = take_locked (self, NULL, bytes);
+  if (leaves && outcome != BUF_OUTCOME_PENDING)
+    self->n_inside--;
+  if (outcome != BUF_OUTCOME_GRANTED)
+    get_figures_locked (self, figures);
+  buf_semaphore_serve_and_unlock (self);
+  return outcome;
 }
 
 /* Marks bytes that were taken as pinned, until they are released as such. */
@@ -346,6 +414,8 @@ buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum)
   changed = maximum != self->queue.maximum;
   if (changed)
     {
+      /* What is kept may be more than is left of a lower maximum. */
+      buf_semaphore_reclaim_locked (self);
       buf_semaphore_revoke_locked (self);
       buf_wait_queue_set_maximum_locked (&self->queue, maximum);
       buf_semaphore_set_geometry_locked (self);
@@ -358,11 +428,17 @@ buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum)
 void
 buf_semaphore_close (BufSemaphore *self)
 {
+  gboolean keeps;
+
   g_mutex_lock (&self->mutex);
   buf_wait_queue_close_locked (&self->queue);
   BUF_PROBE1 (close, self);
   buf_semaphore_revoke_locked (self);
+  keeps = self->keeps;
   buf_semaphore_serve_and_unlock (self);
+
+  if (keeps)
+    buf_semaphore_reclaim (self, TRUE);
 }
 
 /* Whether more is in use than what is pinned. The caller has closed the semaphore. */

@@ -58,7 +58,7 @@ dead = gdb(*each("bufpool"), program, core)
 
 PICTURES = (
     r'Pool "pictures" at 0x[0-9a-f]+, buffers of 16 bytes\n'
-    r"  budget: 64 bytes = 64 in use \+ 0 free \+ 0 in stripes; 0 pinned\n"
+    r"  budget: 64 bytes = 64 in use \+ 0 free \+ 0 in stripes \+ 0 cached; 0 pinned\n"
     r"  state: revoked; threads inside: 1\n"
     r"  stripes: \d+ of \d+\n(    \d+: revoked\n)+"
     r"  waiting: 2\n"
@@ -71,7 +71,7 @@ PICTURES = (
 )
 LEAKY = (
     r"Pool without a name at 0x[0-9a-f]+, buffers of 4096 bytes\n"
-    r"  budget: 1048576 bytes = 8192 in use \+ 1040384 free \+ 0 in stripes; 0 pinned\n"
+    r"  budget: 1048576 bytes = 8192 in use \+ 1040384 free \+ 0 in stripes \+ 0 cached; 0 pinned\n"
     r"  state: closed, revoked; threads inside: 0\n"
     r"  stripes: \d+ of \d+\n(    \d+: revoked\n)+"
     r"  waiting: 0\n"
@@ -83,7 +83,7 @@ LEAKY = (
 )
 GONE = (
     r"Pool without a name that is gone, buffers of 32 bytes\n"
-    r"  budget: 1024 bytes = 64 in use \+ 960 free \+ 0 in stripes; 64 pinned\n"
+    r"  budget: 1024 bytes = 64 in use \+ 960 free \+ 0 in stripes \+ 0 cached; 64 pinned\n"
     r"  state: closed, revoked, abandoned; threads inside: 0\n"
     r"  stripes: \d+ of \d+\n(    \d+: revoked\n)+"
     r"  waiting: 0\n"

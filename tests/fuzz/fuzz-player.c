@@ -384,6 +384,7 @@ static void
 player_init (FuzzPlayer *self, FuzzSequence *sequence, FuzzStatistics *statistics)
 {
   static const gsize sizes[] = { 8, 1, 64, 24, 16, 64 };
+  static const gint64 max_cached[] = { -1, 0, G_MAXINT64 };
   guint which = sequence->buffer_size % G_N_ELEMENTS (sizes);
 
   *self = (FuzzPlayer){
@@ -402,6 +403,8 @@ player_init (FuzzPlayer *self, FuzzSequence *sequence, FuzzStatistics *statistic
                              self->zero_fill,
                              "alignment",
                              which == 2 ? 64 : 0,
+                             "max-cached-memory",
+                             max_cached[sequence->n_buffers % G_N_ELEMENTS (max_cached)],
                              NULL);
   test_pool_stop_clock (self->pool);
   self->model = fuzz_model_new (self->buffer_size * self->n_buffers);

@@ -192,12 +192,15 @@ is_settled (FuzzPlayer *self, gboolean arrived_only)
   BufSemaphore *semaphore = &self->pool->memory->semaphore;
   guint n_threads = 0, n_tasks = 0, n_woken;
   guint n_threads_queued = 0, n_tasks_queued = 0;
+  gboolean reclaims; /* what the pool keeps is on its way to a waiter */
 
   /* First those in the queue: who leaves it meanwhile is not over yet. */
   g_mutex_lock (&semaphore->mutex);
   count_waiters (&semaphore->queue.waiters, &n_threads_queued, &n_tasks_queued);
   count_waiters (&semaphore->queue.drainers, &n_threads_queued, &n_tasks_queued);
   n_woken = semaphore->queue.woken.length;
+  reclaims =
+      semaphore->n_returning > 0 || (n_threads_queued + n_tasks_queued > 0 && semaphore->keeps);
   g_mutex_unlock (&semaphore->mutex);
 
   for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
@@ -214,7 +217,7 @@ is_settled (FuzzPlayer *self, gboolean arrived_only)
         return FALSE;
     }
   return n_threads == n_threads_queued &&
-         (arrived_only || (n_tasks == n_tasks_queued && n_woken == 0));
+         (arrived_only || (n_tasks == n_tasks_queued && n_woken == 0 && !reclaims));
 }
 
 void

@@ -43,6 +43,7 @@ static inline void count_collection (gint64 mark);
 
 #include "semaphore/buf-semaphore.c"
 #include "semaphore/buf-semaphore-inside.c"
+#include "semaphore/buf-semaphore-keeper.c"
 #include "semaphore/buf-semaphore-serve.c"
 #include "semaphore/buf-semaphore-stripes.c"
 #include "semaphore/buf-wait-queue.c"

@@ -1,0 +1,74 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <stdatomic.h>
+
+#include "buf-pool-allocation.h"
+#include "debug/buf-debug-private.h"
+#include "memory/buf-aligned-private.h"
+
+G_BEGIN_DECLS
+
+/* Where the buffers begin in an inline allocation, and the most bytes that an allocation can have,
+ * whatever the limit allows. */
+#define BUF_ALLOCATION_INLINE_OFFSET 16
+#define BUF_ALLOCATION_MAX_SIZE      ((guint64) (G_MAXSSIZE - BUF_ALLOCATION_INLINE_OFFSET))
+
+/* The word of an allocation, from its lowest bit on: references (32 bits), the number of buffers
+ * (16 bits), flags (3 bits), and holds (13 bits). */
+#define BUF_WORD_REFERENCE     G_GUINT64_CONSTANT (1)
+#define BUF_WORD_REFERENCES    G_GUINT64_CONSTANT (0xffffffff)
+#define BUF_WORD_BUFFERS_SHIFT 32
+#define BUF_WORD_BUFFERS       (G_GUINT64_CONSTANT (0xffff) << BUF_WORD_BUFFERS_SHIFT)
+#define BUF_WORD_DETACHED      (G_GUINT64_CONSTANT (1) << 48) /* const; the buffers lie elsewhere */
+#define BUF_WORD_PINNED        (G_GUINT64_CONSTANT (1) << 49) /* const; detached, and pinned */
+#define BUF_WORD_RELEASED      (G_GUINT64_CONSTANT (1) << 50) /* of a plain one */
+#define BUF_WORD_FLAGS         (BUF_WORD_DETACHED | BUF_WORD_PINNED | BUF_WORD_RELEASED)
+#define BUF_WORD_HOLD          (G_GUINT64_CONSTANT (1) << 51)
+#define BUF_WORD_HOLDS         (~G_GUINT64_CONSTANT (0) << 51)
+
+typedef struct _BufMemory BufMemory;
+
+struct _BufPoolAllocation
+{
+  BufMemory *memory;    /* const; outlives the allocation, or the data of a pinned one */
+  _Atomic guint64 word; /* atomic */
+};
+
+/* An allocation whose buffers do not follow its header. */
+typedef struct
+{
+  BufPoolAllocation header;
+  guint8 *data;            /* const, until nobody holds it */
+  gsize buffer_size;       /* const */
+  _Atomic guint32 holders; /* atomic; pinned: whether it is released, and how many hold the data */
+  _Atomic guint32 parts;   /* atomic; pinned: one each for the references and the data */
+  BufDebugRecord *record;  /* const; NULL unless BUFPOOL_DEBUG asks for it */
+} BufDetachedAllocation;
+
+/* Of a free block that is kept, the word is a link. */
+static inline BufPoolAllocation *
+buf_block_get_next (BufPoolAllocation *self)
+{
+  return (BufPoolAllocation *) (guintptr) atomic_load_explicit (&self->word, memory_order_relaxed);
+}
+
+static inline void
+buf_block_set_next (BufPoolAllocation *self, BufPoolAllocation *next)
+{
+  atomic_store_explicit (&self->word, (guint64) (guintptr) next, memory_order_relaxed);
+}
+
+BufPoolAllocation *buf_block_new (BufMemory *memory, gint64 bytes, guint64 flags);
+BufDebugRecord *buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 bytes);
+BufDebugRecord *
+buf_block_free (BufMemory *memory, BufPoolAllocation *self, gint64 bytes, guint64 flags);
+guint64 buf_block_get_flags (BufMemory *memory);
+
+gboolean buf_block_is_checked (void);
+void buf_block_hide (BufMemory *memory, BufPoolAllocation *self, gint64 bytes);
+void buf_block_show (BufMemory *memory, BufPoolAllocation *self, gint64 bytes);
+
+G_END_DECLS

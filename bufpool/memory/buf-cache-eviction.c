@@ -1,0 +1,342 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#ifdef HAVE_MALLOC_TRIM
+#include <malloc.h>
+#endif
+
+#include "memory/buf-memory-private.h"
+
+/*
+ * What is taken out of the cache: when somebody needs the bytes, when a block needs the room, and
+ * when the program asks for it.
+ *
+ * The order is always the same: blocks are taken out under the mutex, into a haul; without the
+ * mutex they are freed; and then their bytes are released. Until then the bytes are in use, and
+ * belong to the thread that evicts. So memory is freed before its bytes are handed out, and the
+ * bytes keep the BufMemory.
+ */
+
+/* So many blocks that found no room in a stripe make the next one insist. */
+#define BUF_CACHE_PRESSURE 32
+
+/* For how long a bit that is held is tried again, in microseconds, before it is left to others; and
+ * how long a thread sleeps that cannot leave it to them. Sleeping lets a holder run that has less
+ * priority. */
+#define BUF_CACHE_CLOSE_TIME  50
+#define BUF_CACHE_CLOSE_SLEEP 100
+
+static void
+free_bundle (BufMemory *memory, BufPoolAllocation *bundle, gint64 bytes, guint64 flags)
+{
+  while (bundle != NULL)
+    {
+      BufPoolAllocation *next = buf_block_get_next (bundle);
+
+      buf_block_free (memory, bundle, bytes, flags);
+      bundle = next;
+    }
+}
+
+/* Their bytes are still to be released. */
+static void
+free_haul (BufMemory *memory, const BufHaul *haul)
+{
+  guint64 flags = buf_block_get_flags (memory);
+
+  for (guint i = 0; i < haul->n_sizes; i++)
+    {
+      const BufBundles *bundles = &haul->sizes[i];
+      BufPoolAllocation *bundle = bundles->head;
+
+      while (bundle != NULL)
+        {
+          BufPoolAllocation *next = (gpointer) bundle->memory;
+
+          free_bundle (memory, bundle, bundles->n_buffers * (gint64) memory->buffer_size, flags);
+          bundle = next;
+        }
+    }
+}
+
+/* After this the memory may be gone. */
+static void
+free_and_release_haul (BufMemory *memory, const BufHaul *haul)
+{
+  if (haul->n_blocks == 0)
+    return;
+
+  free_haul (memory, haul);
+  buf_semaphore_release_several (&memory->semaphore, haul->bytes, haul->n_blocks);
+}
+
+static gboolean
+put_slowly (BufMemory *memory,
+            BufPoolAllocation *block,
+            guint n_buffers,
+            gint64 bytes,
+            gboolean insist)
+{
+  BufHaul haul;
+  gboolean kept;
+
+  buf_haul_init (&haul);
+  g_mutex_lock (&memory->semaphore.mutex);
+  kept = buf_cache_put_locked (memory, block, n_buffers, bytes, insist, &haul);
+  g_mutex_unlock (&memory->semaphore.mutex);
+
+  free_and_release_haul (memory, &haul);
+  return kept;
+}
+
+/* How many bytes the depot needs room for, if @magazine, which may be NULL, is to make room. */
+static gint64
+get_bytes_to_move_held (BufCacheStripe *stripe, BufMagazine *magazine, gint64 bytes)
+{
+  if (bytes > stripe->max_bytes)
+    return bytes;
+  if (magazine != NULL && buf_cache_stripe_is_filled_by_held (stripe, magazine, bytes))
+    return bytes * atomic_load_explicit (&magazine->count, memory_order_relaxed);
+  return G_MAXINT64;
+}
+
+/* A block for which the first magazine is not the right one, or has no room. The caller holds the
+ * bit, and this drops it. */
+gboolean
+buf_cache_put_held (BufMemory *memory,
+                    BufCacheStripe *stripe,
+                    BufPoolAllocation *block,
+                    guint n_buffers,
+                    gint64 bytes)
+{
+  BufMagazine *magazine = buf_cache_stripe_use_held (stripe, n_buffers);
+  gboolean insist = FALSE;
+  gint64 moves;
+
+  if (magazine != NULL && buf_cache_stripe_has_room_held (stripe, magazine, bytes))
+    {
+      buf_cache_stripe_push_held (stripe, magazine, block, bytes);
+      buf_cache_stripe_drop (stripe);
+      return TRUE;
+    }
+
+  moves = get_bytes_to_move_held (stripe, magazine, bytes);
+  if (++stripe->pressure > BUF_CACHE_PRESSURE)
+    {
+      stripe->pressure = 0;
+      insist = TRUE;
+    }
+  buf_cache_stripe_drop (stripe);
+
+  /* The block is still in use: it keeps the memory. */
+  return (insist || buf_depot_may_have_room (&memory->control.depot, moves)) &&
+         put_slowly (memory, block, n_buffers, bytes, insist);
+}
+
+/* See buf_cache_take_elsewhere(). */
+gboolean
+buf_cache_put_elsewhere (BufMemory *memory, BufPoolAllocation *block, guint n_buffers, gint64 bytes)
+{
+  guint n_live = atomic_load_explicit (&memory->cache.n_live, memory_order_relaxed);
+  BufCacheStripe *stripe;
+
+  if (n_live <= 1)
+    return FALSE;
+
+  stripe = &memory->cache.stripes[++buf_semaphore_thread_number & (n_live - 1)];
+  return buf_cache_stripe_try (stripe) &&
+         buf_cache_put_held (memory, stripe, block, n_buffers, bytes);
+}
+
+/* Takes blocks out, if with them and with what is free there are @bytes. */
+static gboolean
+evict_for (BufMemory *memory, gint64 bytes, BufHaul *haul)
+{
+  gint64 missing, cached = 0, n_cached = 0;
+
+  buf_haul_init (haul);
+  g_mutex_lock (&memory->semaphore.mutex);
+  missing = bytes - MAX (memory->semaphore.queue.free, 0);
+  buf_cache_count_locked (memory, &cached, &n_cached);
+  if (missing > 0 && missing <= cached)
+    buf_cache_evict_locked (memory, missing, haul);
+  g_mutex_unlock (&memory->semaphore.mutex);
+  return haul->n_blocks > 0;
+}
+
+/* Like buf_semaphore_acquire(), but what is cached is available. */
+BufOutcome
+buf_memory_acquire (BufMemory *self, gint64 bytes, gboolean enters, BufSemaphoreFigures *figures)
+{
+  BufOutcome outcome = buf_semaphore_acquire (&self->semaphore, bytes, enters, figures);
+  BufHaul haul;
+
+  while (outcome == BUF_OUTCOME_PENDING && evict_for (self, bytes, &haul))
+    {
+      free_haul (self, &haul);
+      outcome = buf_semaphore_exchange (&self->semaphore,
+                                        haul.bytes,
+                                        haul.n_blocks,
+                                        bytes,
+                                        enters,
+                                        figures);
+    }
+  return outcome;
+}
+
+/* Returns whether all that is open was closed, or need not be any more. */
+static gboolean
+close_some (BufMemory *memory, BufHaul *haul)
+{
+  gboolean done = TRUE;
+
+  buf_haul_init (haul);
+  g_mutex_lock (&memory->semaphore.mutex);
+  if (memory->semaphore.revoked)
+    done = buf_cache_close_locked (memory, haul);
+  g_mutex_unlock (&memory->semaphore.mutex);
+  return done;
+}
+
+static gboolean
+reclaim (BufSemaphore *semaphore, gboolean complete)
+{
+  BufMemory *memory = buf_memory_get_for_semaphore (semaphore);
+  gint64 deadline = g_get_monotonic_time () + BUF_CACHE_CLOSE_TIME;
+  BufHaul haul;
+
+  for (;;)
+    {
+      gboolean done = close_some (memory, &haul);
+
+      free_and_release_haul (memory, &haul);
+      if (done)
+        return TRUE;
+      if (haul.n_blocks > 0)
+        continue;
+      if (g_get_monotonic_time () < deadline)
+        g_thread_yield ();
+      else if (complete)
+        g_usleep (BUF_CACHE_CLOSE_SLEEP);
+      else
+        return FALSE;
+    }
+}
+
+static void
+reopen_locked (BufSemaphore *semaphore)
+{
+  buf_cache_open_locked (buf_memory_get_for_semaphore (semaphore));
+}
+
+static void
+count_locked (BufSemaphore *semaphore, gint64 *bytes, gint64 *n_allocations)
+{
+  buf_cache_count_locked (buf_memory_get_for_semaphore (semaphore), bytes, n_allocations);
+}
+
+const BufSemaphoreKeeper buf_cache_keeper = {
+  .reclaim = reclaim,
+  .reopen_locked = reopen_locked,
+  .count_locked = count_locked,
+};
+
+/* Returns whether the limit is another than before. */
+gboolean
+buf_memory_set_max_cached (BufMemory *self, gint64 max_cached)
+{
+  gboolean changed;
+
+  buf_semaphore_reclaim_and_lock (&self->semaphore);
+  changed = buf_cache_set_limit_locked (self, max_cached);
+  buf_semaphore_reopen_and_unlock (&self->semaphore);
+  return changed;
+}
+
+gint64
+buf_memory_get_max_cached (BufMemory *self)
+{
+  gint64 max_cached;
+
+  g_mutex_lock (&self->semaphore.mutex);
+  max_cached = self->control.limit;
+  g_mutex_unlock (&self->semaphore.mutex);
+  return max_cached;
+}
+
+gint64
+buf_memory_get_cached (BufMemory *self)
+{
+  gint64 cached = 0, n_blocks = 0;
+
+  g_mutex_lock (&self->semaphore.mutex);
+  buf_cache_count_locked (self, &cached, &n_blocks);
+  g_mutex_unlock (&self->semaphore.mutex);
+  return cached;
+}
+
+/* Takes blocks out until no more than @target bytes are cached. */
+static void
+evict_down_to (BufMemory *memory, gint64 target, BufHaul *haul)
+{
+  gint64 cached = 0, n_blocks = 0;
+
+  buf_haul_init (haul);
+  g_mutex_lock (&memory->semaphore.mutex);
+  buf_cache_count_locked (memory, &cached, &n_blocks);
+  if (cached > target)
+    buf_cache_evict_locked (memory, cached - target, haul);
+  g_mutex_unlock (&memory->semaphore.mutex);
+}
+
+/* Frees blocks until no more than @target bytes are cached. Returns how many bytes were freed.
+ * Others may cache meanwhile: it frees no more than there was at first. */
+gint64
+buf_memory_trim (BufMemory *self, gint64 target)
+{
+  gint64 most = buf_memory_get_cached (self) - target;
+  gint64 freed = 0;
+  BufHaul haul;
+
+  while (freed < most)
+    {
+      evict_down_to (self, target, &haul);
+      if (haul.n_blocks == 0)
+        break;
+      freed += haul.bytes;
+      free_and_release_haul (self, &haul);
+    }
+  return freed;
+}
+
+/* No memory ends while it is entered. */
+static void
+collect_memory (BufMemory *memory, gpointer data)
+{
+  if (buf_semaphore_enter_if_open (&memory->semaphore))
+    g_ptr_array_add (data, memory);
+}
+
+/* Frees the cached blocks of all pools, and asks the C library to give free memory back to the
+ * system. Returns how many bytes of blocks were freed. */
+gint64
+buf_memory_trim_all (void)
+{
+  g_autoptr (GPtrArray) memories = g_ptr_array_new ();
+  gint64 freed = 0;
+
+  buf_memory_for_each (collect_memory, memories);
+  for (guint i = 0; i < memories->len; i++)
+    {
+      BufMemory *memory = memories->pdata[i];
+
+      freed += buf_memory_trim (memory, 0);
+      buf_semaphore_leave (&memory->semaphore);
+    }
+#ifdef HAVE_MALLOC_TRIM
+  malloc_trim (0);
+#endif
+  return freed;
+}

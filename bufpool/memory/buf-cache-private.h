@@ -1,0 +1,147 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include "memory/buf-depot-private.h"
+#include "semaphore/buf-semaphore-private.h"
+
+G_BEGIN_DECLS
+
+/* How many sizes of blocks a stripe keeps, and how many blocks of each. */
+#define BUF_CACHE_N_MAGAZINES 4
+#define BUF_CACHE_ROUNDS      32
+
+/* Free blocks of one size; their words link them. BIT: guarded by the bit of the stripe. */
+typedef struct
+{
+  guint n_buffers;         /* BIT; the size; 0: none yet */
+  _Atomic guint count;     /* BIT to write */
+  BufPoolAllocation *head; /* BIT */
+} BufMagazine;
+
+/* Two cache lines; on the first is what nearly all operations use. */
+typedef struct
+{
+  _Alignas(BUF_CACHE_LINE) _Atomic gint bit;    /* atomic; 0: open; 1: held, or closed */
+  guint pressure;                               /* BIT; how many blocks found no room */
+  _Atomic gint64 bytes;                         /* BIT to write; of all its blocks */
+  gint64 max_bytes;                             /* BIT */
+  _Atomic guint64 n_hits;                       /* BIT to write */
+  BufMagazine magazines[BUF_CACHE_N_MAGAZINES]; /* BIT; those used most come first */
+  _Atomic guint64 n_misses;                     /* BIT to write */
+  gboolean closed;                              /* LOCK: mutex; the bit belongs to the closer */
+} BufCacheStripe;
+
+/* What each request and each release reads. */
+typedef struct
+{
+  BufCacheStripe *stripes; /* const */
+  _Atomic guint n_live;    /* LOCK: mutex to write; a power of two; 0: nothing is cached */
+} BufCache;
+
+/* What else there is of a cache. */
+typedef struct
+{
+  BufDepot depot;
+  guint n_stripes;   /* const; a power of two */
+  gboolean disabled; /* const; whatever the limit */
+  gint64 limit;      /* LOCK: mutex; as it was set; negative: automatic */
+  gboolean closing;  /* LOCK: mutex; those stripes that are open are to be closed */
+} BufCacheControl;
+
+/* Adds to what only the holder of the bit writes, and anybody reads. */
+#define BUF_CACHE_ADD(field, n)                                                                    \
+  atomic_store_explicit (&(field),                                                                 \
+                         atomic_load_explicit (&(field), memory_order_relaxed) + (n),              \
+                         memory_order_relaxed)
+
+static inline gboolean
+buf_cache_stripe_try (BufCacheStripe *self)
+{
+  return atomic_exchange_explicit (&self->bit, 1, memory_order_acquire) == 0;
+}
+
+/* After this the memory may be gone. */
+static inline void
+buf_cache_stripe_drop (BufCacheStripe *self)
+{
+  atomic_store_explicit (&self->bit, 0, memory_order_release);
+}
+
+/* In what follows, _held means that the caller holds the bit. */
+
+static inline BufPoolAllocation *
+buf_cache_stripe_pop_held (BufCacheStripe *self, BufMagazine *magazine, gint64 bytes)
+{
+  BufPoolAllocation *block = magazine->head;
+
+  magazine->head = buf_block_get_next (block);
+  BUF_CACHE_ADD (magazine->count, -1);
+  BUF_CACHE_ADD (self->bytes, -bytes);
+  return block;
+}
+
+static inline void
+buf_cache_stripe_push_held (BufCacheStripe *self,
+                            BufMagazine *magazine,
+                            BufPoolAllocation *block,
+                            gint64 bytes)
+{
+  buf_block_set_next (block, magazine->head);
+  magazine->head = block;
+  BUF_CACHE_ADD (magazine->count, 1);
+  BUF_CACHE_ADD (self->bytes, bytes);
+}
+
+static inline gboolean
+buf_cache_stripe_has_room_held (BufCacheStripe *self, BufMagazine *magazine, gint64 bytes)
+{
+  return atomic_load_explicit (&magazine->count, memory_order_relaxed) < BUF_CACHE_ROUNDS &&
+         bytes <= self->max_bytes - atomic_load_explicit (&self->bytes, memory_order_relaxed);
+}
+
+BufMagazine *buf_cache_stripe_find_held (BufCacheStripe *self, guint n_buffers);
+BufMagazine *buf_cache_stripe_use_held (BufCacheStripe *self, guint n_buffers);
+gboolean buf_cache_stripe_is_filled_by_held (BufCacheStripe *self,
+                                             BufMagazine *magazine,
+                                             gint64 block_bytes);
+BufMagazine *buf_cache_stripe_find_least_used_held (BufCacheStripe *self, BufMagazine *spare);
+BufPoolAllocation *buf_cache_stripe_empty_held (BufCacheStripe *self,
+                                                BufMagazine *magazine,
+                                                gint64 block_bytes,
+                                                guint *n_blocks);
+void
+buf_cache_stripe_evict_held (BufCacheStripe *self, gint64 bytes, gint64 buffer_size, BufHaul *haul);
+
+void buf_cache_init (BufMemory *memory, guint n_processors, gboolean disabled);
+void buf_cache_clear (BufMemory *memory);
+
+gboolean buf_cache_set_limit_locked (BufMemory *memory, gint64 limit);
+void buf_cache_open_locked (BufMemory *memory);
+gboolean buf_cache_close_locked (BufMemory *memory, BufHaul *haul);
+void buf_cache_evict_locked (BufMemory *memory, gint64 bytes, BufHaul *haul);
+void buf_cache_count_locked (BufMemory *memory, gint64 *bytes, gint64 *n_blocks);
+void buf_cache_get_hits (BufMemory *memory, guint64 *n_hits, guint64 *n_misses);
+
+BufPoolAllocation *buf_cache_take_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers);
+BufPoolAllocation *buf_cache_take_elsewhere (BufMemory *memory, guint n_buffers);
+gboolean buf_cache_put_held (BufMemory *memory,
+                             BufCacheStripe *stripe,
+                             BufPoolAllocation *block,
+                             guint n_buffers,
+                             gint64 bytes);
+gboolean buf_cache_put_elsewhere (BufMemory *memory,
+                                  BufPoolAllocation *block,
+                                  guint n_buffers,
+                                  gint64 bytes);
+gboolean buf_cache_put_locked (BufMemory *memory,
+                               BufPoolAllocation *block,
+                               guint n_buffers,
+                               gint64 bytes,
+                               gboolean insist,
+                               BufHaul *haul);
+
+extern const BufSemaphoreKeeper buf_cache_keeper;
+
+G_END_DECLS

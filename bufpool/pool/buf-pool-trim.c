@@ -1,0 +1,51 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "pool/buf-pool-private.h"
+
+/*
+ * Giving memory that the pools keep back to the system.
+ */
+
+/**
+ * buf_pool_trim:
+ * @self: a pool
+ * @target: how many bytes of free blocks the pool may keep
+ *
+ * Frees blocks that the pool keeps, until there are at most @target bytes of them. The pool goes on
+ * to keep blocks that are dropped after this, see [property@Pool:max-cached-memory].
+ *
+ * This function can be called from any thread.
+ *
+ * Returns: how many bytes were freed
+ *
+ * Since: 1.0
+ */
+gsize
+buf_pool_trim (BufPool *self, gsize target)
+{
+  g_return_val_if_fail (BUF_IS_POOL (self), 0);
+
+  return buf_memory_trim (self->memory, (gint64) MIN ((guint64) target, G_MAXINT64));
+}
+
+/**
+ * buf_pool_trim_all:
+ *
+ * Frees all blocks that the pools of the program keep, and asks the C library to return its free
+ * memory to the system, if it can. A program calls this when memory is short, as in a handler of
+ * [signal@Gio.MemoryMonitor::low-memory-warning].
+ *
+ * This function can be called from any thread.
+ *
+ * Returns: how many bytes of blocks were freed
+ *
+ * Since: 1.0
+ */
+gsize
+buf_pool_trim_all (void)
+{
+  return buf_memory_trim_all ();
+}

@@ -1,0 +1,528 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What a pool keeps of free blocks, and many threads. The allocator of the C library is replaced by
+ * one that counts: at no moment may there be more bytes of buffers than the maximum. */
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "memory/buf-pool-allocation-private.h"
+#include "pool/buf-pool-private.h"
+#include "testing.h"
+
+#define BUFFER_SIZE 256
+#define N_BUFFERS   256
+
+/* Before each block, with its size. */
+#define PREFIX 16
+
+static _Atomic gint64 live;   /* bytes of buffers */
+static _Atomic gint64 most;   /* of them that there may be; 0: not looked at */
+static _Atomic gint n_blocks; /* that were not freed */
+static _Atomic guint fails;   /* one in so many fails; 0: none */
+static _Atomic guint n_asked;
+static _Atomic gint n_too_many; /* how often there were too many bytes */
+
+void *__real_malloc (size_t size);
+void *__real_calloc (size_t n, size_t size);
+int __real_posix_memalign (void **memory, size_t alignment, size_t size);
+void __real_free (void *memory);
+void *__wrap_malloc (size_t size);
+void *__wrap_calloc (size_t n, size_t size);
+int __wrap_posix_memalign (void **memory, size_t alignment, size_t size);
+void __wrap_free (void *memory);
+
+static gboolean
+is_to_fail (void)
+{
+  guint in = fails;
+  guint32 hash = (atomic_fetch_add (&n_asked, 1) + 1) * 2654435761u;
+
+  return in > 0 && (hash >> 8) % in == 0;
+}
+
+/* The bytes are counted before they are there, and until they are gone. */
+void *
+__wrap_malloc (size_t size)
+{
+  gint64 bytes = (gint64) size - BUF_ALLOCATION_INLINE_OFFSET;
+  guint8 *block;
+
+  if (is_to_fail ())
+    return NULL;
+  if (atomic_fetch_add (&live, bytes) + bytes > most && most > 0)
+    n_too_many++;
+
+  block = __real_malloc (size + PREFIX);
+  *(gint64 *) block = bytes;
+  n_blocks++;
+  return block + PREFIX;
+}
+
+/* No pool of this program is zeroed or aligned. */
+void *
+__wrap_calloc (size_t n, size_t size)
+{
+  g_assert_not_reached ();
+}
+
+int
+__wrap_posix_memalign (void **memory, size_t alignment, size_t size)
+{
+  return ENOMEM;
+}
+
+void
+__wrap_free (void *memory)
+{
+  guint8 *block = (guint8 *) memory - PREFIX;
+  gint64 bytes;
+
+  if (memory == NULL)
+    return;
+
+  bytes = *(gint64 *) block;
+  __real_free (block);
+  live -= bytes;
+  n_blocks--;
+}
+
+static void
+use_one_stripe (BufPool *pool, gint64 limit)
+{
+  buf_pool_set_max_cached_memory (pool, 0);
+  pool->memory->control.n_stripes = 1;
+  buf_pool_set_max_cached_memory (pool, limit);
+}
+
+/* A pool with one stripe that keeps @n buffers, of its N_BUFFERS. */
+static BufPool *
+new_pool_that_keeps (guint n)
+{
+  BufPool *pool = test_pool_new (BUFFER_SIZE, N_BUFFERS);
+  BufPoolAllocation *blocks[BUF_CACHE_ROUNDS];
+
+  g_assert_cmpuint (n, <=, BUF_CACHE_ROUNDS);
+  use_one_stripe (pool, N_BUFFERS * BUFFER_SIZE);
+  for (guint i = 0; i < n; i++)
+    blocks[i] = test_allocate (pool, 1);
+  for (guint i = 0; i < n; i++)
+    buf_pool_allocation_unref (blocks[i]);
+  g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, n * BUFFER_SIZE);
+  return pool;
+}
+
+static BufCacheStripe *
+get_stripe (BufPool *pool)
+{
+  return &pool->memory->cache.stripes[0];
+}
+
+static gboolean
+is_closing (BufPool *pool)
+{
+  BufMemory *memory = pool->memory;
+  gboolean closing;
+
+  g_mutex_lock (&memory->semaphore.mutex);
+  closing = memory->control.closing;
+  g_mutex_unlock (&memory->semaphore.mutex);
+  return closing;
+}
+
+/* Whether it may have something. */
+static gboolean
+keeps (BufPool *pool)
+{
+  gboolean may;
+
+  g_mutex_lock (&pool->memory->semaphore.mutex);
+  may = pool->memory->semaphore.keeps;
+  g_mutex_unlock (&pool->memory->semaphore.mutex);
+  return may;
+}
+
+static void
+yield_for_a_while (void)
+{
+  for (guint i = 0; i < 100; i++)
+    g_usleep (50);
+}
+
+static void
+test_waiting_thread (void)
+{
+  g_autoptr (BufPool) pool = new_pool_that_keeps (20);
+  BufPoolAllocation *last = test_allocate (pool, 2);
+  TestRequester *requester;
+
+  g_test_summary ("A thread that waits gets what was kept");
+
+  requester = test_requester_start (pool, N_BUFFERS);
+  test_wait_for_waiting (pool, 1);
+  test_wait_until (buf_pool_get_cached_memory (pool) == 0);
+  g_assert_false (test_requester_is_done (requester));
+  buf_pool_allocation_unref (last);
+  test_requester_end_served (requester);
+}
+
+static void
+on_allocated (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  BufPoolAllocation **allocation = user_data;
+
+  *allocation = buf_pool_allocate_finish (BUF_POOL (source), result, NULL);
+}
+
+static void
+test_waiting_task (void)
+{
+  g_autoptr (BufPool) pool = new_pool_that_keeps (20);
+  BufPoolAllocation *last = test_allocate (pool, 2);
+  g_autoptr (BufPoolAllocation) allocation = NULL;
+
+  g_test_summary ("A task that waits gets what was kept");
+
+  buf_pool_allocate_async (pool, N_BUFFERS, G_PRIORITY_DEFAULT, NULL, on_allocated, &allocation);
+  g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 1);
+  g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 0);
+  buf_pool_allocation_unref (last);
+  while (allocation == NULL)
+    g_main_context_iteration (NULL, TRUE);
+}
+
+static void
+test_nothing_is_kept_from_waiters (void)
+{
+  g_autoptr (BufPool) pool = new_pool_that_keeps (1);
+  BufPoolAllocation *small = test_allocate (pool, 1);
+  BufPoolAllocation *large = test_allocate (pool, N_BUFFERS - 1);
+  TestRequester *requester;
+
+  g_test_summary ("While somebody waits nothing is kept, and afterwards it is");
+
+  requester = test_requester_start (pool, N_BUFFERS);
+  test_wait_for_waiting (pool, 1);
+  test_wait_until (!keeps (pool));
+  g_assert_false (buf_cache_stripe_try (get_stripe (pool)));
+  buf_pool_allocation_unref (small);
+  g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 0);
+  buf_pool_allocation_unref (large);
+  test_requester_end_served (requester);
+
+  for (guint i = 0; i < 100; i++)
+    buf_pool_allocation_unref (test_allocate (pool, 1));
+  g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, BUFFER_SIZE);
+}
+
+static void
+test_interrupted_holder (void)
+{
+  g_autoptr (BufPool) pool = new_pool_that_keeps (20);
+  g_autoptr (GError) error = NULL;
+  TestRequester *requester;
+
+  g_test_summary ("A waiter gets what was kept when the thread that holds the bit goes on");
+
+  g_assert_true (buf_cache_stripe_try (get_stripe (pool)));
+  requester = test_requester_start (pool, N_BUFFERS);
+  test_wait_for_waiting (pool, 1);
+  g_assert_null (buf_pool_try_allocate (pool, N_BUFFERS, &error));
+  g_assert_error (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK);
+  yield_for_a_while ();
+  g_assert_false (test_requester_is_done (requester));
+
+  buf_cache_stripe_drop (get_stripe (pool));
+  test_requester_end_served (requester);
+}
+
+static void
+test_interrupted_put (void)
+{
+  g_autoptr (BufPool) pool = new_pool_that_keeps (0);
+  BufPoolAllocation *block = test_allocate (pool, 1);
+  BufCacheStripe *stripe = get_stripe (pool);
+  TestRequester *requester;
+
+  g_test_summary ("A waiter also gets a block that is put while it waits");
+
+  g_assert_true (buf_cache_stripe_try (stripe));
+  requester = test_requester_start (pool, N_BUFFERS);
+  test_wait_for_waiting (pool, 1);
+  yield_for_a_while ();
+  buf_cache_stripe_push_held (stripe, buf_cache_stripe_use_held (stripe, 1), block, BUFFER_SIZE);
+  buf_cache_stripe_drop (stripe);
+  test_requester_end_served (requester);
+}
+
+static void
+test_interrupted_holder_and_task (void)
+{
+  g_autoptr (BufPool) pool = new_pool_that_keeps (20);
+  g_autoptr (BufPoolAllocation) allocation = NULL;
+
+  g_test_summary ("The same for a task, which enqueues without waiting for the holder");
+
+  g_assert_true (buf_cache_stripe_try (get_stripe (pool)));
+  buf_pool_allocate_async (pool, N_BUFFERS, G_PRIORITY_DEFAULT, NULL, on_allocated, &allocation);
+  g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 1);
+  buf_cache_stripe_drop (get_stripe (pool));
+  while (allocation == NULL)
+    g_main_context_iteration (NULL, TRUE);
+}
+
+typedef struct
+{
+  BufPool *pool;
+  gint done; /* atomic */
+} Ender;
+
+static gpointer
+close_pool (gpointer data)
+{
+  Ender *self = data;
+
+  buf_pool_close (self->pool);
+  g_atomic_int_set (&self->done, TRUE);
+  return NULL;
+}
+
+static gpointer
+lower_maximum (gpointer data)
+{
+  Ender *self = data;
+
+  buf_pool_set_max_memory (self->pool, BUFFER_SIZE);
+  g_atomic_int_set (&self->done, TRUE);
+  return NULL;
+}
+
+static void
+test_close_waits_for_holder (gconstpointer function)
+{
+  g_autoptr (BufPool) pool = new_pool_that_keeps (20);
+  Ender ender = { .pool = pool };
+  GThread *thread;
+
+  g_test_summary ("The end of a pool, and a lower maximum, wait for who holds a bit");
+
+  g_assert_true (buf_cache_stripe_try (get_stripe (pool)));
+  thread = g_thread_new ("ender", (GThreadFunc) function, &ender);
+  test_wait_until (is_closing (pool));
+  yield_for_a_while ();
+  g_assert_false (g_atomic_int_get (&ender.done));
+  buf_cache_stripe_drop (get_stripe (pool));
+  g_thread_join (thread);
+  g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 0);
+  g_assert_true (get_stripe (pool)->closed);
+}
+
+static void
+test_failing_allocator (void)
+{
+  g_autoptr (BufPool) pool = new_pool_that_keeps (20);
+  g_autoptr (GError) error = NULL;
+
+  g_test_summary ("When there is no memory, what is kept is freed before the request fails");
+
+  fails = 1;
+  g_assert_null (buf_pool_try_allocate (pool, 2, &error));
+  fails = 0;
+  g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_NO_MEMORY);
+  g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 0);
+  test_assert_figures (pool, 0, 0);
+}
+
+/* Whatever the threads do, until they have done enough of it. */
+typedef struct
+{
+  BufPool *pool;
+  guint n;
+  guint seed;
+  gint *ends; /* atomic */
+} Worker;
+
+static BufPoolAllocation *
+request (Worker *self, GRand *random)
+{
+  gsize n = g_rand_boolean (random) ? (gsize) g_rand_int_range (random, 1, 4)
+                                    : (gsize) g_rand_int_range (random, 1, 32);
+
+  switch (g_rand_int_range (random, 0, 4))
+    {
+    case 0:
+      return buf_pool_try_allocate (self->pool, n, NULL);
+    case 1:
+      return buf_pool_allocate_timeout (self->pool, n, 200, NULL, NULL);
+    default:
+      return buf_pool_allocate_timeout (self->pool, n, 2000, NULL, NULL);
+    }
+}
+
+static gpointer
+work (gpointer data)
+{
+  Worker *self = data;
+  g_autoptr (GRand) random = g_rand_new_with_seed (self->seed);
+  BufPoolAllocation *held[4] = { NULL };
+
+  for (guint i = 0; i < self->n; i++)
+    {
+      BufPoolAllocation **slot = &held[g_rand_int_range (random, 0, G_N_ELEMENTS (held))];
+
+      g_clear_pointer (slot, buf_pool_allocation_unref);
+      if (g_rand_int_range (random, 0, 3) > 0)
+        *slot = request (self, random);
+      if (*slot != NULL)
+        *(volatile guint8 *) buf_pool_allocation_get_first (*slot) = 1;
+    }
+  for (guint i = 0; i < G_N_ELEMENTS (held); i++)
+    g_clear_pointer (&held[i], buf_pool_allocation_unref);
+  return NULL;
+}
+
+static gpointer
+disturb (gpointer data)
+{
+  Worker *self = data;
+  g_autoptr (GRand) random = g_rand_new_with_seed (self->seed);
+
+  while (!g_atomic_int_get (self->ends))
+    {
+      switch (g_rand_int_range (random, 0, 6))
+        {
+        case 0:
+          buf_pool_set_max_memory (self->pool,
+                                   g_rand_int_range (random, 64, N_BUFFERS) * BUFFER_SIZE);
+          buf_pool_set_max_memory (self->pool, N_BUFFERS * BUFFER_SIZE);
+          break;
+        case 1:
+          buf_pool_set_max_cached_memory (self->pool,
+                                          g_rand_int_range (random, -1, N_BUFFERS) * BUFFER_SIZE);
+          break;
+        case 2:
+          buf_pool_set_max_cached_memory (self->pool, N_BUFFERS * BUFFER_SIZE);
+          break;
+        case 3:
+          buf_pool_trim (self->pool, g_rand_int_range (random, 0, N_BUFFERS) * BUFFER_SIZE);
+          break;
+        case 4:
+          buf_pool_trim_all ();
+          break;
+        default:
+          buf_pool_drain_timeout (self->pool, 50, NULL, NULL);
+        }
+      g_usleep (g_rand_int_range (random, 0, 2000));
+    }
+  return NULL;
+}
+
+static void
+test_strict (gconstpointer one_in)
+{
+  g_autoptr (BufPool) pool = test_pool_new (BUFFER_SIZE, N_BUFFERS);
+  Worker workers[9];
+  GThread *threads[9];
+  gint ends = FALSE;
+
+  g_test_summary ("At no moment are there more buffers than the maximum, kept ones included");
+
+  most = N_BUFFERS * BUFFER_SIZE;
+  fails = GPOINTER_TO_UINT (one_in);
+  for (guint i = 0; i < G_N_ELEMENTS (workers); i++)
+    {
+      workers[i] = (Worker){ .pool = pool, .n = test_scale (20000), .seed = i, .ends = &ends };
+      threads[i] = g_thread_new ("worker", i == 0 ? disturb : work, &workers[i]);
+    }
+  for (guint i = 1; i < G_N_ELEMENTS (workers); i++)
+    g_thread_join (threads[i]);
+  g_atomic_int_set (&ends, TRUE);
+  g_thread_join (threads[0]);
+  fails = 0;
+
+  g_assert_cmpint (n_too_many, ==, 0);
+  test_assert_figures (pool, 0, 0);
+  g_assert_cmpint (live, ==, buf_pool_get_cached_memory (pool));
+  buf_pool_allocation_unref (test_allocate (pool, N_BUFFERS));
+  g_assert_cmpint (n_too_many, ==, 0);
+  g_clear_object (&pool);
+  g_assert_cmpint (n_blocks, ==, 0);
+  g_assert_cmpint (live, ==, 0);
+  most = 0;
+}
+
+/* Drops allocations of a pool that ends meanwhile. */
+typedef struct
+{
+  BufPoolAllocation *blocks[8];
+  gint *start; /* atomic */
+} Dropper;
+
+static gpointer
+drop_all (gpointer data)
+{
+  Dropper *self = data;
+
+  while (!g_atomic_int_get (self->start))
+    g_thread_yield ();
+  for (guint i = 0; i < G_N_ELEMENTS (self->blocks); i++)
+    buf_pool_allocation_unref (self->blocks[i]);
+  return NULL;
+}
+
+static void
+test_ends_storm (void)
+{
+  g_test_summary ("A pool ends while its last blocks are dropped, and nothing of it is left");
+
+  for (guint round = 0; round < test_scale (2000); round++)
+    {
+      BufPool *pool = test_pool_new (BUFFER_SIZE, N_BUFFERS);
+      Dropper droppers[3];
+      GThread *threads[3];
+      gint start = FALSE;
+
+      for (guint i = 0; i < G_N_ELEMENTS (droppers); i++)
+        {
+          for (guint j = 0; j < G_N_ELEMENTS (droppers[i].blocks); j++)
+            droppers[i].blocks[j] = test_allocate (pool, 1 + j % 3);
+          droppers[i].start = &start;
+          threads[i] = g_thread_new ("dropper", drop_all, &droppers[i]);
+        }
+      g_atomic_int_set (&start, TRUE);
+      g_object_unref (pool);
+      g_assert_cmpuint (test_count_memories (), ==, 0);
+      for (guint i = 0; i < G_N_ELEMENTS (droppers); i++)
+        g_thread_join (threads[i]);
+    }
+  g_assert_cmpint (n_blocks, ==, 0);
+}
+
+int
+main (int argc, char *argv[])
+{
+  g_test_init (&argc, &argv, NULL);
+
+  g_test_add_func ("/cache-threads/waiting-thread", test_waiting_thread);
+  g_test_add_func ("/cache-threads/waiting-task", test_waiting_task);
+  g_test_add_func ("/cache-threads/nothing-is-kept-from-waiters",
+                   test_nothing_is_kept_from_waiters);
+  g_test_add_func ("/cache-threads/interrupted-holder", test_interrupted_holder);
+  g_test_add_func ("/cache-threads/interrupted-put", test_interrupted_put);
+  g_test_add_func ("/cache-threads/interrupted-holder-and-task", test_interrupted_holder_and_task);
+  g_test_add_data_func ("/cache-threads/close-waits-for-holder",
+                        close_pool,
+                        test_close_waits_for_holder);
+  g_test_add_data_func ("/cache-threads/lower-maximum-waits-for-holder",
+                        lower_maximum,
+                        test_close_waits_for_holder);
+  g_test_add_func ("/cache-threads/failing-allocator", test_failing_allocator);
+  g_test_add_data_func ("/cache-threads/strict", NULL, test_strict);
+  g_test_add_data_func ("/cache-threads/strict-failing-allocator",
+                        GUINT_TO_POINTER (50),
+                        test_strict);
+  g_test_add_func ("/cache-threads/ends-storm", test_ends_storm);
+
+  return g_test_run ();
+}
