@@ -169,23 +169,29 @@ drop_reference (BufPoolAllocation *self)
 }
 
 /* Of a simple allocation: nearly always one compare-and-swap gives its bytes back. */
-static inline void
-end_simple (BufPoolAllocation *self, gsize n_buffers)
+static G_GNUC_NO_INLINE void
+free_simple (BufPoolAllocation *self, gsize n_buffers)
 {
   BufMemory *memory = self->memory;
   gint64 bytes = (gint64) n_buffers * (gint64) memory->buffer_size;
-  BufStripe *stripe;
+  BufStripe *stripe = buf_semaphore_get_stripe (&memory->semaphore);
 
-  if (buf_pool_allocation_cache (self, memory, n_buffers, bytes))
-    return;
-
-  stripe = buf_semaphore_get_stripe (&memory->semaphore);
   free (self);
   if (G_LIKELY (buf_semaphore_give_credit (&memory->semaphore, stripe, bytes)))
     return;
 
   buf_memory_trace (memory, -bytes);
   buf_semaphore_release (&memory->semaphore, bytes);
+}
+
+static inline void
+end_simple (BufPoolAllocation *self, gsize n_buffers)
+{
+  BufMemory *memory = self->memory;
+  gint64 bytes = (gint64) n_buffers * (gint64) memory->buffer_size;
+
+  if (!buf_pool_allocation_cache (self, memory, n_buffers, bytes))
+    free_simple (self, n_buffers);
 }
 
 /**

@@ -221,30 +221,61 @@ buf_pool_take_cached (BufPool *self, gsize n_buffers, GCancellable *cancellable)
   return buf_pool_allocation_new_cached (self->memory, n_buffers);
 }
 
-/* The fast path: a cached block or, if the thread's stripe has the bytes, a new one. Whatever is
- * wrong with the pool or with the request makes this return FALSE, and is found out later: the
- * stripes of a pool that was built wrong, or is closed, are revoked, and nothing is cached there.
- * Otherwise @allocation is set, and may be NULL, with an error. */
+/* The fast paths are a cached block, or a new one if the thread's stripe has the bytes. Whatever is
+ * wrong with the pool or with the request makes both fail, and is found out later: the stripes of a
+ * pool that was built wrong, or is closed, are revoked, and nothing is cached there. They are
+ * functions of their own, so that neither pays for the registers of the other. */
 static inline gboolean
-allocate_at_once (BufPool *self, gsize n_buffers, BufPoolAllocation **allocation, GError **error)
+may_be_request (BufPool *self, gsize n_buffers)
+{
+  return G_LIKELY (buf_pool_is_instance (self) && n_buffers - 1 < BUF_POOL_MAX_BUFFERS);
+}
+
+static inline BufPoolAllocation *
+allocate_cached (BufPool *self, gsize n_buffers)
+{
+  return may_be_request (self, n_buffers) ? buf_pool_allocation_new_cached (self->memory, n_buffers)
+                                          : NULL;
+}
+
+static inline BufMemory *
+take_at_once (BufPool *self, gsize n_buffers, gint64 *bytes)
+{
+  BufMemory *memory;
+
+  if (!may_be_request (self, n_buffers))
+    return NULL;
+
+  memory = self->memory;
+  *bytes = (gint64) n_buffers * memory->unit;
+  return buf_semaphore_take_credit (&memory->semaphore, *bytes) ? memory : NULL;
+}
+
+static G_GNUC_NO_INLINE BufPoolAllocation *
+allocate_new (BufPool *self,
+              gsize n_buffers,
+              guint64 timeout,
+              GCancellable *cancellable,
+              GError **error,
+              const gchar *function)
 {
   BufMemory *memory;
   gint64 bytes;
 
-  if (G_UNLIKELY (!buf_pool_is_instance (self) || n_buffers - 1 >= BUF_POOL_MAX_BUFFERS))
-    return FALSE;
+  if (G_LIKELY (cancellable == NULL && (memory = take_at_once (self, n_buffers, &bytes)) != NULL))
+    return buf_pool_allocation_new (memory, n_buffers, bytes, error);
+  return allocate_slowly (self, n_buffers, timeout, cancellable, error, function);
+}
 
-  memory = self->memory;
-  *allocation = buf_pool_allocation_new_cached (memory, n_buffers);
-  if (*allocation != NULL)
-    return TRUE;
+static G_GNUC_NO_INLINE BufPoolAllocation *
+try_new (BufPool *self, gsize n_buffers, GError **error, const gchar *function)
+{
+  gint64 bytes;
+  BufMemory *memory = take_at_once (self, n_buffers, &bytes);
 
-  bytes = (gint64) n_buffers * memory->unit;
-  if (!buf_semaphore_take_credit (&memory->semaphore, bytes))
-    return FALSE;
-
-  *allocation = buf_pool_allocation_new (memory, n_buffers, bytes, error);
-  return TRUE;
+  if (G_LIKELY (memory != NULL))
+    return buf_pool_allocation_new (memory, n_buffers, bytes, error);
+  return try_slowly (self, n_buffers, error, function);
 }
 
 /**
@@ -285,9 +316,9 @@ buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GE
 {
   BufPoolAllocation *allocation;
 
-  if (G_LIKELY (cancellable == NULL && allocate_at_once (self, n_buffers, &allocation, error)))
+  if (G_LIKELY (cancellable == NULL && (allocation = allocate_cached (self, n_buffers)) != NULL))
     return allocation;
-  return allocate_slowly (self, n_buffers, BUF_POOL_FOR_EVER, cancellable, error, G_STRFUNC);
+  return allocate_new (self, n_buffers, BUF_POOL_FOR_EVER, cancellable, error, G_STRFUNC);
 }
 
 /**
@@ -316,9 +347,9 @@ buf_pool_allocate_timeout (BufPool *self,
 {
   BufPoolAllocation *allocation;
 
-  if (G_LIKELY (cancellable == NULL && allocate_at_once (self, n_buffers, &allocation, error)))
+  if (G_LIKELY (cancellable == NULL && (allocation = allocate_cached (self, n_buffers)) != NULL))
     return allocation;
-  return allocate_slowly (self, n_buffers, timeout, cancellable, error, G_STRFUNC);
+  return allocate_new (self, n_buffers, timeout, cancellable, error, G_STRFUNC);
 }
 
 /**
@@ -341,9 +372,9 @@ buf_pool_try_allocate (BufPool *self, gsize n_buffers, GError **error)
 {
   BufPoolAllocation *allocation;
 
-  if (G_LIKELY (allocate_at_once (self, n_buffers, &allocation, error)))
+  if (G_LIKELY ((allocation = allocate_cached (self, n_buffers)) != NULL))
     return allocation;
-  return try_slowly (self, n_buffers, error, G_STRFUNC);
+  return try_new (self, n_buffers, error, G_STRFUNC);
 }
 
 static gboolean
