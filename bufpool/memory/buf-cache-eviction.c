@@ -3,10 +3,6 @@
 
 #include "config.h"
 
-#ifdef HAVE_MALLOC_TRIM
-#include <malloc.h>
-#endif
-
 #include "memory/buf-memory-private.h"
 
 /*
@@ -308,35 +304,5 @@ buf_memory_trim (BufMemory *self, gint64 target)
       freed += haul.bytes;
       free_and_release_haul (self, &haul);
     }
-  return freed;
-}
-
-/* No memory ends while it is entered. */
-static void
-collect_memory (BufMemory *memory, gpointer data)
-{
-  if (buf_semaphore_enter_if_open (&memory->semaphore))
-    g_ptr_array_add (data, memory);
-}
-
-/* Frees the cached blocks of all pools, and asks the C library to give free memory back to the
- * system. Returns how many bytes of blocks were freed. */
-gint64
-buf_memory_trim_all (void)
-{
-  g_autoptr (GPtrArray) memories = g_ptr_array_new ();
-  gint64 freed = 0;
-
-  buf_memory_for_each (collect_memory, memories);
-  for (guint i = 0; i < memories->len; i++)
-    {
-      BufMemory *memory = memories->pdata[i];
-
-      freed += buf_memory_trim (memory, 0);
-      buf_semaphore_leave (&memory->semaphore);
-    }
-#ifdef HAVE_MALLOC_TRIM
-  malloc_trim (0);
-#endif
   return freed;
 }

@@ -61,7 +61,6 @@ gboolean buf_memory_set_max_cached (BufMemory *self, gint64 max_cached);
 gint64 buf_memory_get_max_cached (BufMemory *self);
 gint64 buf_memory_get_cached (BufMemory *self);
 gint64 buf_memory_trim (BufMemory *self, gint64 target);
-gint64 buf_memory_trim_all (void);
 
 void buf_memory_trace_change (BufMemory *self, gint64 change);
 

@@ -3,11 +3,45 @@
 
 #include "config.h"
 
+#ifdef HAVE_MALLOC_TRIM
+#include <malloc.h>
+#endif
+
 #include "pool/buf-pool-private.h"
 
 /*
  * Giving memory that the pools keep back to the system.
  */
+
+/* No memory ends while it is entered. */
+static void
+collect_memory (BufMemory *memory, gpointer data)
+{
+  if (buf_semaphore_enter_if_open (&memory->semaphore))
+    g_ptr_array_add (data, memory);
+}
+
+/* Frees the cached blocks of all pools, and asks the C library to give free memory back to the
+ * system. Returns how many bytes of blocks were freed. */
+static gint64
+trim_all (void)
+{
+  g_autoptr (GPtrArray) memories = g_ptr_array_new ();
+  gint64 freed = 0;
+
+  buf_memory_for_each (collect_memory, memories);
+  for (guint i = 0; i < memories->len; i++)
+    {
+      BufMemory *memory = memories->pdata[i];
+
+      freed += buf_memory_trim (memory, 0);
+      buf_semaphore_leave (&memory->semaphore);
+    }
+#ifdef HAVE_MALLOC_TRIM
+  malloc_trim (0);
+#endif
+  return freed;
+}
 
 /**
  * buf_pool_trim:
@@ -47,5 +81,5 @@ buf_pool_trim (BufPool *self, gsize target)
 gsize
 buf_pool_trim_all (void)
 {
-  return buf_memory_trim_all ();
+  return trim_all ();
 }

@@ -11,7 +11,7 @@
  * What a pool tells of requests that still wait: that nothing has been granted for long, and, with
  * BUFPOOL_DEBUG=waits, each long wait.
  *
- * The watcher finds this out, see buf-semaphore-serve.c. A log writer is code of the program, which
+ * The watcher finds this out, see buf-semaphore-watch.c. A log writer is code of the program, which
  * may take as long as it likes, or wait for the pool. So what is to be said is put into words while
  * the memory is entered, and logged, by a thread of its own, after that has left.
  */

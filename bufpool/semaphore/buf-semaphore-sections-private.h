@@ -28,6 +28,7 @@ void buf_semaphore_reclaim_locked (BufSemaphore *self);
 gboolean buf_semaphore_ends_locked (BufSemaphore *self);
 
 gboolean buf_semaphore_is_drained_locked (BufSemaphore *self, gint64 pinned);
+void buf_semaphore_begin_quiet_time_locked (BufSemaphore *self, gint64 now);
 void buf_semaphore_set_watch_locked (BufSemaphore *self);
 void buf_semaphore_restore_if_unwanted_locked (BufSemaphore *self);
 void buf_semaphore_serve_and_unlock (BufSemaphore *self);

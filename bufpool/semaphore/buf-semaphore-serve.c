@@ -42,8 +42,8 @@ buf_semaphore_restore_if_unwanted_locked (BufSemaphore *self)
 }
 
 /* Nothing has been granted since @now. */
-static void
-begin_quiet_time_locked (BufSemaphore *self, gint64 now)
+void
+buf_semaphore_begin_quiet_time_locked (BufSemaphore *self, gint64 now)
 {
   self->stall.n_taken = self->queue.n_taken;
   self->stall.quiet_since = now;
@@ -63,7 +63,7 @@ begin_to_watch_locked (BufSemaphore *self)
     return G_MAXINT64;
 
   now = g_get_monotonic_time ();
-  begin_quiet_time_locked (self, now);
+  buf_semaphore_begin_quiet_time_locked (self, now);
   return now + time;
 }
 
@@ -146,98 +146,4 @@ buf_semaphore_serve_and_unlock (BufSemaphore *self)
     unlock_and_complete (self);
   else
     serve_more_and_unlock (self);
-}
-
-/* When nothing was granted for so long that it is a stall; G_MAXINT64 if nobody waits. */
-static gint64
-get_time_of_stall_locked (BufSemaphore *self)
-{
-  BufWaiter *oldest = g_queue_peek_head (&self->queue.waiters);
-
-  if (oldest == NULL || self->stall.time == 0)
-    return G_MAXINT64;
-  return MAX (self->stall.quiet_since, oldest->since) + self->stall.time;
-}
-
-/* Whether the watcher has to report a stall. */
-static gboolean
-check_stall_locked (BufSemaphore *self, gint64 now)
-{
-  if (self->stall.n_taken != self->queue.n_taken)
-    begin_quiet_time_locked (self, now);
-  if (self->stall.reported || now < get_time_of_stall_locked (self))
-    return FALSE;
-
-  self->stall.reported = TRUE;
-  return TRUE;
-}
-
-/* When the watcher looks again if nothing happens: soon, if threads were woken since the last time,
- * so that it need not be told of each; and before a stall. */
-static gint64
-get_next_look_locked (BufSemaphore *self, gint64 now)
-{
-  gint64 next = get_time_of_stall_locked (self);
-
-  if (self->stall.n_woken != self->queue.n_woken)
-    {
-      self->stall.n_woken = self->queue.n_woken;
-      return now + self->queue.patience;
-    }
-  if (self->queue.waiters.length == 0)
-    return G_MAXINT64;
-
-  if (self->stall.reported)
-    next = now + self->stall.time;
-  if (self->stall.wait_threshold > 0)
-    next = MIN (next, now + self->stall.wait_threshold);
-  return next;
-}
-
-/* Finds out what to tell of, if anybody is interested. The semaphore is entered then. */
-static gboolean
-gather_news_locked (BufSemaphore *self, gint64 now, BufWatchNews *news)
-{
-  news->stalled = check_stall_locked (self, now);
-  news->n_waits = 0;
-  if (self->stall.report == NULL)
-    return FALSE;
-
-  while (self->stall.wait_threshold > 0 && news->n_waits < BUF_LONG_WAITS_MAX &&
-         buf_wait_queue_find_long_wait_locked (&self->queue,
-                                               self->stall.wait_threshold,
-                                               now,
-                                               &news->waits[news->n_waits]))
-    news->n_waits++;
-  if (!news->stalled && news->n_waits == 0)
-    return FALSE;
-
-  self->n_inside++;
-  return TRUE;
-}
-
-/* The watcher looks. */
-void
-buf_semaphore_look (BufWatch *watch, gint64 now)
-{
-  BufSemaphore *self = (gpointer) ((guint8 *) watch - G_STRUCT_OFFSET (BufSemaphore, watch));
-  BufWatchNews news;
-  gboolean has_news, reclaims;
-
-  g_mutex_lock (&self->mutex);
-  buf_wait_queue_expire_locked (&self->queue, now, &self->ready);
-  has_news = gather_news_locked (self, now, &news);
-  reclaims = self->unfinished;
-  self->unfinished = FALSE;
-  self->n_inside += reclaims ? 1 : 0;
-  buf_watch_set_due_locked (&self->watch, get_next_look_locked (self, now));
-  buf_semaphore_serve_and_unlock (self);
-
-  if (has_news)
-    self->stall.report (self, &news);
-  if (reclaims)
-    {
-      buf_semaphore_reclaim (self, FALSE);
-      buf_semaphore_leave (self);
-    }
 }

@@ -46,6 +46,7 @@ static inline void count_collection (gint64 mark);
 #include "semaphore/buf-semaphore-keeper.c"
 #include "semaphore/buf-semaphore-serve.c"
 #include "semaphore/buf-semaphore-stripes.c"
+#include "semaphore/buf-semaphore-watch.c"
 #include "semaphore/buf-wait-queue.c"
 #include "semaphore/buf-waiter-tree.c"
 #include "semaphore/buf-waiter.c"
