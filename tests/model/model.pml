@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The budget and its queue, as they are implemented, for Spin. See "The model" in
+ * The semaphore and its queue, as they are implemented, for Spin. See "The model" in
  * docs/architecture.md for what stands for what; tests/model/run for how it is run.
  *
  * A stripe's word is loaded and exchanged in separate steps, so that whatever was loaded may be
@@ -14,7 +14,13 @@
  * to another stripe, and a mask that is stale. The count in the word is left out: whether nothing
  * is outstanding is decided by the bytes alone.
  *
- * What only the model has, to check the code against: n_spurious, in_use, passed, freed, unprotected.
+ * Time is not a number here. What happens when time has passed may happen at any moment: a promise
+ * ends, the oldest waiter is owed because it was overtaken for too long, a caller that serves others
+ * leaves the rest to the watcher. Only where somebody has to be served in the end, a thread that is
+ * owed is late no more than LATES times in one wait, since its patience grows.
+ *
+ * What only the model has, to check the code against: n_spurious, n_lost, n_going_on, in_use, passed,
+ * lates, starving, freed, unprotected.
  */
 
 #ifndef MAXIMUM
@@ -50,6 +56,28 @@
 #ifndef MAX_OVERTAKEN
 #define MAX_OVERTAKEN 2
 #endif
+#ifndef BATCH
+#define BATCH 0 /* how many waiters one section serves at most; 0: any number */
+#endif
+#ifndef PROMISES
+#define PROMISES 1 /* or 0: there is no watcher */
+#endif
+#ifndef PATIENCE_ENDS
+#define PATIENCE_ENDS 0 /* whether threads that were woken may become late */
+#endif
+#ifndef TIME_ENDS
+#define TIME_ENDS 0 /* whether the oldest may be owed because of the time */
+#endif
+#ifndef LATES
+#define LATES 1
+#endif
+#ifndef MAX_LOST
+#define MAX_LOST 0 /* how many signals never come, since who has to give them is interrupted */
+#endif
+#ifndef STARVED
+#define STARVED 0 /* a set: threads that may never run again when they were woken */
+#endif
+#define WATCHED (PROMISES && (PATIENCE_ENDS || TIME_ENDS || BATCH)) /* whether there is a watcher */
 #define MIN_UNITS 2
 
 /* Who else there is. */
@@ -68,8 +96,8 @@
 #define DISPOSED 0
 #endif
 
-/* Sets, in which bit w is waiter w: who requests, which of them are tasks, who may time out, and who
- * has a cancellable. */
+/* Sets, in which bit w is waiter w: who requests, which of them are tasks, who may time out, who has
+ * a cancellable, and who never ends. */
 #ifndef REQUESTERS
 #define REQUESTERS 7
 #endif
@@ -81,6 +109,9 @@
 #endif
 #ifndef CANCELLABLE
 #define CANCELLABLE 0
+#endif
+#ifndef FOREVER
+#define FOREVER 0 /* who requests again and again, instead of so many ROUNDS */
 #endif
 
 #define HAS(set, w)   ((set >> w) & 1)
@@ -100,6 +131,14 @@
 #define DISPOSE      4
 #define N_WAITERS    5
 
+#define ASLEEP 0 /* a waiter's state */
+#define WOKEN  1
+#define LATE   2
+
+#define NEVER 0 /* when the watcher has to look */
+#define LATER 1
+#define NOW   2
+
 #define PENDING   0
 #define GRANTED   1
 #define TIMED_OUT 2
@@ -108,14 +147,22 @@
 #define CLOSED    5
 
 /* BufSemaphore */
+#ifdef NO_STRIPES            /* they stay revoked, as in a semaphore that is always short of bytes */
+short stripe[2] = REVOKED;
+#else
 short stripe[2];             /* stripes[i].word: credit, or REVOKED */
+#endif
 byte mask = 1;               /* mask */
 byte mark = MAXIMUM / 4;     /* mark */
 bit mutex;                   /* mutex: whether it is locked */
 short free = MAXIMUM - HELD; /* queue.free */
 byte maximum = MAXIMUM;      /* maximum */
 byte calm;                   /* calm */
+#ifdef NO_STRIPES
+bit revoked = 1;
+#else
 bit revoked;                 /* revoked */
+#endif
 bit closed;                  /* closed */
 byte n_inside;               /* n_inside */
 bit awaits_leavers;          /* awaits_leavers */
@@ -123,17 +170,24 @@ bit leavers_awaited;         /* nobody_inside: whether dispose sleeps there */
 byte ready;                  /* ready.tasks: a set of tasks */
 short signals;               /* ready.wakeups: a set of wake-ups */
 
-/* BufWaiterQueue */
+/* BufWaitQueue */
 byte line[N_REQUESTERS + 1]; /* queue.waiters; one more for the shift in remove() */
 byte n_line;                 /* queue.waiters.length */
+byte n_woken;                /* queue.woken.length */
+short promised;              /* queue.promised */
+bit has_impossible;          /* queue.has_impossible */
 bit drains[N_WAITERS];       /* queue.drainers */
-byte smallest = INFINITE;    /* queue.smallest */
-byte n_woken;                /* queue.n_woken */
+bit drained[N_WAITERS];      /* queue.drained */
 
 /* BufWaiter */
 byte outcome[N_WAITERS];     /* outcome */
+byte state[N_REQUESTERS];    /* state */
 byte overtaken[N_REQUESTERS];/* overtaken */
-bit woken[N_REQUESTERS];     /* woken */
+bit owed[N_REQUESTERS];      /* owed */
+
+/* BufWatch */
+byte watch;                  /* due */
+bit looking;                 /* looked_at */
 
 /* BufWakeup */
 bit asleep[N_WAITERS];       /* cond: whether its thread sleeps there */
@@ -155,14 +209,18 @@ byte alive;                  /* waiters that are initialised, and not cleared ye
 
 /* Only in the model */
 byte n_spurious;             /* wake-ups for no reason */
+byte n_lost;                 /* signals that never come */
+byte n_going_on;             /* callers that go on to serve in sections of their own */
 byte in_use = HELD;          /* bytes that are out */
-byte passed[N_REQUESTERS];   /* how often each was overtaken at the head, counted apart */
+byte passed[N_REQUESTERS];   /* how often each was overtaken as the oldest, counted apart */
+byte lates[N_REQUESTERS];    /* how often each was late while it was owed */
+byte starving;               /* threads that never run again */
 bit freed;                   /* the pool is gone */
 byte unprotected;            /* those who still rely on somebody else's reference */
 
-hidden byte i, j, k, least, other;
+hidden byte i, k, next, oldest, n_served;
 hidden short unpromised;
-hidden byte taken, zero;
+hidden byte taken, overtakes, zero;
 
 #define TOUCH   assert (!freed)
 #define BALANCE assert (free + CREDIT (0) + CREDIT (1) + in_use == maximum)
@@ -183,16 +241,9 @@ chan turns = [N_WAITERS + 3] of { byte };
   in_use = in_use + n; \
   assert (in_use <= maximum)
 
-/* Somebody has taken while others wait. Liveness has to do without the count. */
-#ifdef LIVENESS
-#define PASS skip
-#else
-#define PASS \
-  passed[line[0]]++; \
-  assert (passed[line[0]] <= MAX_OVERTAKEN)
-#endif
-
-#include "waiter.pml"
+#include "wait-queue.pml"
 #include "stripe.pml"
+#include "serve.pml"
 #include "semaphore.pml"
+#include "watcher.pml"
 #include "pool.pml"

@@ -71,9 +71,9 @@ proctype thread (byte me)                               /* buf_pool_allocate, an
 
   may_be_late = HAS (TIMED, me);
   do
-  :: ROUNDS == 0 || round < ROUNDS ->
+  :: HAS (FOREVER, me) || round < ROUNDS ->
      d_step {
-       round = (ROUNDS == 0 -> 0 : round + 1);
+       round = (HAS (FOREVER, me) -> 0 : round + 1);
        relies = (round == ROUNDS)
      }
      take_credit (SIZE (me));
@@ -92,7 +92,8 @@ proctype thread (byte me)                               /* buf_pool_allocate, an
      fi;
      out = PENDING
   :: else -> break
-  od
+  od;
+  NEVER_RUNS_AGAIN
 }
 #endif
 
@@ -117,7 +118,8 @@ proctype drainer ()                                     /* buf_pool_drain_timeou
   wait_until_drained (DRAIN);
   CLEAR (alive, DRAIN);
   assert (out == GRANTED || may_be_late);
-  leave ()
+  leave ();
+  NEVER_RUNS_AGAIN
 }
 #endif
 
@@ -268,11 +270,14 @@ proctype dispose ()                                     /* buf_pool_dispose, buf
   close ();
   wait_for_the_last ();
   CLEAR (alive, DISPOSE);
+  end_watch ();
   d_step {                                              /* buf_semaphore_clear */
-    assert (closed && n_inside == 0 && n_line == 0 && !drains[DRAIN] && !drains[DISPOSE]);
+    assert (closed && n_inside == 0 && n_line == 0 && !drains[DRAIN] && !drains[DISPOSE] &&
+            !drained[DRAIN] && !drained[DISPOSE]);
     assert (in_use == 0);
     freed = 1
-  }
+  };
+  NEVER_RUNS_AGAIN
 }
 #endif
 
@@ -300,6 +305,9 @@ inline start_requester (who)
 /* What lies in the stripes at first, as if others had been there before. */
 inline fill_stripe (at)
 {
+#ifdef NO_STRIPES
+  skip
+#else
   if
   :: stripe[at] = 0
 #ifndef EMPTY_STRIPES
@@ -307,6 +315,7 @@ inline fill_stripe (at)
 #endif
   fi;
   free = free - stripe[at]
+#endif
 }
 
 init
@@ -331,6 +340,9 @@ init
 #if N_CHANGERS
     run changer ();
 #endif
+#if WATCHED
+    run watcher ();
+#endif
 #if DISPOSED
     run owner ();
     run dispose ()
@@ -339,7 +351,8 @@ init
 }
 
 #ifdef LIVENESS
-#define WAITS(w) ((n_line > 0 && line[0] == w) || (n_line > 1 && line[1] == w) || (n_line > 2 && line[2] == w))
+#define IN_LINE(w) ((n_line > 0 && line[0] == w) || (n_line > 1 && line[1] == w) || (n_line > 2 && line[2] == w))
+#define WAITS(w)   (!HAS (STARVED, w) && IN_LINE (w))
 
 ltl served { [] ((WAITS (0) -> <> !WAITS (0)) && (WAITS (1) -> <> !WAITS (1)) && (WAITS (2) -> <> !WAITS (2))) }
 #endif

@@ -1,142 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The locked sections: buf-semaphore.c, buf-semaphore-inside.c. */
-
-inline collect (at, left)                               /* collect_locked: the exchange */
-{
-  TOUCH;
-  assert (stripe[at] >= 0);
-  free = free + stripe[at];
-  stripe[at] = left;
-  BALANCE
-}
-
-inline revoke ()                                        /* revoke_locked */
-{
-  if
-  :: revoked -> calm = 0
-  :: else ->
-     d_step { calm = 0; collect (0, REVOKED) }
-     d_step {
-       if
-       :: mask == 1 -> collect (1, REVOKED)
-       :: else
-       fi;
-       revoked = 1
-     }
-  fi
-}
-
-inline set_geometry ()                                  /* set_geometry_locked */
-{
-  mask = (maximum / 2 / MIN_UNITS >= 1);
-  mark = (mask == 1 -> maximum / 4 : maximum)
-}
-
-inline settle ()                                        /* settle_locked */
-{
-  atomic { TOUCH; w = stripe[s] }                       /* the load */
-  do
-  :: atomic {
-       stripe[s] == w;                                  /* the compare-and-swap, when it succeeds */
-       TOUCH;
-       NOT_REVOKED;
-       unpromised = CREDIT (s) + free / (mask + 1);
-       if
-       :: unpromised > mark / 2 -> unpromised = mark / 2
-       :: else
-       fi;
-       free = free + CREDIT (s) - unpromised;
-       stripe[s] = unpromised;
-       BALANCE;
-       s = 0;
-       w = 0
-     }
-     break
-  :: atomic { stripe[s] != w; TOUCH; w = stripe[s] }    /* when it fails */
-  od
-}
-
-#define IS_DRAINED (revoked && free == maximum)         /* is_drained_locked */
-#ifdef FAULT_RESTORE_WHILE_QUEUED
-#define IS_WANTED (closed || free < 0)
-#else
-#define IS_WANTED \
-  (closed || free < 0 || n_line > 0 || drains[DRAIN] || drains[DISPOSE]) /* is_wanted_locked */
-#endif
-
-inline complete ()                                      /* buf_ready_complete, on_settled */
-{
-  do
-  :: HAS (to_signal, 0) || HAS (to_signal, N_WAITERS) -> d_step { signal (0) }
-  :: HAS (to_signal, 1) || HAS (to_signal, 1 + N_WAITERS) -> d_step { signal (1) }
-  :: HAS (to_signal, 2) || HAS (to_signal, 2 + N_WAITERS) -> d_step { signal (2) }
-  :: HAS (to_signal, DRAIN) -> d_step { signal (DRAIN) }
-  :: HAS (to_signal, DISPOSE) -> d_step { signal (DISPOSE) }
-  :: to_signal == 0 -> break
-  od;
-  if
-  :: done != 0 -> d_step { settled = settled | done; done = 0 }
-  :: else
-  fi
-}
-
-inline serve_and_unlock ()                              /* serve_and_unlock */
-{
-  atomic {
-    TOUCH;
-    d_step {
-      zero = (in_use == 0);                             /* whoever drains has to learn of it */
-#ifndef FAULT_ZERO_IS_LOST
-      if
-      :: IS_DRAINED -> free_drainers ()
-      :: else
-      fi;
-      serve ();
-#else
-      serve ();
-      if
-      :: IS_DRAINED -> free_drainers ()
-      :: else
-      fi;
-#endif
-      assert (!(zero && (drains[DRAIN] || drains[DISPOSE])));
-      restoring = 0;
-      if
-      :: IS_WANTED -> calm = 0
-      :: !IS_WANTED && revoked ->
-         calm++;
-         restoring = (calm >= CALM)
-      :: else
-      fi;
-      done = ready;
-      ready = 0;
-      to_signal = signals;
-      signals = 0;
-      if
-      :: !restoring -> UNLOCK
-      :: else
-      fi
-    }
-  }
-  if
-  :: restoring ->                                       /* restore_locked */
-     d_step { TOUCH; calm = 0; stripe[0] = 0 }
-     d_step {
-       TOUCH;
-       if
-       :: mask == 1 -> stripe[1] = 0
-       :: else
-       fi;
-       revoked = 0;
-       restoring = 0;
-       UNLOCK
-     }
-  :: else
-  fi;
-  complete ()
-}
+/* The locked sections: buf-semaphore.c, and those inside: buf-semaphore-inside.c. */
 
 /* Locks, and asks for n bytes. What came of it is in out. */
 inline lock_and_take (me, n)                            /* g_mutex_lock, take_locked */
@@ -185,11 +50,7 @@ inline acquire (me, n, enters)                          /* buf_semaphore_acquire
     :: else
     fi
   }
-#ifdef FAULT_NEWCOMER_DOES_NOT_SERVE
-  d_step { UNLOCK }
-#else
   serve_and_unlock ()
-#endif
 }
 
 inline enqueue (me)                                     /* enqueue_locked */
@@ -226,11 +87,61 @@ inline enqueue_drainer (me)                             /* enqueue_locked, drain
 #define EXPECT(w, yes) expects[w] = yes
 #endif
 
-/* Locks the mutex again before it goes on. What came of the try is in m. */
+#if STARVED
+#define MAY_STARVE(me) :: HAS (STARVED, me) && !asleep[me] -> SET (starving, me); goto never_runs_again
+#define NEVER_RUNS_AGAIN never_runs_again: skip
+#else
+#define MAY_STARVE(me)
+#define NEVER_RUNS_AGAIN skip
+#endif
+
+#ifdef FAULT_NO_LAST_TRY
+#define TRIES_AT_DEADLINE false
+#else
+#define TRIES_AT_DEADLINE true
+#endif
+
+/* Whoever times out did lack something. */
+inline check_refusal (who)
+{
+  get_oldest ();
+  if
+  :: who >= N_REQUESTERS -> assert (!drained[who])
+  :: else ->
+     assert (closed || SIZE (who) > free ||
+             (oldest != NOBODY && oldest != who && owed[oldest] && SIZE (who) > free - SIZE (oldest)))
+  fi
+}
+
+inline try_at_deadline (me)                             /* try_at_deadline_locked */
+{
+  taken = 0;
+  if
+  :: me < N_REQUESTERS && TRIES_AT_DEADLINE -> take_free (me, SIZE (me))
+  :: me >= N_REQUESTERS && TRIES_AT_DEADLINE -> taken = drained[me]
+  :: else
+  fi;
+  if
+  :: taken -> finish (me, GRANTED)
+  :: else -> check_refusal (me); finish (me, TIMED_OUT)
+  fi
+}
+
+/* What came of the try is in m. */
 #define SETTLED 0
 #define FAILED  1
-#define ASLEEP  2
+#define SLEEPS  2
 
+inline try_when_woken (me)                              /* try_when_woken_locked */
+{
+  take_free (me, SIZE (me));
+  if
+  :: taken -> finish (me, GRANTED); m = SETTLED
+  :: else -> rejoin (me); m = FAILED
+  fi
+}
+
+/* Locks the mutex again before it goes on. */
 inline sleep (me)                                       /* sleep_locked */
 {
   do
@@ -238,27 +149,16 @@ inline sleep (me)                                       /* sleep_locked */
   :: else ->
      d_step {
        TOUCH;
-       ok = 0;
-       taken = 0;
        if
-       :: me < N_REQUESTERS && woken[me] ->
-          ok = 1;
-          forget_woken (me);
-          take_free (me, SIZE (me))
-       :: else
-       fi;
-       if
-       :: taken -> finish (me, GRANTED); m = SETTLED
-       :: !taken && late -> finish (me, TIMED_OUT); m = SETTLED
-       :: !taken && !late && ok -> m = FAILED
-       :: !taken && !late && !ok ->
+       :: late -> try_at_deadline (me); m = SETTLED
+       :: !late && me < N_REQUESTERS && state[me] != ASLEEP -> try_when_woken (me)
+       :: else ->
           asleep[me] = 1;                               /* buf_wakeup_sleep_locked */
           EXPECT (me, 1);
-          m = ASLEEP;
+          m = SLEEPS;
           assert (ready == 0 && signals == 0);
           UNLOCK
-       fi;
-       ok = 0
+       fi
      }
      if
      :: m == SETTLED
@@ -269,9 +169,10 @@ inline sleep (me)                                       /* sleep_locked */
         atomic { LOCK }
 #endif
         m = 0
-     :: m == ASLEEP ->
+     :: m == SLEEPS ->
         if
         :: !asleep[me]
+        MAY_STARVE (me)
         :: atomic { may_be_late && asleep[me]; asleep[me] = 0; late = 1 }
 #if MAX_SPURIOUS
         :: atomic { n_spurious < MAX_SPURIOUS && asleep[me]; n_spurious++; asleep[me] = 0 }
@@ -285,6 +186,7 @@ inline sleep (me)                                       /* sleep_locked */
 
 inline sleep_and_unlock (me)
 {
+  set_watch ();
   sleep (me);
   atomic { out = outcome[me]; outcome[me] = PENDING; late = 0 }
 #ifdef FAULT_LEAVER_DOES_NOT_SERVE
@@ -322,7 +224,11 @@ inline notify_without_lock (n)
   d_step {
     TOUCH;
     if
-    :: n_line > 0 && !woken[line[0]] -> woken[line[0]] = 1; n_woken++; asleep[line[0]] = 0
+    :: n_line > 0 && IS_ASLEEP (line[0]) ->
+       state[line[0]] = WOKEN;
+       n_woken++;
+       promised = promised + SIZE (line[0]);
+       asleep[line[0]] = 0
     :: else
     fi
   }
@@ -388,8 +294,8 @@ inline set_maximum (n)                                  /* buf_semaphore_set_max
   d_step {
     free = free + n - maximum;
     maximum = n;
-    set_geometry ();
-    fail_waiters (n, TOO_LARGE)
+    has_impossible = 1;                                 /* buf_wait_queue_set_maximum_locked */
+    set_geometry ()
   }
   serve_and_unlock ()
 }
@@ -397,9 +303,8 @@ inline set_maximum (n)                                  /* buf_semaphore_set_max
 inline close ()                                         /* buf_semaphore_close */
 {
   QUEUE_UP
-  atomic { LOCK; closed = 1 }
+  atomic { LOCK; closed = 1; has_impossible = 1 }       /* buf_wait_queue_close_locked */
   revoke ();
-  d_step { fail_waiters (-1, CLOSED) }
   serve_and_unlock ()
 }
 
@@ -414,14 +319,7 @@ inline leave ()                                         /* buf_semaphore_leave *
   QUEUE_UP
   atomic {
     LOCK;
-    d_step {
-      n_inside--;
-      if
-      :: n_inside == 0 && awaits_leavers -> leavers_awaited = 0 /* g_cond_broadcast */
-      :: else
-      fi;
-      UNLOCK
-    }
+    d_step { leave_locked (); UNLOCK }
   }
 }
 

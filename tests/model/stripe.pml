@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The fast paths: buf-semaphore-private.h. No mutex is held. */
+/* The stripes: buf-semaphore-private.h, buf-semaphore-stripes.c. */
 
 /* ---- what the faults change -------------------------------------------------------------- */
 
@@ -31,11 +31,12 @@
 /* ---- without the mutex -------------------------------------------------------------------- */
 
 /* What every process has of its own: the stripe and the word it has loaded, the mark, the outcome
- * of a request, sets of tasks to complete and of wake-ups to signal, and some answers. */
+ * of a request, sets of tasks to complete and of wake-ups to signal, and some answers. To be late,
+ * here, is to have reached the own deadline. */
 #define LOCALS \
   byte s, m, out, done; \
   short w, to_signal; \
-  bit ok, restoring, late, may_be_late, relies
+  bit ok, restoring, late, may_be_late, relies, more, going, is_watcher
 
 /* From here on the pool cannot go before this process has let go of it, or needs it no more. */
 #define PROTECTED \
@@ -73,6 +74,9 @@ inline load_mark ()                                     /* mark: it may be stale
 
 inline take_credit (n)                                  /* buf_semaphore_take_credit */
 {
+#ifdef NO_STRIPES
+  ok = 0
+#else
   atomic { TOUCH; choose_any_stripe (); w = stripe[s] } /* the load */
   if
   :: w >= n ->
@@ -83,8 +87,9 @@ inline take_credit (n)                                  /* buf_semaphore_take_cr
        :: ok ->
           stripe[s] = w - n;
           TAKE (n);
+          get_oldest ();
           if
-          :: n_line > 0 -> PASS
+          :: oldest != NOBODY -> PASS (oldest, free)
           :: else
           fi;
           BALANCE;
@@ -96,10 +101,14 @@ inline take_credit (n)                                  /* buf_semaphore_take_cr
      }
   :: else -> d_step { ok = 0; s = 0; w = 0 }
   fi
+#endif
 }
 
 inline give_credit (n)                                  /* buf_semaphore_give_credit */
 {
+#ifdef NO_STRIPES
+  ok = 0
+#else
   atomic { TOUCH; choose_any_stripe (); load_mark () }
   d_step { TOUCH; w = stripe[s] }                       /* the load */
   if
@@ -117,4 +126,62 @@ inline give_credit (n)                                  /* buf_semaphore_give_cr
      }
   :: else -> d_step { ok = 0; s = 0; w = 0; m = 0 }
   fi
+#endif
+}
+
+/* ---- under the mutex: buf-semaphore-stripes.c ---------------------------------------------- */
+
+inline collect (at, left)                               /* buf_semaphore_collect_locked: the exchange */
+{
+  TOUCH;
+  assert (stripe[at] >= 0);
+  free = free + stripe[at];
+  stripe[at] = left;
+  BALANCE
+}
+
+inline revoke ()                                        /* buf_semaphore_revoke_locked */
+{
+  if
+  :: revoked -> calm = 0
+  :: else ->
+     d_step { calm = 0; collect (0, REVOKED) }
+     d_step {
+       if
+       :: mask == 1 -> collect (1, REVOKED)
+       :: else
+       fi;
+       revoked = 1
+     }
+  fi
+}
+
+inline set_geometry ()                                  /* buf_semaphore_set_geometry_locked */
+{
+  mask = (maximum / 2 / MIN_UNITS >= 1);
+  mark = (mask == 1 -> maximum / 4 : maximum)
+}
+
+inline settle ()                                        /* buf_semaphore_settle_locked */
+{
+  atomic { TOUCH; w = stripe[s] }                       /* the load */
+  do
+  :: atomic {
+       stripe[s] == w;                                  /* the compare-and-swap, when it succeeds */
+       TOUCH;
+       NOT_REVOKED;
+       unpromised = CREDIT (s) + free / (mask + 1);
+       if
+       :: unpromised > mark / 2 -> unpromised = mark / 2
+       :: else
+       fi;
+       free = free + CREDIT (s) - unpromised;
+       stripe[s] = unpromised;
+       BALANCE;
+       s = 0;
+       w = 0
+     }
+     break
+  :: atomic { stripe[s] != w; TOUCH; w = stripe[s] }    /* when it fails */
+  od
 }

@@ -1,0 +1,194 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* How every section ends: buf-semaphore-serve.c. */
+
+#define IS_DRAINED (revoked && free == maximum)         /* buf_semaphore_is_drained_locked */
+#ifdef FAULT_RESTORE_WHILE_QUEUED
+#define IS_WANTED (closed || free < 0)
+#elif defined NO_STRIPES
+#define IS_WANTED true
+#else
+#define IS_WANTED \
+  (closed || free < 0 || n_line > 0 || drains[DRAIN] || drains[DISPOSE] || drained[DRAIN] || \
+   drained[DISPOSE])                                    /* is_wanted_locked */
+#endif
+
+inline set_watch ()                                     /* buf_semaphore_set_watch_locked */
+{
+#if PATIENCE_ENDS && !defined FAULT_WATCH_IS_NOT_SET
+  if
+  :: watch == NEVER && n_woken > 0 -> watch = LATER
+  :: else
+  fi;
+#endif
+#if TIME_ENDS
+  get_oldest ();
+  if
+  :: watch == NEVER && MAY_BECOME_OWED (oldest) -> watch = LATER
+  :: else
+  fi;
+#endif
+  skip
+}
+
+#if MAX_LOST
+/* Who is interrupted before it signals never does, as far as others can tell. */
+#define LOSE_SIGNALS \
+  :: d_step { to_signal != 0 && n_lost < MAX_LOST && !is_watcher -> to_signal = 0; n_lost++ }
+#else
+#define LOSE_SIGNALS
+#endif
+
+inline complete ()                                      /* buf_ready_complete, on_settled */
+{
+  do
+  :: HAS (to_signal, 0) || HAS (to_signal, N_WAITERS) -> d_step { signal (0) }
+  :: HAS (to_signal, 1) || HAS (to_signal, 1 + N_WAITERS) -> d_step { signal (1) }
+  :: HAS (to_signal, 2) || HAS (to_signal, 2 + N_WAITERS) -> d_step { signal (2) }
+  :: HAS (to_signal, DRAIN) -> d_step { signal (DRAIN) }
+  :: HAS (to_signal, DISPOSE) -> d_step { signal (DISPOSE) }
+  LOSE_SIGNALS
+  :: to_signal == 0 -> break
+  od;
+  if
+  :: done != 0 -> d_step { settled = settled | done; done = 0 }
+  :: else
+  fi
+}
+
+inline leave_locked ()                                  /* buf_semaphore_leave_locked */
+{
+  n_inside--;
+  if
+  :: n_inside == 0 && awaits_leavers -> leavers_awaited = 0 /* g_cond_broadcast */
+  :: else
+  fi
+}
+
+/* What a section serves, in more: whether somebody is left. */
+inline serve_batch ()                                   /* serve_locked */
+{
+  zero = (in_use == 0);                                 /* whoever drains has to learn of it */
+#ifndef FAULT_ZERO_IS_LOST
+  if
+  :: IS_DRAINED -> note_drained ()
+  :: else
+  fi;
+  serve ();
+#else
+  serve ();
+  if
+  :: IS_DRAINED -> note_drained ()
+  :: else
+  fi;
+#endif
+  assert (!(zero && (drains[DRAIN] || drains[DISPOSE])));
+  more = !ALL_SERVED;
+  restoring = 0;
+  if
+  :: IS_WANTED -> calm = 0
+  :: !IS_WANTED && revoked ->
+     calm++;
+     restoring = (calm >= CALM)
+  :: else
+  fi;
+  set_watch ()
+}
+
+#if BATCH
+#ifdef FAULT_GOES_ON_OUTSIDE
+#define COUNT_GOING_ON(n) n_going_on = n_going_on + n
+#else
+#define COUNT_GOING_ON(n) \
+  n_going_on = n_going_on + n; \
+  n_inside = n_inside + n
+#endif
+
+/* A caller that goes on is counted as inside. It may leave what is left to the watcher. */
+inline go_on_or_leave ()                                /* serve_more_and_unlock */
+{
+#ifdef FAULT_REST_IS_FORGOTTEN
+  more = 0;
+#endif
+  if
+  :: more && going                                      /* there is time */
+#if PROMISES
+  :: more && going ->                                   /* there is none */
+     more = 0;
+#ifndef FAULT_LEAVES_WITHOUT_A_WATCH
+     watch = NOW
+#endif
+#endif
+  :: else
+  fi;
+  d_step {
+    if
+    :: more && !going -> COUNT_GOING_ON (1)
+    :: !more && going ->
+       n_going_on--;
+#ifndef FAULT_GOES_ON_OUTSIDE
+       leave_locked ()
+#endif
+    :: else
+    fi;
+    going = more
+  }
+}
+#else
+inline go_on_or_leave ()
+{
+  skip
+}
+#endif
+
+inline serve_section ()
+{
+  atomic {
+    TOUCH;
+    d_step { serve_batch () }
+    go_on_or_leave ();
+    d_step {
+      done = ready;
+      ready = 0;
+      to_signal = signals;
+      signals = 0;
+      if
+      :: !restoring -> UNLOCK
+      :: else
+      fi
+    }
+  }
+  if
+  :: restoring ->                                       /* buf_semaphore_restore_locked */
+     d_step { TOUCH; calm = 0; stripe[0] = 0 }
+     d_step {
+       TOUCH;
+       if
+       :: mask == 1 -> stripe[1] = 0
+       :: else
+       fi;
+       revoked = 0;
+       restoring = 0;
+       UNLOCK
+     }
+  :: else
+  fi;
+  complete ()
+}
+
+inline serve_and_unlock ()                              /* buf_semaphore_serve_and_unlock */
+{
+#if BATCH
+  do
+  :: serve_section ();
+     if
+     :: more -> QUEUE_UP atomic { LOCK }
+     :: !more -> break
+     fi
+  od;
+  skip
+#else
+  serve_section ()
+#endif
+}
