@@ -86,6 +86,38 @@ test_cancelled (void)
     }
 }
 
+/* Runs before the handler of the library: the request is granted, though it is cancelled. */
+static void
+grant_and_wait (GCancellable *cancellable, gpointer user_data)
+{
+  TestRequester **requester = user_data;
+
+  g_clear_pointer (&allocation, buf_pool_allocation_unref);
+  test_wait_until (test_requester_is_done (*requester));
+}
+
+static void
+test_cancelled_late (void)
+{
+  g_test_summary ("What was granted to a request that was cancelled is back when that is logged");
+
+  if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
+    {
+      g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+      g_autoptr (GError) error = NULL;
+      TestRequester *requester;
+
+      prepare ();
+      g_signal_connect (cancellable, "cancelled", G_CALLBACK (grant_and_wait), &requester);
+      requester = test_requester_start_full (pool, 4, G_MAXUINT64, cancellable);
+      test_wait_for_waiting (pool, 1);
+      g_cancellable_cancel (cancellable);
+      g_assert_null (test_requester_end (requester, &error));
+      g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+      assert_message ("* was granted*");
+    }
+}
+
 static gpointer
 drop_when_waiting (gpointer data)
 {
@@ -219,6 +251,7 @@ main (int argc, char **argv)
 
   g_test_add_func ("/logging/timed-out", test_timed_out);
   g_test_add_func ("/logging/cancelled", test_cancelled);
+  g_test_add_func ("/logging/cancelled-late", test_cancelled_late);
   g_test_add_func ("/logging/granted", test_granted);
   g_test_add_func ("/logging/task", test_task);
   g_test_add_func ("/logging/drain-warning", test_drain_warning);
