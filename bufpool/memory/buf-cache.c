@@ -82,6 +82,13 @@ get_block_bytes (BufMemory *memory, guint n_buffers)
   return n_buffers * (gint64) memory->buffer_size;
 }
 
+/* Of one buffer. */
+static gint64
+get_buffer_bytes (BufMemory *memory)
+{
+  return get_block_bytes (memory, 1);
+}
+
 void
 buf_cache_init (BufMemory *memory, guint n_processors, gboolean disabled)
 {
@@ -196,7 +203,7 @@ close_stripe_locked (BufMemory *memory, BufCacheStripe *stripe, BufHaul *haul)
   if (!try_some_times_locked (stripe))
     return;
 
-  buf_cache_stripe_evict_held (stripe, G_MAXINT64 / 2, memory->buffer_size, haul);
+  buf_cache_stripe_evict_held (stripe, G_MAXINT64 / 2, get_buffer_bytes (memory), haul);
   if (atomic_load_explicit (&stripe->bytes, memory_order_relaxed) == 0)
     stripe->closed = TRUE;
   else
@@ -215,7 +222,7 @@ buf_cache_close_locked (BufMemory *memory, BufHaul *haul)
   control->closing = TRUE;
   atomic_store_explicit (&memory->cache.n_live, 0, memory_order_relaxed);
   buf_depot_set_max_locked (&control->depot, 0);
-  buf_depot_evict_locked (&control->depot, G_MAXINT64 / 2, memory->buffer_size, haul);
+  buf_depot_evict_locked (&control->depot, G_MAXINT64 / 2, get_buffer_bytes (memory), haul);
   for (guint i = 0; i < control->n_stripes; i++)
     {
       close_stripe_locked (memory, &memory->cache.stripes[i], haul);
@@ -236,7 +243,7 @@ buf_cache_evict_locked (BufMemory *memory, gint64 bytes, BufHaul *haul)
   gint64 enough = haul->bytes + bytes, before = haul->bytes, n_before = haul->n_blocks;
   guint own = buf_semaphore_thread_number;
 
-  buf_depot_evict_locked (&control->depot, bytes, memory->buffer_size, haul);
+  buf_depot_evict_locked (&control->depot, bytes, get_buffer_bytes (memory), haul);
   for (guint i = 0; i < control->n_stripes && haul->bytes < enough; i++)
     {
       BufCacheStripe *stripe = &memory->cache.stripes[(own + i) & (control->n_stripes - 1)];
@@ -244,7 +251,10 @@ buf_cache_evict_locked (BufMemory *memory, gint64 bytes, BufHaul *haul)
       if (atomic_load_explicit (&stripe->bytes, memory_order_relaxed) > 0 &&
           try_some_times_locked (stripe))
         {
-          buf_cache_stripe_evict_held (stripe, enough - haul->bytes, memory->buffer_size, haul);
+          buf_cache_stripe_evict_held (stripe,
+                                       enough - haul->bytes,
+                                       get_buffer_bytes (memory),
+                                       haul);
           buf_cache_stripe_drop (stripe);
         }
     }
@@ -388,7 +398,7 @@ put_into_depot_locked (BufMemory *memory,
   gint64 bytes = n_blocks * get_block_bytes (memory, n_buffers);
 
   if (insist && bytes <= depot->max_bytes)
-    buf_depot_make_room_locked (depot, n_buffers, bytes, memory->buffer_size, haul);
+    buf_depot_make_room_locked (depot, n_buffers, bytes, get_buffer_bytes (memory), haul);
   return buf_depot_put_locked (depot, n_buffers, bundle, n_blocks, bytes);
 }
 
@@ -425,7 +435,7 @@ make_room_held (BufMemory *memory,
         buf_depot_make_room_locked (depot,
                                     magazine->n_buffers,
                                     bundle_bytes,
-                                    memory->buffer_size,
+                                    get_buffer_bytes (memory),
                                     haul);
       if (bundle_bytes <= depot->max_bytes - depot->bytes)
         empty_magazine_held (memory, stripe, magazine, haul);

@@ -47,12 +47,12 @@ wait_cancellably (BufSemaphore *semaphore,
 /* Waits for @bytes; without any, until nothing is outstanding. The caller is inside, and logs the
  * @report when it has left. */
 static BufOutcome
-block (BufMemory *memory,
-       gint64 bytes,
-       guint64 timeout,
-       GCancellable *cancellable,
-       BufSemaphoreFigures *figures,
-       BufWaitReport **report)
+wait_with_deadline (BufMemory *memory,
+                    gint64 bytes,
+                    guint64 timeout,
+                    GCancellable *cancellable,
+                    BufSemaphoreFigures *figures,
+                    BufWaitReport **report)
 {
   gint64 deadline = get_deadline (timeout);
   BufWaiter waiter;
@@ -93,7 +93,8 @@ wait_for_budget (BufPool *self,
 {
   BufSemaphoreFigures figures;
   BufWaitReport *report;
-  BufOutcome outcome = block (memory, request->bytes, timeout, cancellable, &figures, &report);
+  BufOutcome outcome =
+      wait_with_deadline (memory, request->bytes, timeout, cancellable, &figures, &report);
 
   /* It may be late, but a caller who has cancelled does not expect an allocation any more. */
   if (g_cancellable_is_cancelled (cancellable))
@@ -388,7 +389,7 @@ drain_within (BufMemory *memory, guint64 timeout, GCancellable *cancellable, GEr
     return FALSE;
 
   buf_semaphore_enter (&memory->semaphore);
-  outcome = block (memory, 0, timeout, cancellable, &figures, &report);
+  outcome = wait_with_deadline (memory, 0, timeout, cancellable, &figures, &report);
   if (outcome != BUF_OUTCOME_GRANTED)
     buf_pool_set_drain_error (outcome, &figures, error);
   buf_semaphore_leave (&memory->semaphore);
