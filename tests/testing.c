@@ -1,6 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include "debug/buf-debug-stack-private.h"
 #include "pool/buf-pool-private.h"
 #include "testing.h"
 
@@ -206,4 +207,17 @@ test_get_log_message (const GLogField *fields, gsize n_fields)
     if (g_str_equal (fields[i].key, "MESSAGE"))
       return fields[i].value;
   g_assert_not_reached ();
+}
+
+gboolean
+test_skip_without_stacks (void)
+{
+  BufDebugStack stack;
+
+  buf_debug_stack_capture (&stack);
+  if (stack.n_frames > 0)
+    return FALSE;
+
+  g_test_skip ("This C library tells no call stacks");
+  return TRUE;
 }

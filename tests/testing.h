@@ -62,6 +62,9 @@ void test_yield (gint64 deadline, const gchar *where, const gchar *condition);
 
 gboolean test_run_with (const gchar *keys, const gchar *variable, const gchar *value);
 
+/* For tests of call stacks, which not every C library tells. */
+gboolean test_skip_without_stacks (void);
+
 /* How often to repeat: @n, or as many hundredths of it as TEST_SCALE says. */
 guint test_scale (guint n);
 

@@ -56,6 +56,22 @@ get_plain_name (gpointer address, const gchar *path)
   return g_strdup_printf ("%p (in %s)", address, module);
 }
 
+#else
+
+void
+buf_debug_stack_capture (BufDebugStack *self)
+{
+  self->n_frames = 0;
+}
+
+static gchar *
+get_plain_name (gpointer address, const gchar *path)
+{
+  return g_strdup_printf ("%p", address);
+}
+
+#endif
+
 #ifdef HAVE_DL_ITERATE_PHDR
 
 typedef struct
@@ -212,20 +228,6 @@ buf_debug_names_look_up (BufDebugNames *self)
 
   for (guint i = 0; addresses[i] != NULL; i++)
     g_hash_table_replace (self, addresses[i], get_plain_name (addresses[i], NULL));
-}
-
-#endif
-#else
-
-void
-buf_debug_stack_capture (BufDebugStack *self)
-{
-  self->n_frames = 0;
-}
-
-void
-buf_debug_names_look_up (BufDebugNames *self)
-{
 }
 
 #endif

@@ -101,6 +101,9 @@ test_leaks_in_the_warning (void)
 {
   g_test_summary ("The warning of dispose names the functions, with counts, the most bytes first");
 
+  if (test_skip_without_stacks ())
+    return;
+
   if (test_run_with ("leaks", "BUFPOOL_DRAIN_WARNING", "20"))
     {
       GPtrArray *all = g_ptr_array_new_with_free_func ((GDestroyNotify) buf_pool_allocation_unref);
@@ -145,6 +148,9 @@ test_describe_later (void)
 {
   g_test_summary ("A request that had to wait is known by where it began");
 
+  if (test_skip_without_stacks ())
+    return;
+
   if (test_run_with ("leaks", NULL, NULL))
     {
       g_autoptr (BufPool) pool = test_pool_new (16, 4);
@@ -168,6 +174,9 @@ static void
 test_describe_pinned (void)
 {
   g_test_summary ("What was released is not outstanding any more, what is viewed is");
+
+  if (test_skip_without_stacks ())
+    return;
 
   if (test_run_with ("leaks", NULL, NULL))
     {
@@ -200,6 +209,9 @@ static void
 test_groups (void)
 {
   g_test_summary ("What comes from the same place is one group, whichever way the library took");
+
+  if (test_skip_without_stacks ())
+    return;
 
   if (test_run_with ("leaks", NULL, NULL))
     {
@@ -248,6 +260,9 @@ static void
 test_describe_under_load (void)
 {
   g_test_summary ("It can be asked for while others allocate, and never tells of too many");
+
+  if (test_skip_without_stacks ())
+    return;
 
   if (test_run_with ("leaks,fill,guard", NULL, NULL))
     {
@@ -433,6 +448,9 @@ static void
 test_guard (void)
 {
   g_test_summary ("guard finds who has written behind the end, and where that was allocated");
+
+  if (test_skip_without_stacks ())
+    return;
 
   if (test_run_with ("guard", NULL, NULL))
     {

@@ -48,6 +48,9 @@ test_outstanding (void)
 {
   g_test_summary ("exit tells at the end of the program what is outstanding then");
 
+  if (test_skip_without_stacks ())
+    return;
+
   if (test_run_with ("leaks,exit", NULL, NULL))
     {
       g_test_queue_unref (make_pool ("clean"));
@@ -70,6 +73,9 @@ static void
 test_gone (void)
 {
   g_test_summary ("It tells what is outstanding of pools that are gone, too");
+
+  if (test_skip_without_stacks ())
+    return;
 
   if (test_run_with ("leaks,exit", NULL, NULL))
     {

@@ -4,12 +4,17 @@
 #include "machine.h"
 
 #include <dlfcn.h>
-#include <gnu/libc-version.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/utsname.h>
 
+#ifdef __GLIBC__
+#include <gnu/libc-version.h>
+#define C_LIBRARY gnu_get_libc_version ()
+#else
+#define C_LIBRARY "unknown"
+#endif
 #ifdef __clang__
 #define COMPILER __VERSION__
 #else
@@ -116,7 +121,7 @@ machine_describe (MachineFunc tell, gpointer data)
     }
   tell (data, "compiler", COMPILER);
   tell (data, "compiler flags", COMPILER_FLAGS);
-  tell (data, "C library", gnu_get_libc_version ());
+  tell (data, "C library", C_LIBRARY);
   tell (data, "allocator", allocator);
   glib = g_strdup_printf ("%u.%u.%u", glib_major_version, glib_minor_version, glib_micro_version);
   tell (data, "GLib", glib);

@@ -87,6 +87,9 @@ test_threads (void)
   g_test_summary (
       "Threads that hold what the others wait for: one warning, with figures and a remedy");
 
+  if (test_skip_without_stacks ())
+    return;
+
   if (!test_run_with ("leaks", "BUFPOOL_STALL_WARNING", "50"))
     {
       g_test_trap_assert_stdout ("*as it should be*");

@@ -61,15 +61,21 @@ test_fork_while_looking (void)
 
 static gint n_scheduling_calls; /* atomic */
 
-int __wrap_setpriority (__priority_which_t which, id_t who, int priority);
+#ifdef __GLIBC__
+typedef __priority_which_t PriorityWhich;
+#else
+typedef int PriorityWhich;
+#endif
+
+int __wrap_setpriority (PriorityWhich which, id_t who, int priority);
 int __wrap_sched_setaffinity (pid_t pid, size_t size, const cpu_set_t *processors);
 int __wrap_sched_setscheduler (pid_t pid, int policy, const struct sched_param *parameters);
-int __real_setpriority (__priority_which_t which, id_t who, int priority);
+int __real_setpriority (PriorityWhich which, id_t who, int priority);
 int __real_sched_setaffinity (pid_t pid, size_t size, const cpu_set_t *processors);
 int __real_sched_setscheduler (pid_t pid, int policy, const struct sched_param *parameters);
 
 int
-__wrap_setpriority (__priority_which_t which, id_t who, int priority)
+__wrap_setpriority (PriorityWhich which, id_t who, int priority)
 {
   g_atomic_int_inc (&n_scheduling_calls);
   return __real_setpriority (which, who, priority);
