@@ -81,6 +81,32 @@ buf_pool_leave_to_thread (BufPool *self)
   return TRUE;
 }
 
+/*
+ * Called at the end of dispose. Others may have taken references meanwhile. Then g_object_unref()
+ * only drops its own, and before GLib 2.80 it goes on to touch the pool: it dispatches the
+ * notifications that it has held back. Another thread may have dropped the last reference by then.
+ * So the pool is kept until that is over: it is the dispatch of a notification that drops this
+ * reference.
+ */
+void
+buf_pool_keep_until_dispatch (BufPool *self)
+{
+  if (g_atomic_int_get (&self->parent_instance.ref_count) == 1)
+    return;
+
+  g_object_ref (self);
+  atomic_fetch_add (&self->n_until_dispatch, 1);
+  g_object_notify (G_OBJECT (self), "closed");
+}
+
+/* After this the pool may be gone. */
+void
+buf_pool_drop_after_dispatch (BufPool *self)
+{
+  for (guint n = atomic_exchange (&self->n_until_dispatch, 0); n > 0; n--)
+    buf_pool_drop_library_reference (self);
+}
+
 /* A handler may drop the reference that the caller relies on. */
 void
 buf_pool_notify (BufPool *self, const gchar *property)

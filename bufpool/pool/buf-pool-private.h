@@ -8,7 +8,7 @@
 
 G_BEGIN_DECLS
 
-/* All but the atomic field is constant once the pool is constructed. What allocations need, and
+/* All but the atomic fields are constant once the pool is constructed. What allocations need, and
  * what changes, is in the memory. */
 struct _BufPool
 {
@@ -19,6 +19,8 @@ struct _BufPool
   gint64 max_cached_memory;    /* likewise */
   GError *config_error;        /* what every request fails with, when the pool was built wrong */
   _Atomic gboolean has_closed; /* buf_pool_close() was called, and has notified */
+
+  _Atomic guint n_until_dispatch; /* atomic; references until a notification is dispatched */
 };
 
 /* A timeout. */
@@ -49,6 +51,8 @@ buf_pool_is_instance (BufPool *self)
 void buf_pool_notify (BufPool *self, const gchar *property);
 void buf_pool_drop_library_reference (gpointer self);
 gboolean buf_pool_leave_to_thread (BufPool *self);
+void buf_pool_keep_until_dispatch (BufPool *self);
+void buf_pool_drop_after_dispatch (BufPool *self);
 
 void buf_pool_install_properties (GObjectClass *object_class);
 

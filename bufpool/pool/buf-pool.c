@@ -211,6 +211,14 @@ buf_pool_dispose (GObject *object)
 
   if (buf_semaphore_has_plain (&self->memory->semaphore) && !buf_pool_leave_to_thread (self))
     wait_for_the_last (self->memory);
+  buf_pool_keep_until_dispatch (self);
+}
+
+static void
+buf_pool_dispatch_properties_changed (GObject *object, guint n_pspecs, GParamSpec **pspecs)
+{
+  G_OBJECT_CLASS (buf_pool_parent_class)->dispatch_properties_changed (object, n_pspecs, pspecs);
+  buf_pool_drop_after_dispatch (BUF_POOL (object));
 }
 
 static void
@@ -232,6 +240,7 @@ buf_pool_class_init (BufPoolClass *klass)
   object_class->constructed = buf_pool_constructed;
   object_class->dispose = buf_pool_dispose;
   object_class->finalize = buf_pool_finalize;
+  object_class->dispatch_properties_changed = buf_pool_dispatch_properties_changed;
 
   buf_pool_install_properties (object_class);
 

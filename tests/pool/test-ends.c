@@ -457,6 +457,30 @@ test_owner_in_weak_notify (void)
   g_assert_cmpuint (test_count_memories (), ==, 0);
 }
 
+static void
+test_revived (void)
+{
+  g_test_summary (
+      "While the owner waits, a consumer takes a reference, and drops it as soon as it is "
+      "the last one: the owner does not touch the pool any more");
+
+  for (guint round = 0; round < test_scale (3000); round++)
+    {
+      BufPool *pool = test_pool_new (16, 2);
+      BufPoolAllocation *allocation = test_allocate (pool, 1);
+      Owner owner;
+
+      start_waiting_owner (&owner, pool);
+      g_object_ref (pool);
+      buf_pool_allocation_unref (allocation);
+      while (g_atomic_int_get (&G_OBJECT (pool)->ref_count) > 1)
+        continue;
+      g_object_unref (pool);
+      end_owner (&owner);
+      g_assert_cmpuint (test_count_memories (), ==, 0);
+    }
+}
+
 static gpointer
 drain (gpointer pool)
 {
@@ -586,6 +610,7 @@ main (int argc, char **argv)
   g_test_add_func ("/ends/pinned", test_pinned);
   g_test_add_func ("/ends/notify", test_notify);
   g_test_add_func ("/ends/owner-in-weak-notify", test_owner_in_weak_notify);
+  g_test_add_func ("/ends/revived", test_revived);
   g_test_add_func ("/ends/inside", test_inside);
   g_test_add_func ("/ends/no-thread", test_no_thread);
   g_test_add_func ("/ends/log-writer", test_log_writer);
