@@ -435,6 +435,69 @@ test_drained_before_the_deadline (void)
   semaphore_end (&semaphore);
 }
 
+static gint is_completing; /* atomic */
+static gint may_go_on;     /* atomic */
+static gint n_ended;       /* atomic */
+
+static void
+on_end (BufSemaphore *semaphore)
+{
+  g_atomic_int_inc (&n_ended);
+}
+
+/* Holds up the releaser, who has others to serve. */
+static void
+on_settled (BufWaiter *waiter)
+{
+  if (waiter->outcome != BUF_OUTCOME_GRANTED)
+    return;
+
+  g_atomic_int_set (&is_completing, TRUE);
+  test_wait_until (g_atomic_int_get (&may_go_on));
+}
+
+static gpointer
+release_all (gpointer semaphore)
+{
+  buf_semaphore_release (semaphore, BUF_WAIT_QUEUE_BATCH + 1);
+  return NULL;
+}
+
+static void
+test_goes_on_inside (void)
+{
+  BufSemaphore semaphore;
+  BufWaiter tasks[BUF_WAIT_QUEUE_BATCH + 1];
+  GThread *thread;
+
+  g_test_summary ("A releaser that goes on to serve others keeps the semaphore until it is done");
+
+  buf_semaphore_init (&semaphore, G_N_ELEMENTS (tasks), 1, N_STRIPES);
+  semaphore.end = on_end;
+  acquire (&semaphore, G_N_ELEMENTS (tasks));
+  for (guint i = 0; i < G_N_ELEMENTS (tasks); i++)
+    {
+      buf_waiter_init (&tasks[i], 1, on_settled);
+      buf_semaphore_enqueue (&semaphore, &tasks[i]);
+    }
+  thread = g_thread_new ("releases", release_all, &semaphore);
+  test_wait_until (g_atomic_int_get (&is_completing));
+
+  /* What is left is refused, and what was granted comes back, while it is held up. */
+  buf_semaphore_close (&semaphore);
+  for (guint i = 0; i < BUF_WAIT_QUEUE_BATCH; i++)
+    buf_semaphore_release (&semaphore, 1);
+  buf_semaphore_abandon (&semaphore);
+  g_assert_cmpint (g_atomic_int_get (&n_ended), ==, 0);
+
+  g_atomic_int_set (&may_go_on, TRUE);
+  g_thread_join (thread);
+  g_assert_cmpint (g_atomic_int_get (&n_ended), ==, 1);
+  for (guint i = 0; i < G_N_ELEMENTS (tasks); i++)
+    buf_waiter_clear (&tasks[i]);
+  buf_semaphore_clear (&semaphore);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -449,6 +512,7 @@ main (int argc, char **argv)
   g_test_add_func ("/semaphore/count-does-not-wrap", test_count_does_not_wrap);
   g_test_add_func ("/semaphore/moves-on", test_moves_on);
   g_test_add_func ("/semaphore/spill-and-refill", test_spill_and_refill);
+  g_test_add_func ("/semaphore/goes-on-inside", test_goes_on_inside);
   g_test_add_func ("/semaphore/drained-before-the-deadline", test_drained_before_the_deadline);
   return g_test_run ();
 }

@@ -1,0 +1,110 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "semaphore/wait-queue-fixture.h"
+
+void
+fixture_set_up (Fixture *self, gconstpointer data)
+{
+  buf_wait_queue_init (&self->queue, MAXIMUM);
+  self->queue.promises = TRUE;
+  buf_ready_init (&self->ready);
+  self->waiters = g_ptr_array_new ();
+}
+
+void
+fixture_tear_down (Fixture *self, gconstpointer data)
+{
+  for (guint i = 0; i < self->waiters->len; i++)
+    {
+      BufWaiter *waiter = self->waiters->pdata[i];
+
+      if (waiter->outcome == BUF_OUTCOME_PENDING)
+        buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_CANCELLED, &self->ready);
+    }
+  buf_ready_complete (&self->ready);
+  g_assert_cmpint (self->queue.promised, ==, 0);
+  g_assert_cmpint (self->queue.sum_since, ==, 0);
+  g_assert_null (self->queue.threads.root);
+  g_assert_null (self->queue.tasks.root);
+  for (guint i = 0; i < self->waiters->len; i++)
+    {
+      buf_waiter_clear (self->waiters->pdata[i]);
+      g_free (self->waiters->pdata[i]);
+    }
+  g_ptr_array_unref (self->waiters);
+}
+
+static void
+ignore (BufWaiter *waiter)
+{
+}
+
+static BufWaiter *
+push (Fixture *self, gint64 bytes, BufWaiterFunc complete)
+{
+  BufWaiter *waiter = g_new (BufWaiter, 1);
+
+  buf_waiter_init (waiter, bytes, complete);
+  g_ptr_array_add (self->waiters, waiter);
+  buf_wait_queue_push_locked (&self->queue, waiter);
+  return waiter;
+}
+
+BufWaiter *
+fixture_push_thread (Fixture *self, gint64 bytes)
+{
+  return push (self, bytes, NULL);
+}
+
+BufWaiter *
+fixture_push_task (Fixture *self, gint64 bytes)
+{
+  return push (self, bytes, ignore);
+}
+
+void
+fixture_take (Fixture *self, gint64 bytes)
+{
+  g_assert_true (buf_wait_queue_take_locked (&self->queue, NULL, bytes));
+}
+
+void
+fixture_release (Fixture *self, gint64 bytes)
+{
+  self->queue.free += bytes;
+  g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
+}
+
+/* A thread that was woken runs. Returns whether it could take. */
+gboolean
+fixture_run (Fixture *self, BufWaiter *waiter)
+{
+  gboolean taken = buf_wait_queue_take_locked (&self->queue, waiter, waiter->bytes);
+
+  g_assert_cmpint (waiter->state, !=, BUF_WAITER_ASLEEP);
+  if (taken)
+    buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_GRANTED, &self->ready);
+  else
+    buf_wait_queue_rejoin_locked (&self->queue, waiter);
+  g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
+  return taken;
+}
+
+void
+fixture_let_time_pass (Fixture *self, gint64 microseconds)
+{
+  buf_wait_queue_expire_locked (&self->queue, g_get_monotonic_time () + microseconds, &self->ready);
+  g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
+}
+
+/* Others take and release until the oldest is owed its bytes. */
+void
+fixture_overtake (Fixture *self, guint n)
+{
+  for (guint i = 0; i < n; i++)
+    {
+      fixture_take (self, 1);
+      fixture_release (self, 1);
+    }
+}

@@ -1,0 +1,41 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A wait queue without threads, in which each step is taken by hand. */
+
+#pragma once
+
+#include "semaphore/buf-wait-queue-private.h"
+#include "testing.h"
+
+G_BEGIN_DECLS
+
+#define MAXIMUM 100
+
+typedef struct
+{
+  BufWaitQueue queue;
+  BufReady ready;
+  GPtrArray *waiters;
+} Fixture;
+
+void fixture_set_up (Fixture *self, gconstpointer data);
+void fixture_tear_down (Fixture *self, gconstpointer data);
+BufWaiter *fixture_push_thread (Fixture *self, gint64 bytes);
+BufWaiter *fixture_push_task (Fixture *self, gint64 bytes);
+void fixture_take (Fixture *self, gint64 bytes);
+void fixture_release (Fixture *self, gint64 bytes);
+gboolean fixture_run (Fixture *self, BufWaiter *waiter);
+void fixture_let_time_pass (Fixture *self, gint64 microseconds);
+void fixture_overtake (Fixture *self, guint n);
+
+#define assert_granted(waiter) g_assert_cmpint ((waiter)->outcome, ==, BUF_OUTCOME_GRANTED)
+#define assert_pending(waiter, what)                                                               \
+  G_STMT_START                                                                                     \
+  {                                                                                                \
+    g_assert_cmpint ((waiter)->outcome, ==, BUF_OUTCOME_PENDING);                                  \
+    g_assert_cmpint ((waiter)->state, ==, what);                                                   \
+  }                                                                                                \
+  G_STMT_END
+
+G_END_DECLS
