@@ -119,7 +119,7 @@ buf_pool_set_property (GObject *object, guint prop_id, const GValue *value, GPar
       set_max_memory (self, g_value_get_uint64 (value));
       break;
     case PROP_MAX_CACHED_MEMORY:
-      set_max_cached_memory (self, g_value_get_int64 (value));
+      set_max_cached_memory (self, MAX (g_value_get_int64 (value), -1));
       break;
     case PROP_ALIGNMENT:
       self->memory->alignment = g_value_get_uint (value);
@@ -180,9 +180,9 @@ install_settings (void)
    *
    * How many bytes of free blocks the pool keeps, so that requests of the same size are faster than
    * with the allocator of the C library. They are available: when a request needs their bytes, they
-   * are freed before it waits or is refused. -1 lets the pool choose: one eighth of
-   * [property@Pool:max-memory], but at most 16 MiB. With 0 every block is freed when it is dropped.
-   * It can be changed at any time; then the pool frees what it keeps.
+   * are freed before it waits or is refused. -1, or any negative number, lets the pool choose: one
+   * eighth of [property@Pool:max-memory], but at most 16 MiB. With 0 every block is freed when it
+   * is dropped. It can be changed at any time; then the pool frees what it keeps.
    *
    * With the keys `leaks`, `fill` and `guard` of `BUFPOOL_DEBUG` nothing is kept.
    *
@@ -192,7 +192,7 @@ install_settings (void)
       g_param_spec_int64 ("max-cached-memory",
                           NULL,
                           NULL,
-                          -1,
+                          G_MININT64,
                           G_MAXINT64,
                           -1,
                           G_PARAM_READWRITE | G_PARAM_CONSTRUCT | G_PARAM_EXPLICIT_NOTIFY |

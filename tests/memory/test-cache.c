@@ -308,6 +308,24 @@ test_large_blocks (void)
 }
 
 static void
+test_negative_limits (void)
+{
+  const gint64 limits[] = { -1, -2, -5000000000, G_MININT64 };
+
+  g_test_summary ("With any negative limit the pool chooses, also as a property");
+
+  for (guint i = 0; i < G_N_ELEMENTS (limits); i++)
+    {
+      g_autoptr (BufPool) pool = g_object_new (BUF_TYPE_POOL, "max-cached-memory", limits[i], NULL);
+
+      g_assert_cmpint (buf_pool_get_max_cached_memory (pool), ==, -1);
+      buf_pool_set_max_cached_memory (pool, 0);
+      g_object_set (pool, "max-cached-memory", limits[i], NULL);
+      g_assert_cmpint (buf_pool_get_max_cached_memory (pool), ==, -1);
+    }
+}
+
+static void
 test_limit (void)
 {
   g_autoptr (BufPool) pool = test_pool_new (BUFFER_SIZE, N_BUFFERS);
@@ -607,6 +625,7 @@ main (int argc, char *argv[])
   g_test_add_func ("/cache/depot-sizes", test_depot_sizes);
   g_test_add_func ("/cache/large-blocks", test_large_blocks);
   g_test_add_func ("/cache/limit", test_limit);
+  g_test_add_func ("/cache/negative-limits", test_negative_limits);
   g_test_add_func ("/cache/properties", test_properties);
   g_test_add_func ("/cache/automatic-limit", test_automatic_limit);
   g_test_add_func ("/cache/eviction", test_eviction);
