@@ -62,7 +62,11 @@ buf_pool_trim (BufPool *self, gsize target)
 {
   g_return_val_if_fail (BUF_IS_POOL (self), 0);
 
-  return buf_memory_trim (self->memory, (gint64) MIN ((guint64) target, G_MAXINT64));
+  /* No pool can have more than that. */
+  if (target > (gsize) G_MAXSSIZE)
+    return 0;
+
+  return buf_memory_trim (self->memory, (gint64) target);
 }
 
 /**

@@ -314,7 +314,9 @@ test_secure (gconstpointer kind)
     }
 
   g_assert_cmpstr (run.out, ==, "secure 1\n" NO_EFFECT);
-  g_assert_cmpstr (run.err, ==, "");
+  /* A build that measures its coverage may not write what it has measured here. */
+  if (!g_str_has_prefix (run.err, "profiling:"))
+    g_assert_cmpstr (run.err, ==, "");
   g_assert_false (run.ran_addr2line);
   g_assert_false (run.asked_sysprof);
 }
