@@ -20,7 +20,7 @@
  * owed is late no more than LATES times in one wait, since its patience grows.
  *
  * What only the model has, to check the code against: n_spurious, n_lost, n_going_on, in_use, passed,
- * lates, starving, freed, unprotected.
+ * lates, starving, gone, freed, owner_is_through, unprotected.
  */
 
 #ifndef MAXIMUM
@@ -37,6 +37,12 @@
 #endif
 #ifndef HELD
 #define HELD 0 /* out from the start, until it is released */
+#endif
+#ifndef PINNED
+#define PINNED 0 /* likewise, and pinned */
+#endif
+#ifndef SHARED
+#define SHARED 0 /* likewise, but plain, and a transfer holds them besides the user */
 #endif
 #ifndef ROUNDS
 #define ROUNDS 1
@@ -79,6 +85,7 @@
 #endif
 #define WATCHED (PROMISES && (PATIENCE_ENDS || TIME_ENDS || BATCH)) /* whether there is a watcher */
 #define MIN_UNITS 2
+#define OUT (HELD + PINNED + SHARED)
 
 /* Who else there is. */
 #ifndef N_CLOSERS
@@ -94,6 +101,15 @@
 #endif
 #ifndef DISPOSED
 #define DISPOSED 0
+#endif
+#ifndef CONSUMER
+#define CONSUMER 0 /* who has HELD has a task, and drops it before; 2: makes one, and drops it after */
+#endif
+#ifndef NEEDS_OWNER
+#define NEEDS_OWNER 0 /* whether the transfer needs the main loop of the owner's thread */
+#endif
+#ifndef LOGS
+#define LOGS 0 /* whether threads log a wait that is over */
 #endif
 
 /* Sets, in which bit w is waiter w: who requests, which of them are tasks, who may time out, who has
@@ -155,7 +171,8 @@ short stripe[2];             /* stripes[i].word: credit, or REVOKED */
 byte mask = 1;               /* mask */
 byte mark = MAXIMUM / 4;     /* mark */
 bit mutex;                   /* mutex: whether it is locked */
-short free = MAXIMUM - HELD; /* queue.free */
+short free = MAXIMUM - OUT;  /* queue.free */
+short pinned = PINNED;       /* queue.pinned */
 byte maximum = MAXIMUM;      /* maximum */
 byte calm;                   /* calm */
 #ifdef NO_STRIPES
@@ -165,8 +182,7 @@ bit revoked;                 /* revoked */
 #endif
 bit closed;                  /* closed */
 byte n_inside;               /* n_inside */
-bit awaits_leavers;          /* awaits_leavers */
-bit leavers_awaited;         /* nobody_inside: whether dispose sleeps there */
+bit abandoned;               /* abandoned */
 byte ready;                  /* ready.tasks: a set of tasks */
 short signals;               /* ready.wakeups: a set of wake-ups */
 
@@ -200,6 +216,13 @@ bit latest[N_WAITERS];       /* each wait has a wake-up of its own: a signal may
 
 /* Around it */
 byte references;             /* of the GObject */
+bit disposing;               /* somebody is in g_object_unref(), with the last reference */
+bit by_library;              /* current_drop: and drops it for the library */
+bit kept;                    /* current_drop->kept */
+bit revived;                 /* others have taken references while dispose ran */
+bit handed;                  /* hand_over: a thread has the reference that was kept */
+byte users = 1;              /* word of the allocation of SHARED: references */
+byte holds = 1;              /* and holds */
 byte settled;                /* tasks whose deliver_source was attached */
 byte cancelled;              /* cancellables that were cancelled */
 byte connected;              /* whose handler is connected */
@@ -211,18 +234,21 @@ byte alive;                  /* waiters that are initialised, and not cleared ye
 byte n_spurious;             /* wake-ups for no reason */
 byte n_lost;                 /* signals that never come */
 byte n_going_on;             /* callers that go on to serve in sections of their own */
-byte in_use = HELD;          /* bytes that are out */
+byte in_use = OUT;           /* bytes that are out */
 byte passed[N_REQUESTERS];   /* how often each was overtaken as the oldest, counted apart */
 byte lates[N_REQUESTERS];    /* how often each was late while it was owed */
 byte starving;               /* threads that never run again */
-bit freed;                   /* the pool is gone */
+bit gone;                    /* the GObject is gone */
+bit freed;                   /* the memory is gone */
+bit owner_is_through;        /* its g_object_unref() has returned */
 byte unprotected;            /* those who still rely on somebody else's reference */
 
 hidden byte i, k, next, oldest, n_served;
 hidden short unpromised;
-hidden byte taken, overtakes, zero;
+hidden byte taken, overtakes, zero, no_plain;
 
-#define TOUCH   assert (!freed)
+#define TOUCH      assert (!freed)
+#define TOUCH_POOL assert (!gone)
 #define BALANCE assert (free + CREDIT (0) + CREDIT (1) + in_use == maximum)
 
 #ifdef FAIR_MUTEX
@@ -246,4 +272,5 @@ chan turns = [N_WAITERS + 3] of { byte };
 #include "serve.pml"
 #include "semaphore.pml"
 #include "watcher.pml"
+#include "ends.pml"
 #include "pool.pml"

@@ -60,7 +60,18 @@ inline wait_for_budget (me)                             /* block, wait_for_budge
   fi;
 #endif
   TOUCH;                                                /* buf_pool_set_request_error */
-  leave ()
+#ifdef FAULT_LOOKS_AT_THE_POOL_INSIDE
+  TOUCH_POOL;
+#endif
+  leave ();
+#if LOGS
+  if
+  :: out == GRANTED ->                                  /* log_granted */
+     d_step { TOUCH_POOL; references++ }
+     drop_library_reference ()
+  :: else
+  fi
+#endif
 }
 
 #if REQUESTERS & ~TASKS
@@ -97,15 +108,6 @@ proctype thread (byte me)                               /* buf_pool_allocate, an
 }
 #endif
 
-#if HELD
-proctype holder ()                                      /* allocation_free */
-{
-  LOCALS;
-
-  release (HELD)
-}
-#endif
-
 #if N_DRAINERS
 proctype drainer ()                                     /* buf_pool_drain_timeout */
 {
@@ -125,34 +127,15 @@ proctype drainer ()                                     /* buf_pool_drain_timeou
 
 /* ---- buf-pool-async.c -------------------------------------------------------------------- */
 
-inline unref_pool ()                                    /* g_object_unref */
+/* The allocation goes before the task does, or after it: then it keeps the pool. */
+inline return_allocation (me)                           /* return_allocation, task_end_free */
 {
-  d_step { references--; ok = (references == 0) }
   if
-  :: ok -> freed                                        /* it returns when dispose() has */
-  :: else
-  fi
-}
-
-#ifdef FAULT_UNFETCHED_WITHOUT_REFERENCE
-#define N_ON_THE_WAY 0
-#else
-#define N_ON_THE_WAY 1
-#endif
-
-inline return_allocation (me)                           /* return_allocation */
-{
-  references = references + N_ON_THE_WAY;
-  if
-  :: references = references - N_ON_THE_WAY;            /* buf_pool_allocate_finish */
-     release (SIZE (me));
-     unref_pool ()                                      /* the task goes */
-  :: unref_pool ();                                     /* the task goes, unfetched */
-     release (SIZE (me));                               /* drop_unfetched */
-     if
-     :: N_ON_THE_WAY == 1 -> unref_pool ()
-     :: else
-     fi
+  :: release (SIZE (me));
+     drop_library_reference ()
+  :: drop_library_reference ();
+     TOUCH_POOL;
+     release (SIZE (me))
   fi
 }
 
@@ -180,10 +163,10 @@ proctype task (byte me)                                 /* buf_pool_allocate_asy
      atomic { out = outcome[me]; CLEAR (alive, me) }
   :: else
   fi;
-  TOUCH;                                                /* deliver_allocation */
+  d_step { TOUCH; TOUCH_POOL }                          /* deliver_allocation */
   if
   :: out == GRANTED -> return_allocation (me)
-  :: else -> unref_pool ()
+  :: else -> drop_library_reference ()
   fi
 }
 #endif
@@ -229,58 +212,6 @@ proctype changer ()                                     /* buf_pool_set_max_memo
 }
 #endif
 
-#if DISPOSED
-proctype owner ()
-{
-  bit ok;
-
-  /* It may drop its reference when those who have none are inside, or hold an allocation. */
-  unprotected == 0;
-  unref_pool ()
-}
-#endif
-
-inline wait_for_the_last ()                             /* wait_for_the_last */
-{
-#ifdef FAULT_PEEK_AT_ZERO
-  atomic { free == maximum; out = GRANTED }
-#else
-  may_be_late = 1;                                      /* as if it had just been dropped */
-  do
-  :: wait_until_drained (DISPOSE);
-     may_be_late = 0;
-     if
-     :: out == GRANTED -> break
-     :: else
-     fi
-  od;
-#endif
-#if !defined FAULT_PEEK_AT_ZERO && !defined FAULT_DO_NOT_WAIT_FOR_LEAVERS
-  wait_for_leavers ()
-#endif
-}
-
-#if DISPOSED
-proctype dispose ()                                     /* buf_pool_dispose, buf_pool_finalize */
-{
-  LOCALS;
-
-  references == 0;
-  SET (alive, DISPOSE);
-  close ();
-  wait_for_the_last ();
-  CLEAR (alive, DISPOSE);
-  end_watch ();
-  d_step {                                              /* buf_semaphore_clear */
-    assert (closed && n_inside == 0 && n_line == 0 && !drains[DRAIN] && !drains[DISPOSE] &&
-            !drained[DRAIN] && !drained[DISPOSE]);
-    assert (in_use == 0);
-    freed = 1
-  };
-  NEVER_RUNS_AGAIN
-}
-#endif
-
 #define N_IN(set) (HAS (set, 0) + HAS (set, 1) + HAS (set, 2))
 
 inline start_requester (who)
@@ -323,13 +254,20 @@ init
   atomic {
     fill_stripe (0);
     fill_stripe (1);
-    references = 1 + N_IN (TASKS);
+    references = 1 + N_IN (TASKS) + (CONSUMER == 1);
     unprotected = N_IN (REQUESTERS) - N_IN (TASKS) + N_CLOSERS + N_DRAINERS + N_CHANGERS;
     start_requester (0);
     start_requester (1);
     start_requester (2);
 #if HELD
     run holder ();
+#endif
+#if PINNED
+    run pinned_holder ();
+#endif
+#if SHARED
+    run user ();
+    run transfer ();
 #endif
 #if N_CLOSERS
     run closer ();
@@ -345,7 +283,9 @@ init
 #endif
 #if DISPOSED
     run owner ();
-    run dispose ()
+    run other_waiter ();
+    run dispose ();
+    run undertaker ()
 #endif
   }
 }

@@ -75,7 +75,8 @@ inline enqueue_drainer (me)                             /* enqueue_locked, drain
   revoke ();
   d_step {
     if
-    :: IS_DRAINED -> finish (me, GRANTED)
+    :: me == DRAIN && IS_DRAINED (0) -> finish (me, GRANTED)
+    :: me == DISPOSE && IS_DRAINED (pinned) -> finish (me, GRANTED)
     :: else -> drains[me] = 1
     fi
   }
@@ -319,28 +320,44 @@ inline leave ()                                         /* buf_semaphore_leave *
   QUEUE_UP
   atomic {
     LOCK;
-    d_step { leave_locked (); UNLOCK }
+    d_step {
+      n_inside--;
+#ifndef FAULT_LAST_LEAVER_DOES_NOT_END
+      find_end ();
+#endif
+      UNLOCK
+    }
   }
+  end_memory ()
 }
 
-inline wait_for_leavers ()                              /* buf_semaphore_wait_for_leavers */
+inline pin (n)                                          /* buf_semaphore_pin */
 {
-  do
-  :: QUEUE_UP
-     atomic {
-       LOCK;
-       d_step {
-#ifndef FAULT_NOBODY_AWAITS_LEAVERS
-         awaits_leavers = 1;
-#endif
-         leavers_awaited = (n_inside > 0);
-         done = leavers_awaited;
-         UNLOCK
-       }
-     }
-     if
-     :: done == 0 -> break
-     :: else -> atomic { !leavers_awaited; done = 0 }   /* g_cond_wait */
-     fi
-  od
+  QUEUE_UP
+  atomic { LOCK; pinned = pinned + n }
+  serve_and_unlock ()
+}
+
+inline release_pinned (n)                               /* buf_semaphore_release_pinned */
+{
+  QUEUE_UP
+  atomic {
+    LOCK;
+    d_step {
+      pinned = pinned - n;
+      assert (pinned >= 0);
+      free = free + n;
+      in_use = in_use - n;
+      BALANCE
+    }
+    if
+    :: MAY_SETTLE -> choose_stripe ()
+    :: else -> s = NOBODY
+    fi
+  }
+  if
+  :: s != NOBODY -> settle ()
+  :: else -> s = 0
+  fi;
+  serve_and_unlock ()
 }

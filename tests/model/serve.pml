@@ -3,7 +3,7 @@
 
 /* How every section ends: buf-semaphore-serve.c. */
 
-#define IS_DRAINED (revoked && free == maximum)         /* buf_semaphore_is_drained_locked */
+#define IS_DRAINED(n) (revoked && free + n == maximum)  /* buf_semaphore_is_drained_locked */
 #ifdef FAULT_RESTORE_WHILE_QUEUED
 #define IS_WANTED (closed || free < 0)
 #elif defined NO_STRIPES
@@ -57,33 +57,25 @@ inline complete ()                                      /* buf_ready_complete, o
   fi
 }
 
-inline leave_locked ()                                  /* buf_semaphore_leave_locked */
-{
-  n_inside--;
-  if
-  :: n_inside == 0 && awaits_leavers -> leavers_awaited = 0 /* g_cond_broadcast */
-  :: else
-  fi
-}
-
 /* What a section serves, in more: whether somebody is left. */
 inline serve_batch ()                                   /* serve_locked */
 {
   zero = (in_use == 0);                                 /* whoever drains has to learn of it */
+  no_plain = (in_use == pinned);
 #ifndef FAULT_ZERO_IS_LOST
   if
-  :: IS_DRAINED -> note_drained ()
+  :: IS_DRAINED (pinned) -> note_drained ()
   :: else
   fi;
   serve ();
 #else
   serve ();
   if
-  :: IS_DRAINED -> note_drained ()
+  :: IS_DRAINED (pinned) -> note_drained ()
   :: else
   fi;
 #endif
-  assert (!(zero && (drains[DRAIN] || drains[DISPOSE])));
+  assert (!(zero && drains[DRAIN]) && !(no_plain && drains[DISPOSE]));
   more = !ALL_SERVED;
   restoring = 0;
   if
@@ -94,6 +86,56 @@ inline serve_batch ()                                   /* serve_locked */
   :: else
   fi;
   set_watch ()
+}
+
+#ifdef FAULT_ENDS_UNDER_THOSE_INSIDE
+#define NOBODY_INSIDE true
+#else
+#define NOBODY_INSIDE (n_inside == 0)
+#endif
+
+inline find_end ()                                      /* buf_semaphore_ends_locked */
+{
+  ends = abandoned && NOBODY_INSIDE && free == maximum;
+#ifndef FAULT_ENDS_TWICE
+  if
+  :: ends -> abandoned = 0
+  :: else
+  fi
+#endif
+}
+
+#ifdef FAULT_WATCHER_WAITS_FOR_ITSELF
+#define LOOKS_ITSELF false
+#else
+#define LOOKS_ITSELF is_watcher
+#endif
+
+#ifdef FAULT_END_DOES_NOT_WAIT
+#define IS_LOOKED_AT false
+#else
+#define IS_LOOKED_AT (looking && !LOOKS_ITSELF)
+#endif
+
+inline end_watch ()                                     /* buf_watch_end */
+{
+  atomic { !IS_LOOKED_AT -> watch = NEVER }
+}
+
+inline end_memory ()                                    /* end_memory, buf_semaphore_clear */
+{
+  if
+  :: ends ->
+     end_watch ();
+     d_step {
+       assert (!freed && gone);
+       assert (closed && n_inside == 0 && in_use == 0 && n_line == 0);
+       assert (!drains[DRAIN] && !drains[DISPOSE] && !drained[DRAIN] && !drained[DISPOSE]);
+       freed = 1;
+       ends = 0
+     }
+  :: else
+  fi
 }
 
 #if BATCH
@@ -128,7 +170,7 @@ inline go_on_or_leave ()                                /* serve_more_and_unlock
     :: !more && going ->
        n_going_on--;
 #ifndef FAULT_GOES_ON_OUTSIDE
-       leave_locked ()
+       n_inside--
 #endif
     :: else
     fi;
@@ -154,7 +196,7 @@ inline serve_section ()
       to_signal = signals;
       signals = 0;
       if
-      :: !restoring -> UNLOCK
+      :: !restoring -> find_end (); UNLOCK
       :: else
       fi
     }
@@ -174,7 +216,8 @@ inline serve_section ()
      }
   :: else
   fi;
-  complete ()
+  complete ();
+  end_memory ()
 }
 
 inline serve_and_unlock ()                              /* buf_semaphore_serve_and_unlock */

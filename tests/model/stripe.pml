@@ -36,7 +36,7 @@
 #define LOCALS \
   byte s, m, out, done; \
   short w, to_signal; \
-  bit ok, restoring, late, may_be_late, relies, more, going, is_watcher
+  bit ok, restoring, late, may_be_late, relies, more, going, ends, tail, keeps, is_watcher
 
 /* From here on the pool cannot go before this process has let go of it, or needs it no more. */
 #define PROTECTED \

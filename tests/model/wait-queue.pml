@@ -320,9 +320,13 @@ inline serve ()                                         /* buf_wait_queue_serve_
 
 inline note_drained ()                                  /* buf_wait_queue_note_drained_locked */
 {
-  drained[DRAIN] = drained[DRAIN] || drains[DRAIN];
-  drained[DISPOSE] = drained[DISPOSE] || drains[DISPOSE];
-  drains[DRAIN] = 0;
+  if
+  :: pinned == 0 ->
+     drained[DRAIN] = drained[DRAIN] || drains[DRAIN];
+     drains[DRAIN] = 0
+  :: else
+  fi;
+  drained[DISPOSE] = drained[DISPOSE] || drains[DISPOSE]; /* spares_pinned */
   drains[DISPOSE] = 0
 }
 

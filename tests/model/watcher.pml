@@ -55,14 +55,3 @@ end:
   od
 }
 #endif
-
-#ifdef FAULT_END_DOES_NOT_WAIT
-#define IS_LOOKED_AT false
-#else
-#define IS_LOOKED_AT looking
-#endif
-
-inline end_watch ()                                     /* buf_watch_end */
-{
-  atomic { !IS_LOOKED_AT -> watch = NEVER }
-}
