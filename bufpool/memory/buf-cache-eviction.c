@@ -228,7 +228,7 @@ reopen_locked (BufSemaphore *semaphore)
 }
 
 static void
-count_locked (BufSemaphore *semaphore, gint64 *bytes, gint64 *n_allocations)
+count_kept_locked (BufSemaphore *semaphore, gint64 *bytes, gint64 *n_allocations)
 {
   buf_cache_count_locked (buf_memory_get_for_semaphore (semaphore), bytes, n_allocations);
 }
@@ -236,7 +236,7 @@ count_locked (BufSemaphore *semaphore, gint64 *bytes, gint64 *n_allocations)
 const BufSemaphoreKeeper buf_cache_keeper = {
   .reclaim = reclaim,
   .reopen_locked = reopen_locked,
-  .count_locked = count_locked,
+  .count_locked = count_kept_locked,
 };
 
 /* Returns whether the limit is another than before. */
