@@ -90,6 +90,7 @@ def errors():
         GLib.quark_from_string("buf-pool-error-quark"), BufPool.PoolError.CLOSED
     )
     refuses(TypeError, BufPool.PoolAllocation)
+    refuses(TypeError, BufPool.Pool, allocated_memory=16)
 
 
 @test

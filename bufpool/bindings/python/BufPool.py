@@ -22,6 +22,13 @@ _WOULD_BLOCK = Gio.IOErrorEnum.WOULD_BLOCK
 _TIMED_OUT = Gio.IOErrorEnum.TIMED_OUT
 _RELEASED = int(BufPool.PoolError.RELEASED)
 
+# Likewise, and PyGObject 3.58 crashes when a signal interrupts it while it makes flags of a number.
+_READ_ONLY = {
+    specification.name.replace("-", "_")
+    for specification in GObject.list_properties(BufPool.Pool)
+    if not specification.flags & GObject.ParamFlags.WRITABLE
+}
+
 __all__ = []
 
 
@@ -130,8 +137,7 @@ class Pool(BufPool.Pool):
 
     def __init__(self, **properties):
         for name in properties:
-            specification = self.find_property(name)
-            if specification and not specification.flags & GObject.ParamFlags.WRITABLE:
+            if name.replace("-", "_") in _READ_ONLY:
                 raise TypeError(f"{name} cannot be set")
             if name in ("buffer_size", "max_memory", "alignment"):
                 properties[name] = whole_number(properties[name])
