@@ -221,3 +221,91 @@ test_skip_without_stacks (void)
   g_test_skip ("This C library tells no call stacks");
   return TRUE;
 }
+
+static gpointer
+drop_pool (gpointer data)
+{
+  TestOwner *self = data;
+
+  g_object_unref (self->pool);
+  g_atomic_int_set (&self->done, TRUE);
+  return NULL;
+}
+
+void
+test_owner_start (TestOwner *self, BufPool *pool)
+{
+  *self = (TestOwner){ .pool = pool };
+  self->thread = g_thread_new ("owner", drop_pool, self);
+}
+
+/* Its reference is the last, and it waits. */
+void
+test_owner_start_waiting (TestOwner *self, BufPool *pool)
+{
+  test_owner_start (self, pool);
+  test_wait_until (test_get_n_drainers (pool) == 1);
+}
+
+void
+test_owner_assert_waits (TestOwner *self)
+{
+  g_assert_cmpuint (test_get_n_drainers (self->pool), ==, 1);
+  g_assert_false (g_atomic_int_get (&self->done));
+}
+
+void
+test_owner_end (TestOwner *self)
+{
+  g_thread_join (self->thread);
+}
+
+/* Its reference is not the last. */
+void
+test_owner_run (BufPool *pool)
+{
+  TestOwner owner;
+
+  test_owner_start (&owner, pool);
+  test_owner_end (&owner);
+}
+
+/* The pool has been disposed of, but a plain allocation keeps it. */
+void
+test_assert_still_there (BufPool *pool)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_assert_null (buf_pool_allocate (pool, 1, NULL, &error));
+  g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_CLOSED);
+}
+
+/* The pool may be ending in another thread. */
+void
+test_wait_for_the_end (void)
+{
+  test_wait_until (test_count_memories () == 0);
+}
+
+/* A callback that keeps the result, and does not fetch it. */
+void
+test_keep_result (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  *(GAsyncResult **) user_data = g_object_ref (result);
+}
+
+/* And until the main loop has let go of it, too. */
+void
+test_iterate_until (GAsyncResult **result)
+{
+  while (*result == NULL)
+    g_main_context_iteration (NULL, TRUE);
+  test_iterate_all ();
+}
+
+void
+test_iterate_all (void)
+{
+  while (g_main_context_iteration (NULL, FALSE))
+    continue;
+}

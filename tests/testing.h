@@ -37,6 +37,27 @@ void test_pool_stop_clock (BufPool *pool);
 BufPoolAllocation *test_allocate (BufPool *pool, gsize n_buffers);
 void test_assert_figures (BufPool *pool, gsize allocated_buffers, gsize n_allocations);
 
+/* Who drops a reference on a pool in a thread of its own, and perhaps waits there. */
+typedef struct
+{
+  BufPool *pool;
+  gint done; /* atomic */
+  GThread *thread;
+} TestOwner;
+
+void test_owner_start (TestOwner *self, BufPool *pool);
+void test_owner_start_waiting (TestOwner *self, BufPool *pool);
+void test_owner_assert_waits (TestOwner *self);
+void test_owner_end (TestOwner *self);
+void test_owner_run (BufPool *pool);
+
+void test_assert_still_there (BufPool *pool);
+void test_wait_for_the_end (void);
+
+void test_keep_result (GObject *source, GAsyncResult *result, gpointer user_data);
+void test_iterate_until (GAsyncResult **result);
+void test_iterate_all (void);
+
 /* How many wait until nothing is outstanding: in a drain, or in the end of the pool. */
 guint test_get_n_drainers (BufPool *pool);
 

@@ -90,12 +90,6 @@ __wrap_g_signal_connect_data (gpointer instance,
 }
 
 static void
-keep_result (GObject *source, GAsyncResult *result, gpointer user_data)
-{
-  *(GAsyncResult **) user_data = g_object_ref (result);
-}
-
-static void
 assert_cancelled_in_thread (BufPool *pool, GCancellable *cancellable)
 {
   g_autoptr (GError) error = NULL;
@@ -110,7 +104,7 @@ assert_cancelled_in_task (BufPool *pool, GCancellable *cancellable)
   g_autoptr (GError) error = NULL;
   g_autoptr (GAsyncResult) result = NULL;
 
-  buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, cancellable, keep_result, &result);
+  buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, cancellable, test_keep_result, &result);
   while (result == NULL)
     g_main_context_iteration (NULL, TRUE);
   g_assert_null (buf_pool_allocate_finish (pool, result, &error));
@@ -156,7 +150,12 @@ test_withdraws_at_once (void)
       "main loop runs");
 
   for (guint i = 0; i < G_N_ELEMENTS (results); i++)
-    buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, cancellable, keep_result, &results[i]);
+    buf_pool_allocate_async (pool,
+                             1,
+                             G_PRIORITY_DEFAULT,
+                             cancellable,
+                             test_keep_result,
+                             &results[i]);
   g_assert_cmpuint (buf_pool_get_waiting (pool), ==, G_N_ELEMENTS (results));
   g_cancellable_cancel (cancellable);
   g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 0);
@@ -196,7 +195,12 @@ test_late_handler (void)
       g_atomic_int_set (&go_on, FALSE);
       delayed = cancellable;
       if (is_task)
-        buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, cancellable, keep_result, &result);
+        buf_pool_allocate_async (pool,
+                                 1,
+                                 G_PRIORITY_DEFAULT,
+                                 cancellable,
+                                 test_keep_result,
+                                 &result);
       else
         requester = test_requester_start_full (pool, 1, G_MAXUINT64, cancellable);
       test_wait_for_waiting (pool, 1);

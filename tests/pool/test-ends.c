@@ -10,103 +10,7 @@
 
 #include <gio/gunixinputstream.h>
 
-#include <string.h>
-
 #include "testing.h"
-
-/* The owner drops its reference in a thread of its own, and perhaps waits there. */
-typedef struct
-{
-  BufPool *pool;
-  gint done; /* atomic */
-  GThread *thread;
-} Owner;
-
-static gpointer
-drop_pool (gpointer data)
-{
-  Owner *owner = data;
-
-  g_object_unref (owner->pool);
-  g_atomic_int_set (&owner->done, TRUE);
-  return NULL;
-}
-
-static void
-start_owner (Owner *owner, BufPool *pool)
-{
-  *owner = (Owner){ .pool = pool };
-  owner->thread = g_thread_new ("owner", drop_pool, owner);
-}
-
-/* Its reference is the last, and it waits. */
-static void
-start_waiting_owner (Owner *owner, BufPool *pool)
-{
-  start_owner (owner, pool);
-  test_wait_until (test_get_n_drainers (pool) == 1);
-}
-
-static void
-assert_waits (Owner *owner)
-{
-  g_assert_cmpuint (test_get_n_drainers (owner->pool), ==, 1);
-  g_assert_false (g_atomic_int_get (&owner->done));
-}
-
-static void
-end_owner (Owner *owner)
-{
-  g_thread_join (owner->thread);
-}
-
-/* Its reference is not the last. */
-static void
-run_owner (BufPool *pool)
-{
-  Owner owner;
-
-  start_owner (&owner, pool);
-  end_owner (&owner);
-}
-
-/* The pool has been disposed of, but a plain allocation keeps it. */
-static void
-assert_still_there (BufPool *pool)
-{
-  g_autoptr (GError) error = NULL;
-
-  g_assert_null (buf_pool_allocate (pool, 1, NULL, &error));
-  g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_CLOSED);
-}
-
-/* The pool may be ending in another thread. */
-static void
-wait_for_the_end (void)
-{
-  test_wait_until (test_count_memories () == 0);
-}
-
-static void
-iterate_all (void)
-{
-  while (g_main_context_iteration (NULL, FALSE))
-    continue;
-}
-
-static void
-keep_result (GObject *source, GAsyncResult *result, gpointer user_data)
-{
-  *(GAsyncResult **) user_data = g_object_ref (result);
-}
-
-static void
-iterate_until (GAsyncResult **result)
-{
-  while (*result == NULL)
-    g_main_context_iteration (NULL, TRUE);
-  iterate_all ();
-}
 
 static BufPoolAllocation *
 fetch (BufPool *pool, GAsyncResult *result)
@@ -140,9 +44,9 @@ start_transfer (Transfer *transfer, BufPoolAllocation *allocation)
                                               8,
                                               G_PRIORITY_DEFAULT,
                                               NULL,
-                                              keep_result,
+                                              test_keep_result,
                                               &transfer->result);
-  iterate_all ();
+  test_iterate_all ();
   g_assert_null (transfer->result);
 }
 
@@ -151,9 +55,9 @@ end_transfer (Transfer *transfer)
 {
   g_assert_cmpint (write (transfer->socket, "12345678", 8), ==, 8);
   close (transfer->socket);
-  iterate_until (&transfer->result);
+  test_iterate_until (&transfer->result);
   g_clear_object (&transfer->result);
-  iterate_all ();
+  test_iterate_all ();
 }
 
 static void
@@ -162,17 +66,17 @@ test_transfer (void)
   BufPool *pool = test_pool_new (8, 4);
   BufPoolAllocation *allocation = test_allocate (pool, 1);
   Transfer transfer;
-  Owner owner;
+  TestOwner owner;
 
   g_test_summary ("The owner waits for an allocation that is being filled, and not the consumer");
 
   start_transfer (&transfer, allocation);
-  start_waiting_owner (&owner, pool);
+  test_owner_start_waiting (&owner, pool);
   end_transfer (&transfer);
-  assert_waits (&owner);
+  test_owner_assert_waits (&owner);
   g_assert_cmpmem (buf_pool_allocation_get_first (allocation), 8, "12345678", 8);
   buf_pool_allocation_unref (allocation);
-  end_owner (&owner);
+  test_owner_end (&owner);
   g_assert_cmpuint (test_count_memories (), ==, 0);
 }
 
@@ -182,17 +86,17 @@ test_transfer_alone (void)
   BufPool *pool = test_pool_new (8, 4);
   BufPoolAllocation *allocation = test_allocate (pool, 1);
   Transfer transfers[3];
-  Owner owner;
+  TestOwner owner;
 
   g_test_summary ("The owner does not wait for what only transfers hold; the last one frees it");
 
   for (guint i = 0; i < G_N_ELEMENTS (transfers); i++)
     start_transfer (&transfers[i], allocation);
-  start_waiting_owner (&owner, pool);
+  test_owner_start_waiting (&owner, pool);
   end_transfer (&transfers[0]);
-  assert_waits (&owner);
+  test_owner_assert_waits (&owner);
   buf_pool_allocation_unref (allocation);
-  end_owner (&owner);
+  test_owner_end (&owner);
   g_assert_cmpuint (test_count_memories (), ==, 1);
   end_transfer (&transfers[2]);
   g_assert_cmpuint (test_count_memories (), ==, 1);
@@ -227,7 +131,7 @@ test_task_order (void)
   g_task_set_task_data (task, (gpointer) "data", note);
   g_task_return_pointer (task, NULL, NULL);
   g_object_unref (source);
-  iterate_all ();
+  test_iterate_all ();
   g_object_unref (task);
   g_assert_cmpstr (order->str, ==, "source data");
   g_string_free (order, TRUE);
@@ -242,16 +146,16 @@ test_request_granted (void)
 
   g_test_summary ("The task of a request that was granted has the last reference on the pool");
 
-  buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, NULL, keep_result, &result);
-  run_owner (pool);
-  iterate_until (&result);
+  buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, NULL, test_keep_result, &result);
+  test_owner_run (pool);
+  test_iterate_until (&result);
   second = fetch (pool, result);
   g_object_unref (result);
-  assert_still_there (pool);
+  test_assert_still_there (pool);
   buf_pool_allocation_unref (first);
-  assert_still_there (pool);
+  test_assert_still_there (pool);
   buf_pool_allocation_unref (second);
-  wait_for_the_end ();
+  test_wait_for_the_end ();
 }
 
 static void
@@ -267,18 +171,18 @@ test_request_failed (void)
       g_autoptr (GError) error = NULL;
       GAsyncResult *result = NULL;
 
-      buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, cancellable, keep_result, &result);
-      run_owner (pool);
+      buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, cancellable, test_keep_result, &result);
+      test_owner_run (pool);
       if (i == 0)
         g_cancellable_cancel (cancellable);
       else
         buf_pool_close (pool);
-      iterate_until (&result);
+      test_iterate_until (&result);
       g_assert_null (buf_pool_allocate_finish (pool, result, &error));
       g_object_unref (result);
-      assert_still_there (pool);
+      test_assert_still_there (pool);
       buf_pool_allocation_unref (allocation);
-      wait_for_the_end ();
+      test_wait_for_the_end ();
     }
 }
 
@@ -292,14 +196,14 @@ test_drain (void)
 
   g_test_summary ("So has that of a drain");
 
-  buf_pool_drain_async (pool, G_PRIORITY_DEFAULT, cancellable, keep_result, &result);
-  run_owner (pool);
+  buf_pool_drain_async (pool, G_PRIORITY_DEFAULT, cancellable, test_keep_result, &result);
+  test_owner_run (pool);
   g_cancellable_cancel (cancellable);
-  iterate_until (&result);
+  test_iterate_until (&result);
   g_object_unref (result);
-  assert_still_there (pool);
+  test_assert_still_there (pool);
   buf_pool_allocation_unref (allocation);
-  wait_for_the_end ();
+  test_wait_for_the_end ();
 }
 
 static void
@@ -313,16 +217,16 @@ test_kept_result (void)
       BufPoolAllocation *allocation = test_allocate (pool, 1);
       GAsyncResult *result = NULL;
 
-      buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, NULL, keep_result, &result);
-      iterate_until (&result);
+      buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, NULL, test_keep_result, &result);
+      test_iterate_until (&result);
       if (fetched)
         buf_pool_allocation_unref (fetch (pool, result));
-      run_owner (pool);
+      test_owner_run (pool);
       g_assert_false (buf_pool_is_closed (pool));
       g_object_unref (result);
-      assert_still_there (pool);
+      test_assert_still_there (pool);
       buf_pool_allocation_unref (allocation);
-      wait_for_the_end ();
+      test_wait_for_the_end ();
     }
 }
 
@@ -336,9 +240,9 @@ test_unfetched (void)
       "A pool that only a result keeps, with an allocation that nobody has fetched, ends "
       "with it, at once");
 
-  buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, NULL, keep_result, &result);
-  run_owner (pool);
-  iterate_until (&result);
+  buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, NULL, test_keep_result, &result);
+  test_owner_run (pool);
+  test_iterate_until (&result);
   g_assert_cmpuint (test_count_memories (), ==, 1);
   g_object_unref (result);
   g_assert_cmpuint (test_count_memories (), ==, 0);
@@ -354,244 +258,21 @@ test_pinned (void)
       BufPool *pool = test_pool_new (16, 2);
       BufPoolAllocation *plain = test_allocate (pool, 1);
       BufPoolAllocation *pinned = buf_pool_try_allocate_pinned (pool, 1, NULL);
-      Owner owner;
+      TestOwner owner;
 
-      start_waiting_owner (&owner, pool);
+      test_owner_start_waiting (&owner, pool);
       if (first)
         {
           buf_pool_allocation_unref (pinned);
-          assert_waits (&owner);
+          test_owner_assert_waits (&owner);
         }
       buf_pool_allocation_unref (plain);
-      end_owner (&owner);
+      test_owner_end (&owner);
       g_assert_cmpuint (test_count_memories (), ==, first ? 0 : 1);
       if (!first)
         buf_pool_allocation_unref (pinned);
       g_assert_cmpuint (test_count_memories (), ==, 0);
     }
-}
-
-static void
-on_notify (BufPool *pool, GParamSpec *pspec, gpointer user_data)
-{
-  run_owner (pool);
-}
-
-static void
-test_notify (void)
-{
-  g_test_summary (
-      "The owner drops its reference while a consumer is told that the pool was closed, "
-      "or that its maximum has changed");
-
-  for (guint closes = 0; closes < 2; closes++)
-    {
-      BufPool *pool = test_pool_new (16, 2);
-      BufPoolAllocation *allocation = test_allocate (pool, 1);
-
-      if (closes)
-        {
-          g_signal_connect (pool, "notify::closed", G_CALLBACK (on_notify), NULL);
-          buf_pool_close (pool);
-        }
-      else
-        {
-          g_signal_connect (pool, "notify::max-memory", G_CALLBACK (on_notify), NULL);
-          buf_pool_set_max_memory (pool, 48);
-        }
-      assert_still_there (pool);
-      buf_pool_allocation_unref (allocation);
-      wait_for_the_end ();
-    }
-}
-
-/* A consumer of a second pool, which drops its allocation as soon as the owner waits for it. */
-typedef struct
-{
-  BufPool *pool;
-  BufPoolAllocation *allocation;
-  gint dropped; /* atomic */
-} Second;
-
-static gpointer
-drop_when_awaited (gpointer data)
-{
-  Second *second = data;
-
-  test_wait_until (test_get_n_drainers (second->pool) == 1);
-  g_usleep (1000);
-  g_atomic_int_set (&second->dropped, TRUE);
-  buf_pool_allocation_unref (second->allocation);
-  return NULL;
-}
-
-static void
-drop_second (gpointer data, GObject *where_the_object_was)
-{
-  Second *second = data;
-
-  g_object_unref (second->pool);
-  g_assert_true (g_atomic_int_get (&second->dropped));
-}
-
-static void
-test_owner_in_weak_notify (void)
-{
-  BufPool *pool = test_pool_new (16, 2);
-  Second second = { .pool = test_pool_new (16, 2) };
-  GAsyncResult *result = NULL;
-  GThread *thread;
-
-  g_test_summary (
-      "A task drops the last reference on a pool, and a weak notify that on another one: "
-      "that is an owner, and waits");
-
-  second.allocation = test_allocate (second.pool, 1);
-  thread = g_thread_new ("second", drop_when_awaited, &second);
-  g_object_weak_ref (G_OBJECT (pool), drop_second, &second);
-  buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, NULL, keep_result, &result);
-  iterate_until (&result);
-  g_object_unref (pool);
-  g_object_unref (result);
-  g_thread_join (thread);
-  g_assert_cmpuint (test_count_memories (), ==, 0);
-}
-
-static void
-test_revived (void)
-{
-  g_test_summary (
-      "While the owner waits, a consumer takes a reference, and drops it as soon as it is "
-      "the last one: the owner does not touch the pool any more");
-
-  for (guint round = 0; round < test_scale (3000); round++)
-    {
-      BufPool *pool = test_pool_new (16, 2);
-      BufPoolAllocation *allocation = test_allocate (pool, 1);
-      Owner owner;
-
-      start_waiting_owner (&owner, pool);
-      g_object_ref (pool);
-      buf_pool_allocation_unref (allocation);
-      while (g_atomic_int_get (&G_OBJECT (pool)->ref_count) > 1)
-        continue;
-      g_object_unref (pool);
-      end_owner (&owner);
-      g_assert_cmpuint (test_count_memories (), ==, 0);
-    }
-}
-
-static gpointer
-drain (gpointer pool)
-{
-  return GINT_TO_POINTER (buf_pool_drain (pool, NULL, NULL));
-}
-
-static void
-test_inside (void)
-{
-  BufPool *pool = test_pool_new (16, 2);
-  BufPoolAllocation *pinned = buf_pool_try_allocate_pinned (pool, 1, NULL);
-  GThread *thread = g_thread_new ("drain", drain, pool);
-
-  g_test_summary (
-      "A thread that drains without a reference, and waits for what is pinned, outlives "
-      "the pool");
-
-  test_wait_until (test_get_n_drainers (pool) == 1);
-  g_object_unref (pool);
-  g_assert_cmpuint (test_count_memories (), ==, 1);
-  buf_pool_allocation_unref (pinned);
-  g_assert_true (g_thread_join (thread));
-  g_assert_cmpuint (test_count_memories (), ==, 0);
-}
-
-/* The linker leads the calls of the library here. */
-GThread *
-__real_g_thread_try_new (const gchar *name, GThreadFunc func, gpointer data, GError **error);
-GThread *
-__wrap_g_thread_try_new (const gchar *name, GThreadFunc func, gpointer data, GError **error);
-
-static gboolean has_no_threads;
-
-GThread *
-__wrap_g_thread_try_new (const gchar *name, GThreadFunc func, gpointer data, GError **error)
-{
-  if (!has_no_threads)
-    return __real_g_thread_try_new (name, func, data, error);
-
-  g_set_error_literal (error, G_THREAD_ERROR, G_THREAD_ERROR_AGAIN, "none is left");
-  return NULL;
-}
-
-static void
-test_no_thread (void)
-{
-  BufPool *pool = test_pool_new (16, 2);
-  BufPoolAllocation *allocation = test_allocate (pool, 1);
-  GAsyncResult *result = NULL;
-
-  g_test_summary (
-      "When there is no thread that could wait instead of the consumer, the pool leaks, and "
-      "that is said");
-
-  buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, NULL, keep_result, &result);
-  run_owner (pool);
-  iterate_until (&result);
-  g_test_expect_message ("BufPool", G_LOG_LEVEL_WARNING, "*leaks*none is left*");
-  has_no_threads = TRUE;
-  g_object_unref (result);
-  has_no_threads = FALSE;
-  g_test_assert_expected_messages ();
-  assert_still_there (pool);
-  buf_pool_allocation_unref (allocation);
-  g_assert_cmpuint (test_count_memories (), ==, 1);
-  g_object_unref (pool);
-  g_assert_cmpuint (test_count_memories (), ==, 0);
-}
-
-static gpointer
-allocate_without_a_reference (gpointer pool)
-{
-  return buf_pool_allocate (pool, 1, NULL, NULL);
-}
-
-/* What the writer of logs drops when it is told of a wait. */
-static BufPool *dropped_by_writer;
-
-static GLogWriterOutput
-drop_and_write (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
-{
-  /* A wait in progress is logged by another thread, see test-stall.c. */
-  if (strstr (test_get_log_message (fields, n_fields), "still waits, overtaken") == NULL)
-    g_clear_object (&dropped_by_writer);
-  return G_LOG_WRITER_HANDLED;
-}
-
-static void
-test_log_writer (void)
-{
-  BufPool *pool;
-  BufPoolAllocation *all;
-  GThread *thread;
-
-  g_test_summary (
-      "The writer of logs, which is told of a wait, drops the last reference on the pool");
-
-  if (!test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
-    return;
-
-  pool = test_pool_new (16, 1);
-  all = test_allocate (pool, 1);
-  dropped_by_writer = pool;
-  g_log_set_writer_func (drop_and_write, NULL, NULL);
-  thread = g_thread_new ("request", allocate_without_a_reference, pool);
-  test_wait_for_waiting (pool, 1);
-  buf_pool_close (pool);
-  buf_pool_allocation_unref (all);
-  g_assert_null (g_thread_join (thread));
-  g_assert_null (dropped_by_writer);
-  g_assert_cmpuint (test_count_memories (), ==, 0);
 }
 
 int
@@ -608,11 +289,5 @@ main (int argc, char **argv)
   g_test_add_func ("/ends/kept-result", test_kept_result);
   g_test_add_func ("/ends/unfetched", test_unfetched);
   g_test_add_func ("/ends/pinned", test_pinned);
-  g_test_add_func ("/ends/notify", test_notify);
-  g_test_add_func ("/ends/owner-in-weak-notify", test_owner_in_weak_notify);
-  g_test_add_func ("/ends/revived", test_revived);
-  g_test_add_func ("/ends/inside", test_inside);
-  g_test_add_func ("/ends/no-thread", test_no_thread);
-  g_test_add_func ("/ends/log-writer", test_log_writer);
   return g_test_run ();
 }
