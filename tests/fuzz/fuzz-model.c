@@ -12,9 +12,9 @@
  * have looked different. When none is left, the library has done what no rule allows.
  *
  * What may happen at any moment, and so belongs to every state's next ones: a thread that was woken
- * runs, and takes or sleeps again; a request whose time is short times out; one whose cancellable
- * was cancelled leaves; what nobody wants any more is given back. The library has settled when none
- * of this can happen any more.
+ * runs, and takes or sleeps again; the promise to it ends, where that is not put off; a request
+ * whose time is short times out; one whose cancellable was cancelled leaves; what nobody wants any
+ * more is given back. The library has settled when none of this can happen any more.
  */
 
 static const gchar *const outcome_names[] = {
@@ -83,11 +83,12 @@ look (FuzzModel *self, guint slot, gboolean queues)
 }
 
 FuzzModel *
-fuzz_model_new (gint64 maximum)
+fuzz_model_new (gint64 maximum, gboolean impatient)
 {
   FuzzModel *self = g_new0 (FuzzModel, 1);
   FuzzState state;
 
+  self->impatient = impatient;
   memset (&state, 0, sizeof state);
   state.maximum = maximum;
   state.free = maximum;
@@ -259,6 +260,25 @@ fuzz_model_cancel (FuzzModel *self, guint slots)
 }
 
 static gboolean
+cancelled_section (FuzzModel *self, FuzzState *state, gpointer data)
+{
+  for (guint i = 0; i < state->n_waiters; i++)
+    if (state->waiters[i].cancelled)
+      return FALSE;
+  for (guint i = 0; i < state->n_drainers; i++)
+    if (state->drainers[i].cancelled)
+      return FALSE;
+  return TRUE;
+}
+
+/* To cancel is to end all waits, in whatever order, before it returns. */
+gboolean
+fuzz_model_have_cancelled (FuzzModel *self)
+{
+  return run_section (self, cancelled_section, NULL);
+}
+
+static gboolean
 maximum_section (FuzzModel *self, FuzzState *state, gpointer data)
 {
   gint64 maximum = *(gint64 *) data;
@@ -393,7 +413,9 @@ describe_waiters (GString *text, FuzzModel *self, const FuzzState *state)
                             state->waiters[i].slot,
                             self->kinds[state->waiters[i].slot].bytes,
                             state->waiters[i].overtaken,
-                            state->waiters[i].woken ? ", woken" : "");
+                            state->waiters[i].woken  ? ", woken"
+                            : state->waiters[i].late ? ", late"
+                                                     : "");
   for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
     if (state->outcomes[slot] != FUZZ_NONE)
       g_string_append_printf (text, " %u:%s", slot, outcome_names[state->outcomes[slot]]);

@@ -51,7 +51,7 @@ typedef struct
 
 typedef struct _FuzzModel FuzzModel;
 
-FuzzModel *fuzz_model_new (gint64 maximum);
+FuzzModel *fuzz_model_new (gint64 maximum, gboolean impatient);
 void fuzz_model_free (FuzzModel *self);
 
 void fuzz_model_request (FuzzModel *self, guint slot, const FuzzRequestKind *kind);
@@ -59,6 +59,7 @@ void fuzz_model_request_cancelled (FuzzModel *self, guint slot);
 gboolean fuzz_model_try (FuzzModel *self, gint64 bytes, FuzzOutcome observed);
 void fuzz_model_release (FuzzModel *self, gint64 bytes);
 void fuzz_model_cancel (FuzzModel *self, guint slots);
+gboolean fuzz_model_have_cancelled (FuzzModel *self);
 void fuzz_model_set_maximum (FuzzModel *self, gint64 maximum);
 void fuzz_model_close (FuzzModel *self);
 void fuzz_model_forget (FuzzModel *self, guint slot);

@@ -170,6 +170,8 @@ churn (FuzzPlayer *self, const FuzzStep *step)
 {
   gsize n_buffers = 1 + step->amount % 2;
 
+  if (self->impatient)
+    return;
   for (guint i = 0; i < 1u + step->target % 160; i++)
     {
       BufPoolAllocation *allocation;
@@ -203,7 +205,7 @@ request_absurdly (FuzzPlayer *self, const FuzzStep *step)
     try_and_compare (self, BUF_POOL_MAX_BUFFERS, FALSE, &allocation);
 }
 
-/* Who is cancelled leaves in its own time; a cancelled cancellable is replaced at the next call. */
+/* A cancelled cancellable is replaced at the next call. */
 static void
 cancel (FuzzPlayer *self, const FuzzStep *step)
 {
@@ -222,6 +224,7 @@ cancel (FuzzPlayer *self, const FuzzStep *step)
       slots |= 1u << slot;
   fuzz_model_cancel (self->model, slots);
   g_cancellable_cancel (self->cancellables[which]);
+  fuzz_check (self, fuzz_model_have_cancelled (self->model));
 }
 
 static void
@@ -391,6 +394,7 @@ player_init (FuzzPlayer *self, FuzzSequence *sequence, FuzzStatistics *statistic
     .buffer_size = sizes[which],
     .n_buffers = sequence->n_buffers,
     .zero_fill = sequence->zero_fill,
+    .impatient = sequence->impatient && sequence->steps->len < FUZZ_MAX_OVERTAKEN,
     .statistics = statistics,
     .context = g_main_context_new (),
   };
@@ -407,7 +411,9 @@ player_init (FuzzPlayer *self, FuzzSequence *sequence, FuzzStatistics *statistic
                              max_cached[sequence->n_buffers % G_N_ELEMENTS (max_cached)],
                              NULL);
   test_pool_stop_clock (self->pool);
-  self->model = fuzz_model_new (self->buffer_size * self->n_buffers);
+  if (self->impatient)
+    self->pool->memory->semaphore.queue.patience = 0;
+  self->model = fuzz_model_new (self->buffer_size * self->n_buffers, self->impatient);
   for (guint i = 0; i < FUZZ_N_CANCELLABLES; i++)
     self->cancellables[i] = g_cancellable_new ();
 }

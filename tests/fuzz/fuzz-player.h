@@ -69,6 +69,7 @@ struct _FuzzPlayer
   gsize buffer_size;
   gsize n_buffers;
   gboolean zero_fill;
+  gboolean impatient;
   gboolean unlimited;
   gboolean closed;
   GCancellable *cancellables[FUZZ_N_CANCELLABLES];

@@ -171,7 +171,7 @@ fuzz_request_run_here (FuzzPlayer *self, guint slot)
 }
 
 static void
-count_waiters (GQueue *waiters, guint *n_threads, guint *n_tasks)
+count_waiters (GQueue *waiters, guint *n_threads, guint *n_tasks, guint *n_woken)
 {
   for (GList *link = waiters->head; link != NULL; link = link->next)
     {
@@ -181,6 +181,8 @@ count_waiters (GQueue *waiters, guint *n_threads, guint *n_tasks)
         (*n_threads)++;
       else
         (*n_tasks)++;
+      if (waiter->state != BUF_WAITER_ASLEEP)
+        (*n_woken)++;
     }
 }
 
@@ -190,15 +192,14 @@ static gboolean
 is_settled (FuzzPlayer *self, gboolean arrived_only)
 {
   BufSemaphore *semaphore = &self->pool->memory->semaphore;
-  guint n_threads = 0, n_tasks = 0, n_woken;
-  guint n_threads_queued = 0, n_tasks_queued = 0;
+  guint n_threads = 0, n_tasks = 0;
+  guint n_threads_queued = 0, n_tasks_queued = 0, n_woken = 0;
   gboolean reclaims; /* what the pool keeps is on its way to a waiter */
 
   /* First those in the queue: who leaves it meanwhile is not over yet. */
   g_mutex_lock (&semaphore->mutex);
-  count_waiters (&semaphore->queue.waiters, &n_threads_queued, &n_tasks_queued);
-  count_waiters (&semaphore->queue.drainers, &n_threads_queued, &n_tasks_queued);
-  n_woken = semaphore->queue.woken.length;
+  count_waiters (&semaphore->queue.waiters, &n_threads_queued, &n_tasks_queued, &n_woken);
+  count_waiters (&semaphore->queue.drainers, &n_threads_queued, &n_tasks_queued, &n_woken);
   reclaims =
       semaphore->n_returning > 0 || (n_threads_queued + n_tasks_queued > 0 && semaphore->keeps);
   g_mutex_unlock (&semaphore->mutex);

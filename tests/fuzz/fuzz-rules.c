@@ -8,12 +8,31 @@
 /*
  * The rules of a pool, as docs/architecture.md tells them, without stripes, locks or memory: one
  * number for what is free, and one list of those who wait.
+ *
+ * When threads may be late, nobody is overtaken so often that it is owed, and it is not counted:
+ * otherwise there would be too many states.
  */
 
-static gboolean
-is_owed (const FuzzState *state)
+/* The first that is not late; or -1. */
+static gint
+get_oldest (const FuzzState *state)
 {
-  return state->n_waiters > 0 && state->waiters[0].overtaken >= FUZZ_MAX_OVERTAKEN;
+  for (guint i = 0; i < state->n_waiters; i++)
+    if (!state->waiters[i].late)
+      return (gint) i;
+  return -1;
+}
+
+static gboolean
+is_owed (const FuzzState *state, gint waiter)
+{
+  return waiter >= 0 && state->waiters[waiter].overtaken >= FUZZ_MAX_OVERTAKEN;
+}
+
+static gint64
+get_bytes (FuzzModel *self, const FuzzState *state, gint waiter)
+{
+  return self->kinds[state->waiters[waiter].slot].bytes;
 }
 
 static void
@@ -45,17 +64,18 @@ finish_drainer (FuzzState *state, guint i, FuzzOutcome outcome)
   remove_waiter (state->drainers, &state->n_drainers, i);
 }
 
-/* @waiter is negative for who does not wait. */
+/* @waiter is negative for a request that does not wait. */
 static gboolean
 take (FuzzModel *self, FuzzState *state, gint waiter, gint64 bytes)
 {
-  gboolean overtakes = waiter != 0 && state->n_waiters > 0;
-  gint64 kept = overtakes && is_owed (state) ? self->kinds[state->waiters[0].slot].bytes : 0;
+  gint oldest = get_oldest (state);
+  gboolean overtakes = oldest >= 0 && (waiter < 0 || waiter > oldest);
+  gboolean owed = overtakes && is_owed (state, oldest);
 
-  if (state->closed || bytes > state->free - kept)
+  if (state->closed || bytes > state->free - (owed ? get_bytes (self, state, oldest) : 0))
     return FALSE;
-  if (overtakes && !is_owed (state))
-    state->waiters[0].overtaken++;
+  if (overtakes && !owed && !self->impatient)
+    state->waiters[oldest].overtaken++;
   state->free -= bytes;
   state->n_allocations++;
   return TRUE;
@@ -65,11 +85,12 @@ take (FuzzModel *self, FuzzState *state, gint waiter, gint64 bytes)
 static gint64
 get_unpromised (FuzzModel *self, const FuzzState *state)
 {
+  gint oldest = get_oldest (state);
   gint64 unpromised = state->free;
 
-  for (guint i = 0; i < state->n_waiters; i++)
-    if (state->waiters[i].woken || (i == 0 && is_owed (state)))
-      unpromised -= self->kinds[state->waiters[i].slot].bytes;
+  for (gint i = 0; i < state->n_waiters; i++)
+    if (state->waiters[i].woken || (i == oldest && is_owed (state, oldest)))
+      unpromised -= get_bytes (self, state, i);
   return unpromised;
 }
 
@@ -77,12 +98,13 @@ get_unpromised (FuzzModel *self, const FuzzState *state)
 static gint
 find_next (FuzzModel *self, const FuzzState *state)
 {
+  gint oldest = get_oldest (state);
   gint64 unpromised = get_unpromised (self, state);
 
-  for (guint i = 0; i < state->n_waiters; i++)
-    if (!state->waiters[i].woken &&
-        self->kinds[state->waiters[i].slot].bytes <= (i == 0 ? state->free : unpromised))
-      return (gint) i;
+  for (gint i = 0; i < state->n_waiters; i++)
+    if (!state->waiters[i].woken && !state->waiters[i].late &&
+        get_bytes (self, state, i) <= (i == oldest ? state->free : unpromised))
+      return i;
   return -1;
 }
 
@@ -164,13 +186,14 @@ fuzz_states_add (GArray *states, const FuzzState *added)
   g_array_append_val (states, state);
 }
 
-/* A woken thread runs: it takes, or sleeps again, unless it wants more than there will ever be. */
+/* A thread that was woken runs: it takes, or sleeps again, unless it wants more than there will
+ * ever be. */
 static void
 run_waiter (FuzzModel *self, FuzzState *state, guint i)
 {
-  gint64 bytes = self->kinds[state->waiters[i].slot].bytes;
+  gint64 bytes = get_bytes (self, state, i);
 
-  state->waiters[i].woken = FALSE;
+  state->waiters[i].woken = state->waiters[i].late = FALSE;
   if (take (self, state, i, bytes))
     finish_waiter (self, state, i, FUZZ_GRANTED);
   else if (bytes > state->maximum)
@@ -178,9 +201,42 @@ run_waiter (FuzzModel *self, FuzzState *state, guint i)
   fuzz_rules_serve (self, state);
 }
 
-/* Adds what may happen next. Returns whether something may. A task needs its main loop for that. */
+/* Ends the promises to those threads of @slots that were woken. Returns whether all of them were.
+ */
 static gboolean
-add_moves_of_waiters (FuzzModel *self, const FuzzState *from, gboolean loop_runs, GArray *states)
+make_late (FuzzState *state, guint slots)
+{
+  for (guint i = 0; i < state->n_waiters; i++)
+    {
+      FuzzWaiter *waiter = &state->waiters[i];
+
+      if (!waiter->woken || !(slots >> waiter->slot & 1))
+        continue;
+      waiter->woken = FALSE;
+      waiter->late = TRUE;
+      slots &= ~(1u << waiter->slot);
+    }
+  return slots == 0;
+}
+
+/* Any number of promises may end at the same time. */
+static void
+add_late_threads (FuzzModel *self, const FuzzState *from, GArray *states)
+{
+  for (guint slots = 1; slots < 1u << FUZZ_N_THREADS; slots++)
+    {
+      FuzzState state = *from;
+
+      if (!make_late (&state, slots))
+        continue;
+      fuzz_rules_serve (self, &state);
+      fuzz_states_add (states, &state);
+    }
+}
+
+/* Adds what may happen next. Returns whether something may. */
+static gboolean
+add_moves_of_waiters (FuzzModel *self, const FuzzState *from, GArray *states)
 {
   gboolean moves = FALSE;
 
@@ -188,16 +244,16 @@ add_moves_of_waiters (FuzzModel *self, const FuzzState *from, gboolean loop_runs
     {
       const FuzzWaiter *waiter = &from->waiters[i];
       const FuzzRequestKind *kind = &self->kinds[waiter->slot];
-      gboolean expires = kind->expires && !waiter->woken;
-      gboolean cancelled = waiter->cancelled && (loop_runs || !kind->is_task);
+      gboolean told = waiter->woken || waiter->late;
+      gboolean expires = kind->expires && !told;
       FuzzState state = *from;
 
-      if (waiter->woken)
+      if (told)
         {
           run_waiter (self, &state, i);
           fuzz_states_add (states, &state);
         }
-      if (cancelled)
+      if (waiter->cancelled)
         {
           state = *from;
           finish_waiter (self, &state, i, FUZZ_CANCELLED);
@@ -214,15 +270,19 @@ add_moves_of_waiters (FuzzModel *self, const FuzzState *from, gboolean loop_runs
           fuzz_rules_serve (self, &state);
           fuzz_states_add (states, &state);
         }
-      moves |= waiter->woken || expires || cancelled;
+      moves |= told || expires || waiter->cancelled;
     }
   return moves;
 }
 
+/* Likewise. A task needs its main loop to give back what nobody wants. */
 static gboolean
 add_moves (FuzzModel *self, const FuzzState *from, gboolean loop_runs, GArray *states)
 {
-  gboolean moves = add_moves_of_waiters (self, from, loop_runs, states);
+  gboolean moves = add_moves_of_waiters (self, from, states);
+
+  if (self->impatient)
+    add_late_threads (self, from, states);
 
   for (guint i = 0; i < from->n_drainers; i++)
     {
@@ -230,7 +290,7 @@ add_moves (FuzzModel *self, const FuzzState *from, gboolean loop_runs, GArray *s
       const FuzzRequestKind *kind = &self->kinds[drainer->slot];
       FuzzState state = *from;
 
-      if (!kind->expires && !(drainer->cancelled && (loop_runs || !kind->is_task)))
+      if (!kind->expires && !drainer->cancelled)
         continue;
       finish_drainer (&state, i, drainer->cancelled ? FUZZ_CANCELLED : FUZZ_TIMED_OUT);
       fuzz_states_add (states, &state);
@@ -280,7 +340,7 @@ fuzz_rules_fail_above (FuzzModel *self, FuzzState *state, gint64 maximum, FuzzOu
 
   while (i < state->n_waiters)
     if (self->kinds[state->waiters[i].slot].bytes > maximum &&
-        (state->closed || !state->waiters[i].woken))
+        (state->closed || (!state->waiters[i].woken && !state->waiters[i].late)))
       finish_waiter (self, state, i, outcome);
     else
       i++;

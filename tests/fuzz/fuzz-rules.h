@@ -11,9 +11,10 @@ G_BEGIN_DECLS
 
 typedef struct
 {
-  guint8 slot;
   guint16 overtaken;
+  guint8 slot;
   guint8 woken;
+  guint8 late; /* was woken, and is promised nothing any more */
   guint8 cancelled;
 } FuzzWaiter;
 
@@ -35,6 +36,7 @@ typedef struct
 
 struct _FuzzModel
 {
+  gboolean impatient; /* whether threads may be late */
   FuzzRequestKind kinds[FUZZ_N_REQUESTS];
   GArray *states;
 };

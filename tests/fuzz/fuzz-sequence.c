@@ -103,6 +103,7 @@ fuzz_sequence_new_random (guint64 seed, gboolean with_tasks)
 
       g_array_append_val (self->steps, step);
     }
+  self->impatient = g_rand_int_range (rand, 0, 4) == 0;
   return self;
 }
 
@@ -117,6 +118,7 @@ fuzz_sequence_new_from_bytes (const guint8 *bytes, gsize size)
 
   self->buffer_size = bytes[0];
   self->zero_fill = bytes[1] & 1;
+  self->impatient = bytes[1] >> 1 & 1;
   self->n_buffers = 1 + bytes[2] + (bytes[3] & 1) * 256;
   for (gsize at = 4; at + 6 <= size && self->steps->len < FUZZ_SEQUENCE_MAX_STEPS; at += 6)
     {
@@ -138,7 +140,12 @@ fuzz_sequence_to_text (FuzzSequence *self)
 {
   GString *text = g_string_new (NULL);
 
-  g_string_printf (text, "pool %u %u %u\n", self->buffer_size, self->zero_fill, self->n_buffers);
+  g_string_printf (text,
+                   "pool %u %u %u %u\n",
+                   self->buffer_size,
+                   self->zero_fill,
+                   self->n_buffers,
+                   self->impatient);
   for (guint i = 0; i < self->steps->len; i++)
     {
       const FuzzStep *step = &g_array_index (self->steps, FuzzStep, i);
@@ -172,6 +179,7 @@ parse_line (FuzzSequence *self, const gchar *line)
       self->buffer_size = numbers[0];
       self->zero_fill = numbers[1];
       self->n_buffers = numbers[2];
+      self->impatient = numbers[3];
       return numbers[2] > 0;
     }
 
@@ -220,6 +228,7 @@ fuzz_sequence_new_part (FuzzSequence *self, guint without_from, guint without_to
 
   part->buffer_size = self->buffer_size;
   part->zero_fill = self->zero_fill;
+  part->impatient = self->impatient;
   part->n_buffers = self->n_buffers;
   for (guint i = 0; i < self->steps->len; i++)
     if (i < without_from || i >= without_to)

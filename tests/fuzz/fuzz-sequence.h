@@ -60,6 +60,7 @@ typedef struct
 {
   guint8 buffer_size; /* which */
   guint8 zero_fill;
+  guint8 impatient; /* promises to threads end at once */
   guint16 n_buffers;
   GArray *steps;
 } FuzzSequence;

@@ -47,6 +47,26 @@ test_waiters_overtake_too (Fixture *self, gconstpointer data)
 }
 
 static void
+test_keeps_its_place (Fixture *self, gconstpointer data)
+{
+  BufWaiter *first, *second;
+
+  g_test_summary ("A thread that was woken, and could not take, is as old as it was before");
+
+  fixture_take (self, MAXIMUM);
+  fixture_push_task (self, 50);
+  first = fixture_push_thread (self, 10);
+  second = fixture_push_thread (self, 10);
+  fixture_release (self, 10);
+  assert_pending (first, BUF_WAITER_WOKEN);
+  fixture_take (self, 10);
+  g_assert_false (fixture_run (self, first));
+  fixture_release (self, 10);
+  assert_pending (first, BUF_WAITER_WOKEN);
+  assert_pending (second, BUF_WAITER_ASLEEP);
+}
+
+static void
 test_owed_by_number (Fixture *self, gconstpointer data)
 {
   BufWaiter *oldest, *small;
@@ -168,6 +188,7 @@ main (int argc, char *argv[])
 
   ADD ("task-needs-no-turn", test_task_needs_no_turn);
   ADD ("waiters-overtake-too", test_waiters_overtake_too);
+  ADD ("keeps-its-place", test_keeps_its_place);
   ADD ("owed-by-number", test_owed_by_number);
   ADD ("oldest-passes-promises", test_oldest_passes_promises);
   ADD ("batches", test_batches);

@@ -70,13 +70,20 @@ has_above (Fixture *self, gint64 bytes)
 static guint
 get_depth (BufWaiter *waiter)
 {
+  guint depth = 0;
+
   if (waiter == NULL)
     return 0;
 
   for (guint i = 0; i < 2; i++)
-    g_assert_true (waiter->node.children[i] == NULL ||
-                   waiter->node.children[i]->node.parent == waiter);
-  return 1 + MAX (get_depth (waiter->node.children[0]), get_depth (waiter->node.children[1]));
+    {
+      BufWaiter *child = waiter->node.children[i];
+      guint below = get_depth (child);
+
+      g_assert_true (child == NULL || child->node.parent == waiter);
+      depth = MAX (depth, below);
+    }
+  return 1 + depth;
 }
 
 static void

@@ -1,7 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The watcher as a thread of its process: how it is scheduled, and what a fork leaves of it. */
+/* The watcher as a thread of its process: how it is scheduled, what a fork leaves of it, and what
+ * happens when it cannot be created. */
 
 #define _GNU_SOURCE
 #include <sched.h>
@@ -9,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "semaphore/buf-watcher-private.h"
+#include "semaphore/buf-semaphore-private.h"
 #include "testing.h"
 
 static GMutex owner;
@@ -145,30 +146,37 @@ get_last_processor (void)
   return 0;
 }
 
-/* In a child, which has no watcher yet. Returns the status that it exits with. */
+/* In a child, which has no watcher yet. Returns what @func returns there, a status. */
 static int
-run_in_child (gint processor)
+run_in_child (int (*func) (gint argument), gint argument)
 {
   pid_t child = fork ();
-  cpu_set_t all;
   int status;
 
   if (child == 0)
     {
       alarm (20);
-      g_atomic_int_set (&n_looks, 0);
-      g_atomic_int_set (&n_scheduling_calls, 0);
-      sched_getaffinity (0, sizeof all, &all);
-      if (processor < 0)
-        start_watcher (GINT_TO_POINTER (processor));
-      else
-        g_thread_join (g_thread_new ("starts", start_watcher, GINT_TO_POINTER (processor)));
-      _exit (CPU_EQUAL (&all, &watched_from) ? g_atomic_int_get (&n_scheduling_calls) : 100);
+      _exit (func (argument));
     }
 
   g_assert_cmpint (waitpid (child, &status, 0), ==, child);
   g_assert_true (WIFEXITED (status));
   return WEXITSTATUS (status);
+}
+
+static int
+count_scheduling_calls (gint processor)
+{
+  cpu_set_t all;
+
+  g_atomic_int_set (&n_looks, 0);
+  g_atomic_int_set (&n_scheduling_calls, 0);
+  sched_getaffinity (0, sizeof all, &all);
+  if (processor < 0)
+    start_watcher (GINT_TO_POINTER (processor));
+  else
+    g_thread_join (g_thread_new ("starts", start_watcher, GINT_TO_POINTER (processor)));
+  return CPU_EQUAL (&all, &watched_from) ? g_atomic_int_get (&n_scheduling_calls) : 100;
 }
 
 static void
@@ -177,11 +185,62 @@ test_scheduling (void)
   g_test_summary ("The watcher is scheduled as the main thread is, whichever thread starts it; and "
                   "it sets nothing that is so already, for which a sandbox may kill the process");
 
-  g_assert_cmpint (run_in_child (-1), ==, 0);
+  g_assert_cmpint (run_in_child (count_scheduling_calls, -1), ==, 0);
   if (get_last_processor () == 0)
     g_test_skip ("There is only one processor");
   else
-    g_assert_cmpint (run_in_child (get_last_processor ()), ==, 1);
+    g_assert_cmpint (run_in_child (count_scheduling_calls, get_last_processor ()), ==, 1);
+}
+
+static gboolean no_threads; /* of the child only */
+
+GThread *__wrap_g_thread_try_new (const gchar *name, GThreadFunc func, gpointer data, GError **e);
+GThread *__real_g_thread_try_new (const gchar *name, GThreadFunc func, gpointer data, GError **e);
+
+GThread *
+__wrap_g_thread_try_new (const gchar *name, GThreadFunc func, gpointer data, GError **error)
+{
+  return no_threads ? NULL : __real_g_thread_try_new (name, func, data, error);
+}
+
+static gint n_completed;
+
+static void
+on_completed (BufWaiter *waiter)
+{
+  n_completed++;
+}
+
+/* Returns how many of many tasks one release has served when it returns, in batches. */
+static int
+serve_without_watcher (gint n_batches)
+{
+  gint n_tasks = n_batches * BUF_WAIT_QUEUE_BATCH;
+  g_autofree BufWaiter *tasks = g_new (BufWaiter, n_tasks);
+  BufSemaphore semaphore;
+  BufSemaphoreFigures figures;
+
+  no_threads = TRUE;
+  buf_semaphore_init (&semaphore, n_tasks, 1, 1);
+  buf_semaphore_acquire (&semaphore, n_tasks, FALSE, &figures);
+  for (gint i = 0; i < n_tasks; i++)
+    {
+      buf_waiter_init (&tasks[i], 1, on_completed);
+      buf_semaphore_enqueue (&semaphore, &tasks[i]);
+    }
+  no_threads = FALSE;
+  buf_semaphore_release (&semaphore, n_tasks);
+  return semaphore.queue.promises ? 1 : n_completed / BUF_WAIT_QUEUE_BATCH;
+}
+
+static void
+test_no_thread (void)
+{
+  const gint n_batches = 200;
+
+  g_test_summary ("When the watcher cannot be created, nothing is left to it");
+
+  g_assert_cmpint (run_in_child (serve_without_watcher, n_batches), ==, n_batches);
 }
 #endif
 
@@ -192,6 +251,7 @@ main (int argc, char *argv[])
 
 #ifdef __linux__
   g_test_add_func ("/watcher-process/scheduling", test_scheduling);
+  g_test_add_func ("/watcher-process/no-thread", test_no_thread);
 #endif
   g_test_add_func ("/watcher-process/fork-while-looking", test_fork_while_looking);
 

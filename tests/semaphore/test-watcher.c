@@ -269,6 +269,42 @@ test_late_waiter (void)
   tear_down (&semaphore, MAXIMUM);
 }
 
+static gint is_looking; /* atomic */
+
+static void
+look_for_a_while (BufWatch *watch, gint64 now)
+{
+  static GMutex owner;
+
+  g_atomic_int_set (&is_looking, TRUE);
+  for (gint n = g_atomic_int_get (&n_reports) % 500; n > 0; n--)
+    g_thread_yield ();
+  g_mutex_lock (&owner);
+  buf_watch_set_due_locked (watch, G_MAXINT64);
+  g_mutex_unlock (&owner);
+  g_atomic_int_set (&is_looking, FALSE);
+}
+
+static void
+test_end_waits (void)
+{
+  g_test_summary ("When a watch has ended, it is not looked at any more");
+
+  g_assert_true (buf_watcher_start ());
+  for (guint i = 0; i < test_scale (3000); i++)
+    {
+      BufWatch watch;
+
+      g_atomic_int_set (&n_reports, i);
+      buf_watch_init (&watch, look_for_a_while);
+      buf_watch_set_due_locked (&watch, 0);
+      for (guint n = 0; n < i % 100; n++)
+        g_thread_yield ();
+      buf_watch_end (&watch);
+      g_assert_false (g_atomic_int_get (&is_looking));
+    }
+}
+
 /* Whether the watcher is told to look again when there is nothing to see. */
 static void
 test_rests (void)
@@ -417,6 +453,7 @@ main (int argc, char *argv[])
   g_test_add_func ("/watcher/stall-of-one-thread", test_stall_of_one_thread);
   g_test_add_func ("/watcher/interrupted-releaser", test_interrupted_releaser);
   g_test_add_func ("/watcher/late-waiter", test_late_waiter);
+  g_test_add_func ("/watcher/end-waits", test_end_waits);
   g_test_add_func ("/watcher/rests", test_rests);
   g_test_add_func ("/watcher/ends", test_ends);
   g_test_add_func ("/watcher/leaves-last", test_leaves_last);
