@@ -135,7 +135,7 @@ buf_cache_set_limit_locked (BufMemory *memory, gint64 limit)
 static gint64
 get_limit_locked (BufMemory *memory)
 {
-  gint64 maximum = memory->semaphore.queue.maximum;
+  gint64 maximum = memory->semaphore.level.maximum;
 
   if (memory->control.disabled)
     return 0;
@@ -184,7 +184,7 @@ buf_cache_open_locked (BufMemory *memory)
     open_stripe_locked (&memory->cache.stripes[i], share);
   buf_depot_set_max_locked (&control->depot, n_live > 1 ? limit - n_live * share : 0);
   control->closing = FALSE;
-  memory->semaphore.keeps = TRUE;
+  buf_semaphore_note_keeping_locked (&memory->semaphore, TRUE);
   atomic_store_explicit (&memory->cache.n_live, n_live, memory_order_relaxed);
 }
 
@@ -231,7 +231,7 @@ buf_cache_close_locked (BufMemory *memory, BufHaul *haul)
 
   note_returning_locked (memory, haul, bytes, n_blocks);
   all &= control->depot.n_blocks == 0;
-  memory->semaphore.keeps = !all;
+  buf_semaphore_note_keeping_locked (&memory->semaphore, !all);
   return all;
 }
 
@@ -336,7 +336,7 @@ take_from_depot (BufMemory *memory, guint n_buffers)
   BufPoolAllocation *block = NULL;
   BufCacheStripe *stripe;
 
-  g_mutex_lock (&memory->semaphore.mutex);
+  g_mutex_lock (&memory->semaphore.tree->mutex);
   stripe = get_own_stripe_locked (memory);
   if (!memory->control.closing && try_some_times_locked (stripe))
     {
@@ -345,7 +345,7 @@ take_from_depot (BufMemory *memory, guint n_buffers)
     }
   if (block == NULL)
     block = buf_depot_take_one_locked (depot, n_buffers, bytes);
-  g_mutex_unlock (&memory->semaphore.mutex);
+  g_mutex_unlock (&memory->semaphore.tree->mutex);
   return block;
 }
 

@@ -125,9 +125,9 @@ is_closing (BufPool *pool)
   BufMemory *memory = pool->memory;
   gboolean closing;
 
-  g_mutex_lock (&memory->semaphore.mutex);
+  g_mutex_lock (&memory->semaphore.tree->mutex);
   closing = memory->control.closing;
-  g_mutex_unlock (&memory->semaphore.mutex);
+  g_mutex_unlock (&memory->semaphore.tree->mutex);
   return closing;
 }
 
@@ -137,9 +137,9 @@ keeps (BufPool *pool)
 {
   gboolean may;
 
-  g_mutex_lock (&pool->memory->semaphore.mutex);
+  g_mutex_lock (&pool->memory->semaphore.tree->mutex);
   may = pool->memory->semaphore.keeps;
-  g_mutex_unlock (&pool->memory->semaphore.mutex);
+  g_mutex_unlock (&pool->memory->semaphore.tree->mutex);
   return may;
 }
 
