@@ -173,18 +173,6 @@ evict_for (BufMemory *memory, const BufWant *want, gint64 bytes, BufHaul *haul)
   return haul->n_blocks > 0;
 }
 
-/* Frees what others below a level that is short have cached, and tries once more. */
-static BufOutcome
-acquire_after_others (BufMemory *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures)
-{
-  BufOutcome outcome = BUF_OUTCOME_PENDING;
-
-  while (outcome == BUF_OUTCOME_PENDING &&
-         buf_semaphore_evict_elsewhere (&self->semaphore, want) > 0)
-    outcome = buf_semaphore_exchange (&self->semaphore, 0, 0, want, enters, figures);
-  return outcome;
-}
-
 /* Like buf_semaphore_acquire(), but what is cached is available. */
 BufOutcome
 buf_memory_acquire (BufMemory *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures)
@@ -203,7 +191,7 @@ buf_memory_acquire (BufMemory *self, BufWant *want, gboolean enters, BufSemaphor
                                         figures);
     }
   if (outcome == BUF_OUTCOME_PENDING && self->semaphore.is_child)
-    outcome = acquire_after_others (self, want, enters, figures);
+    outcome = buf_semaphore_acquire_after_others (&self->semaphore, want, enters, figures);
   return outcome;
 }
 
