@@ -83,7 +83,8 @@ buf_cache_stripe_is_filled_by_held (BufCacheStripe *self, BufMagazine *magazine,
 {
   guint count = get_count (magazine);
 
-  return count == BUF_CACHE_ROUNDS || (count > 0 && (gint64) count * 2 * block_bytes >= self->max_bytes);
+  return count == BUF_CACHE_ROUNDS ||
+         (count > 0 && (gint64) count * 2 * block_bytes >= self->max_bytes);
 }
 
 /* Takes all blocks, as a bundle. */

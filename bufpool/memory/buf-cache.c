@@ -297,6 +297,7 @@ buf_cache_get_hits (BufMemory *memory, guint64 *n_hits, guint64 *n_misses)
     }
 }
 
+/* The cache is not closing. */
 static BufCacheStripe *
 get_own_stripe_locked (BufMemory *memory)
 {
@@ -329,20 +330,29 @@ refill_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers)
 }
 
 static BufPoolAllocation *
+refill_own_stripe_locked (BufMemory *memory, guint n_buffers)
+{
+  BufCacheStripe *stripe = get_own_stripe_locked (memory);
+  BufPoolAllocation *block;
+
+  if (!try_some_times_locked (stripe))
+    return NULL;
+
+  block = refill_held (memory, stripe, n_buffers);
+  buf_cache_stripe_drop (stripe);
+  return block;
+}
+
+static BufPoolAllocation *
 take_from_depot (BufMemory *memory, guint n_buffers)
 {
   BufDepot *depot = &memory->control.depot;
   gint64 bytes = get_block_bytes (memory, n_buffers);
   BufPoolAllocation *block = NULL;
-  BufCacheStripe *stripe;
 
   g_mutex_lock (&memory->semaphore.mutex);
-  stripe = get_own_stripe_locked (memory);
-  if (!memory->control.closing && try_some_times_locked (stripe))
-    {
-      block = refill_held (memory, stripe, n_buffers);
-      buf_cache_stripe_drop (stripe);
-    }
+  if (!memory->control.closing)
+    block = refill_own_stripe_locked (memory, n_buffers);
   if (block == NULL)
     block = buf_depot_take_one_locked (depot, n_buffers, bytes);
   g_mutex_unlock (&memory->semaphore.mutex);

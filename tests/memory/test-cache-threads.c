@@ -17,6 +17,9 @@
 /* Before each block, with its size. */
 #define PREFIX 16
 
+/* Nobody writes to more of a block than this. */
+#define MOST_USED (64 * 1024)
+
 static _Atomic gint64 live;   /* bytes of buffers */
 static _Atomic gint64 most;   /* of them that there may be; 0: not looked at */
 static _Atomic gint n_blocks; /* that were not freed */
@@ -54,7 +57,7 @@ __wrap_malloc (size_t size)
   if (atomic_fetch_add (&live, bytes) + bytes > most && most > 0)
     n_too_many++;
 
-  block = __real_malloc (size + PREFIX);
+  block = __real_malloc (MIN (size, MOST_USED) + PREFIX);
   *(gint64 *) block = bytes;
   n_blocks++;
   return block + PREFIX;
@@ -334,6 +337,28 @@ test_failing_allocator (void)
   test_assert_figures (pool, 0, 0);
 }
 
+static void
+test_huge_buffers (void)
+{
+#if GLIB_SIZEOF_SIZE_T > 4
+  const gsize buffer_size = (gsize) BUF_STRIPE_MAX_CREDIT * 2;
+  g_autoptr (BufPool) pool = test_pool_new (buffer_size, 8);
+
+  g_test_summary ("Blocks that are larger than any stripe of the semaphore are counted in full");
+
+  use_one_stripe (pool, 4 * buffer_size);
+  for (guint i = 0; i < 3; i++)
+    {
+      buf_pool_allocation_unref (test_allocate (pool, 2));
+      g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 2 * buffer_size);
+    }
+  buf_pool_close (pool);
+  g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 0);
+#else
+  g_test_skip ("there are not so many addresses");
+#endif
+}
+
 /* Whatever the threads do, until they have done enough of it. */
 typedef struct
 {
@@ -518,6 +543,7 @@ main (int argc, char *argv[])
                         lower_maximum,
                         test_close_waits_for_holder);
   g_test_add_func ("/cache-threads/failing-allocator", test_failing_allocator);
+  g_test_add_func ("/cache-threads/huge-buffers", test_huge_buffers);
   g_test_add_data_func ("/cache-threads/strict", NULL, test_strict);
   g_test_add_data_func ("/cache-threads/strict-failing-allocator",
                         GUINT_TO_POINTER (50),
