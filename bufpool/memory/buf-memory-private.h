@@ -33,6 +33,7 @@ struct _BufMemory
   guint64 buffer_size;
   BufCache cache;
   gboolean unusual; /* aligned, zeroed, checked, or perhaps too large: not just malloc() */
+  guint n_large;    /* from so many buffers on, a block is large */
   BufSemaphore semaphore;
 
   BufCacheControl control;

@@ -180,7 +180,7 @@ buf_pool_allocation_new (BufMemory *memory, gsize n_buffers, gint64 bytes, GErro
 {
   BufPoolAllocation *self;
 
-  if (G_UNLIKELY (memory->unusual))
+  if (G_UNLIKELY (memory->unusual || n_buffers >= memory->n_large))
     return buf_pool_allocation_new_unusual (memory, n_buffers, bytes, error);
 
   self = malloc (BUF_ALLOCATION_INLINE_OFFSET + bytes);

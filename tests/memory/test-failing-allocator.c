@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
+#include "memory/wrapped-mmap.h"
 #include "testing.h"
 
 #define BUFFER_SIZE 64
@@ -81,6 +81,15 @@ __wrap_free (void *memory)
     g_atomic_int_add (&n_live, -1);
   __real_free (memory);
 }
+
+#ifndef G_OS_WIN32
+/* So large blocks come from malloc(), too. */
+void *
+__wrap_mmap (void *address, size_t size, int protection, int flags, int fd, off_t offset)
+{
+  return MAP_FAILED;
+}
+#endif
 
 static void
 reset_allocator (gint first, gboolean on, gint in)
