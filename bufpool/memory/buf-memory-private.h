@@ -79,6 +79,13 @@ buf_memory_has_begun (BufMemory *self)
   return self->semaphore.stripes != NULL;
 }
 
+/* Of a block that there is, or was. */
+static inline gint64
+buf_memory_get_block_bytes (BufMemory *self, gsize n_buffers)
+{
+  return (gint64) n_buffers * (gint64) self->buffer_size;
+}
+
 static inline BufMemory *
 buf_memory_get_for_semaphore (BufSemaphore *semaphore)
 {
