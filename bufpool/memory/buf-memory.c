@@ -46,8 +46,9 @@ end_memory (BufSemaphore *semaphore)
   g_queue_unlink (&all_memories, &self->link);
   g_mutex_unlock (&all_memories_mutex);
 
-  buf_cache_clear (self);
+  /* Until the semaphore is cleared, its watcher may look at the cache. */
   buf_semaphore_clear (&self->semaphore);
+  buf_cache_clear (self);
   buf_debug_ledger_free (self->ledger);
   g_free (self->name);
   g_aligned_free (self);
