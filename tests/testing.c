@@ -82,8 +82,8 @@ test_requester_end_served (TestRequester *self)
 void
 test_pool_stop_clock (BufPool *pool)
 {
-  pool->memory->semaphore.queue.overtaken_time = G_MAXINT64 / 2;
-  pool->memory->semaphore.queue.patience = G_MAXINT64 / 2;
+  pool->memory->semaphore.tree->queue.overtaken_time = G_MAXINT64 / 2;
+  pool->memory->semaphore.tree->queue.patience = G_MAXINT64 / 2;
 }
 
 BufPool *
@@ -137,9 +137,9 @@ test_get_n_drainers (BufPool *pool)
   BufSemaphore *semaphore = &pool->memory->semaphore;
   guint n;
 
-  g_mutex_lock (&semaphore->mutex);
-  n = semaphore->queue.drainers.length;
-  g_mutex_unlock (&semaphore->mutex);
+  g_mutex_lock (&semaphore->tree->mutex);
+  n = semaphore->level.drainers.length;
+  g_mutex_unlock (&semaphore->tree->mutex);
   return n;
 }
 

@@ -63,12 +63,12 @@ take_from_depot (BufMemory *memory, guint n_buffers)
   gint64 bytes = buf_memory_get_block_bytes (memory, n_buffers);
   BufPoolAllocation *block = NULL;
 
-  g_mutex_lock (&memory->semaphore.mutex);
+  g_mutex_lock (&memory->semaphore.tree->mutex);
   if (!memory->control.closing)
     block = refill_own_stripe_locked (memory, n_buffers);
   if (block == NULL)
     block = buf_depot_take_one_locked (depot, n_buffers, bytes);
-  g_mutex_unlock (&memory->semaphore.mutex);
+  g_mutex_unlock (&memory->semaphore.tree->mutex);
   return block;
 }
 

@@ -113,7 +113,7 @@ buf_cache_set_limit_locked (BufMemory *memory, gint64 limit)
 static gint64
 get_limit_locked (BufMemory *memory, gint64 *for_large)
 {
-  gint64 maximum = memory->semaphore.queue.maximum;
+  gint64 maximum = memory->semaphore.level.maximum;
   gint64 part = maximum / BUF_CACHE_DEFAULT_PART;
   gint64 limit = MIN (memory->control.limit, maximum);
 
@@ -179,7 +179,7 @@ buf_cache_open_locked (BufMemory *memory)
     open_stripe_locked (&memory->cache.stripes[i], shares.stripe);
   buf_depot_set_max_locked (&control->depot, shares.depot, shares.alone, shares.stripe);
   control->closing = FALSE;
-  memory->semaphore.keeps = TRUE;
+  buf_semaphore_note_keeping_locked (&memory->semaphore, TRUE);
   atomic_store_explicit (&memory->cache.n_live, shares.n_live, memory_order_relaxed);
 }
 
@@ -235,7 +235,7 @@ buf_cache_close_locked (BufMemory *memory, BufHaul *haul)
 
   buf_cache_note_returning_locked (memory, haul, bytes, n_blocks);
   all &= control->depot.n_blocks == 0;
-  memory->semaphore.keeps = !all;
+  buf_semaphore_note_keeping_locked (&memory->semaphore, !all);
   return all;
 }
 

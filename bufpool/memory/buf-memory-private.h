@@ -53,11 +53,15 @@ struct _BufMemory
 };
 
 BufMemory *buf_memory_new (gpointer owner);
-void buf_memory_begin (BufMemory *self, gint64 maximum, gint64 max_cached, gboolean valid);
+void buf_memory_begin (BufMemory *self,
+                       BufSemaphore *parent,
+                       gint64 maximum,
+                       gint64 max_cached,
+                       gboolean valid);
 void buf_memory_abandon (BufMemory *self);
 
 BufOutcome
-buf_memory_acquire (BufMemory *self, gint64 bytes, gboolean enters, BufSemaphoreFigures *figures);
+buf_memory_acquire (BufMemory *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures);
 gboolean buf_memory_set_max_cached (BufMemory *self, gint64 max_cached);
 gint64 buf_memory_get_max_cached (BufMemory *self);
 gint64 buf_memory_get_cached (BufMemory *self);

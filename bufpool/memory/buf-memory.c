@@ -46,7 +46,7 @@ end_memory (BufSemaphore *semaphore)
   g_queue_unlink (&all_memories, &self->link);
   g_mutex_unlock (&all_memories_mutex);
 
-  /* Until the semaphore is cleared, its watcher may look at the cache. */
+  /* Until the semaphore is cleared, others of its tree may look at the cache. */
   buf_semaphore_clear (&self->semaphore);
   buf_cache_clear (self);
   buf_debug_ledger_free (self->ledger);
@@ -59,16 +59,21 @@ static void
 begin_cache (BufMemory *self, guint n_processors, gint64 max_cached, gboolean enabled)
 {
   buf_cache_init (self, n_processors, !enabled);
-  self->semaphore.keeper = &buf_cache_keeper;
-  g_mutex_lock (&self->semaphore.mutex);
+  buf_semaphore_set_keeper (&self->semaphore, &buf_cache_keeper);
+  g_mutex_lock (&self->semaphore.tree->mutex);
   buf_cache_set_limit_locked (self, max_cached);
-  buf_cache_open_locked (self);
-  g_mutex_unlock (&self->semaphore.mutex);
+  if (buf_semaphore_may_keep_locked (&self->semaphore))
+    buf_cache_open_locked (self);
+  g_mutex_unlock (&self->semaphore.tree->mutex);
 }
 
-/* What is not @valid grants nothing. */
+/* What is not @valid grants nothing. @parent may be NULL. */
 void
-buf_memory_begin (BufMemory *self, gint64 maximum, gint64 max_cached, gboolean valid)
+buf_memory_begin (BufMemory *self,
+                  BufSemaphore *parent,
+                  gint64 maximum,
+                  gint64 max_cached,
+                  gboolean valid)
 {
   guint n_processors = g_get_num_processors ();
 
@@ -80,11 +85,13 @@ buf_memory_begin (BufMemory *self, gint64 maximum, gint64 max_cached, gboolean v
                   self->buffer_size > BUF_ALLOCATION_MAX_SIZE / BUF_POOL_MAX_BUFFERS;
   self->n_large = buf_block_get_n_large (self, valid && self->ledger == NULL && max_cached != 0);
   buf_semaphore_init (&self->semaphore,
+                      parent,
                       maximum,
                       valid ? (gint64) self->buffer_size : 1,
                       n_processors);
+  self->semaphore.kind = "pool";
+  self->semaphore.name = self->name;
   self->semaphore.end = end_memory;
-  self->semaphore.queue.watched = (buf_debug_get_flags () & BUF_DEBUG_WAITS) != 0;
   self->trace_counter = buf_trace_add_counter (self->name);
   if (!valid)
     buf_semaphore_close (&self->semaphore);

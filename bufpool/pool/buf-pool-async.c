@@ -4,7 +4,7 @@
 #include "config.h"
 
 #include "memory/buf-pool-allocation-private.h"
-#include "pool/buf-cancel-link-private.h"
+#include "budget/buf-cancel-link-private.h"
 #include "pool/buf-pool-private.h"
 
 /*
@@ -124,8 +124,8 @@ pending_task_new (GTask *task, const BufPoolRequest *request, DeliverFunc delive
 {
   PendingTask *self = g_new0 (PendingTask, 1);
 
-  buf_waiter_init (&self->waiter, request->bytes, on_settled);
-  self->waiter.pins = request->pinned;
+  buf_waiter_init (&self->waiter, request->want.bytes, on_settled);
+  self->waiter.want.pins = request->pinned;
   self->task = task;
   self->request = *request;
   self->deliver = deliver;
@@ -200,9 +200,9 @@ return_new_allocation (GTask *task, const BufPoolRequest *request, const BufDebu
 
   if (request->pinned)
     allocation =
-        buf_pool_allocation_new_pinned (memory, request->n_buffers, request->bytes, &error);
+        buf_pool_allocation_new_pinned (memory, request->n_buffers, request->want.bytes, &error);
   else
-    allocation = buf_pool_allocation_new (memory, request->n_buffers, request->bytes, &error);
+    allocation = buf_pool_allocation_new (memory, request->n_buffers, request->want.bytes, &error);
 
   if (allocation == NULL)
     {
@@ -240,9 +240,7 @@ deliver_allocation (PendingTask *self, BufOutcome outcome)
 
   if (g_cancellable_is_cancelled (g_task_get_cancellable (self->task)))
     outcome = BUF_OUTCOME_CANCELLED;
-  buf_semaphore_get_figures (&get_memory (self->task)->semaphore, &figures, NULL);
-  if (outcome == BUF_OUTCOME_TOO_LARGE)
-    figures.maximum = self->waiter.maximum;
+  buf_semaphore_get_refusal (&get_memory (self->task)->semaphore, &self->waiter, &figures);
   return_refusal (self->task, &self->request, outcome, &figures);
 }
 
@@ -289,12 +287,12 @@ buf_pool_allocate_async_as (BufPool *self,
       return;
     }
 
-  outcome = buf_memory_acquire (self->memory, request.bytes, FALSE, &figures);
+  outcome = buf_memory_acquire (self->memory, &request.want, FALSE, &figures);
   buf_memory_trace (self->memory, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     {
       if (pinned)
-        buf_semaphore_pin (semaphore, request.bytes);
+        buf_semaphore_pin (semaphore, request.want.bytes);
       return_new_allocation (task, &request, NULL);
     }
   else if (outcome == BUF_OUTCOME_PENDING)

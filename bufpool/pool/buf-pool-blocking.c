@@ -4,7 +4,7 @@
 #include "config.h"
 
 #include "memory/buf-pool-allocation-private.h"
-#include "pool/buf-cancel-link-private.h"
+#include "budget/buf-cancel-link-private.h"
 #include "pool/buf-pool-private.h"
 
 /*
@@ -94,13 +94,13 @@ wait_for_budget (BufPool *self,
   BufSemaphoreFigures figures;
   BufWaitReport *report;
   BufOutcome outcome =
-      wait_with_deadline (memory, request->bytes, timeout, cancellable, &figures, &report);
+      wait_with_deadline (memory, request->want.bytes, timeout, cancellable, &figures, &report);
 
   /* It may be late, but a caller who has cancelled does not expect an allocation any more. */
   if (g_cancellable_is_cancelled (cancellable))
     {
       if (outcome == BUF_OUTCOME_GRANTED)
-        buf_semaphore_release (&memory->semaphore, request->bytes);
+        buf_semaphore_release (&memory->semaphore, request->want.bytes);
       outcome = BUF_OUTCOME_CANCELLED;
     }
 
@@ -142,7 +142,7 @@ buf_pool_try_take (BufPool *self, gsize n_buffers, BufPoolRequest *request, GErr
   if (!buf_pool_check_request (self, n_buffers, request, error))
     return FALSE;
 
-  outcome = buf_memory_acquire (memory, request->bytes, FALSE, &figures);
+  outcome = buf_memory_acquire (memory, &request->want, FALSE, &figures);
   buf_memory_trace (memory, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
@@ -168,7 +168,7 @@ buf_pool_take (BufPool *self,
       !buf_pool_check_request (self, n_buffers, request, error))
     return FALSE;
 
-  outcome = buf_memory_acquire (memory, request->bytes, TRUE, &figures);
+  outcome = buf_memory_acquire (memory, &request->want, TRUE, &figures);
   buf_memory_trace (memory, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
@@ -189,7 +189,7 @@ try_slowly (BufPool *self, gsize n_buffers, GError **error, const gchar *functio
       !buf_pool_try_take (self, n_buffers, &request, error))
     return NULL;
 
-  return buf_pool_allocation_new (self->memory, n_buffers, request.bytes, error);
+  return buf_pool_allocation_new (self->memory, n_buffers, request.want.bytes, error);
 }
 
 static G_GNUC_NO_INLINE BufPoolAllocation *
@@ -210,7 +210,7 @@ allocate_slowly (BufPool *self,
   if (!buf_pool_take (self, n_buffers, timeout, cancellable, &request, error))
     return NULL;
 
-  return buf_pool_allocation_new (self->memory, n_buffers, request.bytes, error);
+  return buf_pool_allocation_new (self->memory, n_buffers, request.want.bytes, error);
 }
 
 /* For a request that has not been looked at yet: what is wrong with it is found out later. */

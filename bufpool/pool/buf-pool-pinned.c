@@ -20,8 +20,8 @@
 static BufPoolAllocation *
 new_pinned (BufMemory *memory, const BufPoolRequest *request, GError **error)
 {
-  buf_semaphore_pin (&memory->semaphore, request->bytes);
-  return buf_pool_allocation_new_pinned (memory, request->n_buffers, request->bytes, error);
+  buf_semaphore_pin (&memory->semaphore, request->want.bytes);
+  return buf_pool_allocation_new_pinned (memory, request->n_buffers, request->want.bytes, error);
 }
 
 /**

@@ -30,7 +30,7 @@ struct _BufPool
 typedef struct
 {
   gsize n_buffers;
-  gint64 bytes;
+  BufWant want;
   gboolean pinned; /* only for tasks */
 } BufPoolRequest;
 

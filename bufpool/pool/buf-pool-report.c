@@ -76,6 +76,8 @@ get_outcome_name (BufOutcome outcome)
       return "became too large, since the budget was lowered";
     case BUF_OUTCOME_CLOSED:
       return "failed, since the pool was closed";
+    case BUF_OUTCOME_OVERLOADED:
+      return "was refused, since too many waited";
     case BUF_OUTCOME_PENDING:
       return "still waits";
     default:
@@ -136,14 +138,14 @@ describe_wait (BufMemory *memory, const BufWaiter *waiter)
   BufWaitReport *report = g_new0 (BufWaitReport, 1);
 
   report->pool = g_strdup (memory->name != NULL ? memory->name : "");
-  report->bytes = waiter->bytes;
+  report->bytes = waiter->want.bytes;
   report->waited = waiter->waited;
   report->message =
       g_strdup_printf ("%s: a request for %" G_GINT64_FORMAT
                        " %s by thread %u %s %.3f ms and %s, overtaken %u %s. %s",
                        title,
-                       waiter->bytes,
-                       buf_words_choose (waiter->bytes, "byte", "bytes"),
+                       waiter->want.bytes,
+                       buf_words_choose (waiter->want.bytes, "byte", "bytes"),
                        waiter->thread_id,
                        waiter->outcome == BUF_OUTCOME_PENDING ? "has waited" : "waited",
                        (gdouble) waiter->waited / 1000,
@@ -164,8 +166,8 @@ buf_pool_report_wait (BufMemory *memory, const BufWaiter *waiter)
     return NULL;
 
   if (G_UNLIKELY (memory->trace_counter != 0) && waiter->outcome != BUF_OUTCOME_PENDING)
-    buf_trace_wait (memory->name, waiter->since, waiter->waited, waiter->bytes);
-  if (G_LIKELY (memory->wait_threshold < 0) || waiter->bytes == 0 ||
+    buf_trace_wait (memory->name, waiter->since, waiter->waited, waiter->want.bytes);
+  if (G_LIKELY (memory->wait_threshold < 0) || waiter->want.bytes == 0 ||
       waiter->waited < memory->wait_threshold)
     return NULL;
   return describe_wait (memory, waiter);

@@ -30,6 +30,8 @@ buf_pool_check_cancelled (BufMemory *memory, GCancellable *cancellable, GError *
 gboolean
 buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error)
 {
+  gint64 bytes;
+
   if (self->config_error != NULL)
     {
       buf_memory_count_refusal (self->memory, BUF_REFUSAL_INVALID);
@@ -50,8 +52,9 @@ buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request,
 
   request->n_buffers = n_buffers;
   request->pinned = FALSE;
-  if (__builtin_mul_overflow (n_buffers, self->memory->buffer_size, &request->bytes))
-    request->bytes = G_MAXINT64;
+  if (__builtin_mul_overflow (n_buffers, self->memory->buffer_size, &bytes))
+    bytes = G_MAXINT64;
+  request->want = BUF_WANT (bytes);
   return TRUE;
 }
 
@@ -92,7 +95,7 @@ buf_pool_set_request_error (BufMemory *memory,
   if (error == NULL)
     return;
 
-  buffers = buf_words_buffers (request->n_buffers, memory->buffer_size, request->bytes);
+  buffers = buf_words_buffers (request->n_buffers, memory->buffer_size, request->want.bytes);
   asked = g_strdup_printf ("%s %s asked for",
                            buffers,
                            buf_words_choose (request->n_buffers, "was", "were"));

@@ -47,7 +47,7 @@ describe_stall (BufMemory *memory)
                           "how many milliseconds "
                           "this is logged; 0: never.)",
                           title,
-                          (gdouble) memory->semaphore.stall.time / G_USEC_PER_SEC,
+                          (gdouble) memory->semaphore.tree->stall.time / G_USEC_PER_SEC,
                           figures.n_waiting,
                           buf_words_choose (figures.n_waiting, "request waits", "requests wait"),
                           figures.oldest_bytes,
@@ -101,11 +101,12 @@ on_news (BufSemaphore *semaphore, const BufWatchNews *news)
 void
 buf_pool_watch (BufPool *self)
 {
-  BufStallWatch *stall = &self->memory->semaphore.stall;
   gint64 threshold = self->memory->wait_threshold;
+  guint64 stall = buf_debug_get_milliseconds ("BUFPOOL_STALL_WARNING", DEFAULT_STALL_WARNING);
 
-  stall->time =
-      (gint64) buf_debug_get_milliseconds ("BUFPOOL_STALL_WARNING", DEFAULT_STALL_WARNING) * 1000;
-  stall->wait_threshold = threshold >= 0 ? MAX (threshold, 1000) : 0;
-  stall->report = on_news;
+  self->memory->semaphore.report = on_news;
+  buf_semaphore_watch_waits (&self->memory->semaphore,
+                             (gint64) stall * 1000,
+                             threshold >= 0 ? MAX (threshold, 1000) : 0,
+                             (buf_debug_get_flags () & BUF_DEBUG_WAITS) != 0);
 }

@@ -149,7 +149,7 @@ buf_pool_constructed (GObject *object)
   if (buf_debug_get_flags () & BUF_DEBUG_EXIT)
     buf_memory_describe_all_at_exit ();
   self->memory->wait_threshold = buf_pool_get_wait_threshold ();
-  buf_memory_begin (self->memory, (gint64) self->max_memory, self->max_cached_memory, valid);
+  buf_memory_begin (self->memory, NULL, (gint64) self->max_memory, self->max_cached_memory, valid);
   buf_pool_watch (self);
 }
 

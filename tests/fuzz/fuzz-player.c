@@ -377,9 +377,9 @@ play_end (FuzzPlayer *self)
   fuzz_check (self, buf_pool_get_allocated_memory (self->pool) == 0);
   self->statistics->most_overtaken =
       MAX (self->statistics->most_overtaken,
-           self->pool->memory->semaphore.queue.history.most_overtaken);
+           self->pool->memory->semaphore.level.history.most_overtaken);
   fuzz_check (self,
-              self->pool->memory->semaphore.queue.history.most_overtaken <=
+              self->pool->memory->semaphore.level.history.most_overtaken <=
                   BUF_WAIT_QUEUE_MAX_OVERTAKEN);
 }
 
@@ -412,7 +412,7 @@ player_init (FuzzPlayer *self, FuzzSequence *sequence, FuzzStatistics *statistic
                              NULL);
   test_pool_stop_clock (self->pool);
   if (self->impatient)
-    self->pool->memory->semaphore.queue.patience = 0;
+    self->pool->memory->semaphore.tree->queue.patience = 0;
   self->model = fuzz_model_new (self->buffer_size * self->n_buffers, self->impatient);
   for (guint i = 0; i < FUZZ_N_CANCELLABLES; i++)
     self->cancellables[i] = g_cancellable_new ();

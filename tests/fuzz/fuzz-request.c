@@ -197,12 +197,12 @@ is_settled (FuzzPlayer *self, gboolean arrived_only)
   gboolean reclaims; /* what the pool keeps is on its way to a waiter */
 
   /* First those in the queue: who leaves it meanwhile is not over yet. */
-  g_mutex_lock (&semaphore->mutex);
-  count_waiters (&semaphore->queue.waiters, &n_threads_queued, &n_tasks_queued, &n_woken);
-  count_waiters (&semaphore->queue.drainers, &n_threads_queued, &n_tasks_queued, &n_woken);
+  g_mutex_lock (&semaphore->tree->mutex);
+  count_waiters (&semaphore->level.waiters, &n_threads_queued, &n_tasks_queued, &n_woken);
+  count_waiters (&semaphore->level.drainers, &n_threads_queued, &n_tasks_queued, &n_woken);
   reclaims =
       semaphore->n_returning > 0 || (n_threads_queued + n_tasks_queued > 0 && semaphore->keeps);
-  g_mutex_unlock (&semaphore->mutex);
+  g_mutex_unlock (&semaphore->tree->mutex);
 
   for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
     {

@@ -166,9 +166,9 @@ is_closing (BufPool *pool)
   BufMemory *memory = pool->memory;
   gboolean closing;
 
-  g_mutex_lock (&memory->semaphore.mutex);
+  g_mutex_lock (&memory->semaphore.tree->mutex);
   closing = memory->control.closing;
-  g_mutex_unlock (&memory->semaphore.mutex);
+  g_mutex_unlock (&memory->semaphore.tree->mutex);
   return closing;
 }
 
@@ -178,9 +178,9 @@ keeps (BufPool *pool)
 {
   gboolean may;
 
-  g_mutex_lock (&pool->memory->semaphore.mutex);
+  g_mutex_lock (&pool->memory->semaphore.tree->mutex);
   may = pool->memory->semaphore.keeps;
-  g_mutex_unlock (&pool->memory->semaphore.mutex);
+  g_mutex_unlock (&pool->memory->semaphore.tree->mutex);
   return may;
 }
 
@@ -334,31 +334,25 @@ static BufMemory *ending; /* whose stripes are about to be freed */
 void __real_g_aligned_free (gpointer memory);
 void __wrap_g_aligned_free (gpointer memory);
 
-/* While there is a time at which the watcher looks, it uses what it finds. */
+/* While others find the keeper, they look at the stripes. */
 void
 __wrap_g_aligned_free (gpointer memory)
 {
   if (ending != NULL && memory == ending->cache.stripes)
     {
-      g_assert_cmpint (ending->semaphore.watch.due, ==, G_MAXINT64);
+      g_assert_cmpuint (ending->semaphore.n_keepers, ==, 0);
       ending = NULL;
     }
   __real_g_aligned_free (memory);
 }
 
 static void
-test_end_before_a_look (void)
+test_end (void)
 {
   BufPool *pool = new_pool_that_keeps (20);
-  BufSemaphore *semaphore = &pool->memory->semaphore;
 
-  g_test_summary ("When a pool ends, the watcher does not ask for what is kept any more");
+  g_test_summary ("When a pool ends, nobody finds its cache before that goes");
 
-  g_assert_true (buf_watcher_start ());
-  g_mutex_lock (&semaphore->mutex);
-  semaphore->unfinished = TRUE;
-  buf_watch_set_due_locked (&semaphore->watch, g_get_monotonic_time () + G_USEC_PER_SEC);
-  g_mutex_unlock (&semaphore->mutex);
   ending = pool->memory;
   g_object_unref (pool);
   g_assert_null (ending);
@@ -635,7 +629,7 @@ main (int argc, char *argv[])
   g_test_add_data_func ("/cache-threads/lower-maximum-waits-for-holder",
                         lower_maximum,
                         test_close_waits_for_holder);
-  g_test_add_func ("/cache-threads/end-before-a-look", test_end_before_a_look);
+  g_test_add_func ("/cache-threads/end", test_end);
   g_test_add_func ("/cache-threads/failing-allocator", test_failing_allocator);
   g_test_add_func ("/cache-threads/huge-buffers", test_huge_buffers);
   g_test_add_data_func ("/cache-threads/strict", NULL, test_strict);

@@ -381,15 +381,8 @@ cut_and_release (BufPool *pool, BufPoolAllocation *allocation, gsize n_buffers, 
   BufMemory *memory = pool->memory;
   gsize n_lost = buf_block_cut (memory, allocation, n_buffers);
 
-  if (n_lost == 0)
-    return 0;
-  g_mutex_lock (&memory->semaphore.mutex);
-  memory->semaphore.queue.n_allocations++;
-  g_mutex_unlock (&memory->semaphore.mutex);
-  if (pinned)
-    buf_semaphore_release_pinned (&memory->semaphore, n_lost * memory->buffer_size);
-  else
-    buf_semaphore_release (&memory->semaphore, n_lost * memory->buffer_size);
+  if (n_lost > 0)
+    buf_semaphore_release_part (&memory->semaphore, n_lost * memory->buffer_size, pinned);
   return n_lost;
 }
 

@@ -133,8 +133,8 @@ HOLDING = "memory/buf-pool-allocation-holding.c"
 
 # What is called how, which file and function it is in, and the call whose order it is.
 PLACES = {
-    "take": ("semaphore/buf-semaphore-private.h", "buf_semaphore_take_credit", r"buf_stripe_exchange \("),
-    "give": ("semaphore/buf-semaphore-private.h", "buf_semaphore_give_credit", r"buf_stripe_exchange \("),
+    "take": ("semaphore/buf-semaphore-private.h", "buf_semaphore_take_own_credit", r"buf_stripe_exchange \("),
+    "give": ("semaphore/buf-semaphore-private.h", "buf_semaphore_give_own_credit", r"buf_stripe_exchange \("),
     "collect": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_collect_locked", r"atomic_exchange_explicit \("),
     "settle": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_settle_locked", r"atomic_compare_exchange_weak_explicit \("),
     "restore": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_restore_locked", r"atomic_store_explicit \("),

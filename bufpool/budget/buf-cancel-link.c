@@ -3,7 +3,7 @@
 
 #include "config.h"
 
-#include "pool/buf-cancel-link-private.h"
+#include "budget/buf-cancel-link-private.h"
 
 /*
  * What a waiting request shares with the handler of its cancellable, which may run in any thread.
