@@ -84,7 +84,8 @@ short free = MAXIMUM;      /* queue.free */
 byte maximum = MAXIMUM;    /* queue.maximum */
 bit revoked = 1;           /* revoked; the pool is new */
 bit keeps;                 /* keeps */
-bit unfinished;            /* unfinished */
+bit unfinished;            /* tree: unfinished */
+bit listed = 1;            /* keeper_link: whether others of the tree find the cache */
 bit watched = 1;           /* watch: until it is ended */
 bit looking;               /* looked_at */
 bit closed;                /* queue.closed */
@@ -214,7 +215,13 @@ inline serve_and_unlock ()                              /* buf_semaphore_serve_a
 #else
     :: revoked && !IS_WANTED -> revoked = 0; d_step { open () }
 #endif
-    :: true
+    :: revoked && IS_WANTED && keeps ->                 /* end_section_locked */
+#ifndef FAULT_FORGET_WHAT_IS_HELD
+       unfinished = 1
+#else
+       skip
+#endif
+    :: !(revoked && IS_WANTED && keeps)
     fi;
     d_step { find_end (); UNLOCK };
     if
@@ -224,14 +231,14 @@ inline serve_and_unlock ()                              /* buf_semaphore_serve_a
   }
 }
 
-/* The watcher may be looking. */
 inline end_memory ()                                    /* end_memory */
 {
-#ifndef FAULT_FREE_THE_CACHE_UNDER_THE_WATCHER
-  atomic { !looking || is_watcher; watched = 0 }        /* buf_watch_end */
+#ifndef FAULT_FREE_THE_CACHE_IN_ITS_TREE
+  atomic { !mutex; listed = 0 }                         /* buf_semaphore_remove_keeper */
 #endif
+  atomic { !looking || is_watcher; watched = 0 }        /* buf_watch_end */
   assert (shut[0] && shut[1] && CACHED == 0 && exists == 0 && large_out == 0);
-  freed = 1
+  atomic { assert (!listed); freed = 1 }                /* buf_cache_clear */
 }
 
 inline release (bytes)                                  /* buf_semaphore_release */
@@ -582,7 +589,7 @@ inline close_stripe ()                                  /* close_stripe_locked *
 
 inline close_some ()                                    /* close_some, buf_cache_close_locked */
 {
-  atomic { LOCK; done = 1; moved = revoked }
+  atomic { LOCK; done = 1; moved = revoked && IS_WANTED } /* buf_semaphore_may_keep_locked */
   if
   :: moved ->
      atomic { closing = 1; live = 0; depot_room = 0; haul = depot; depot = 0 }
@@ -690,9 +697,6 @@ inline wait (me)                                        /* buf_semaphore_wait, b
     };
     moved = out == PENDING && keeps
   }
-#ifdef FAULT_WAIT_WITHOUT_RECLAIMING
-  moved = 0;
-#endif
   serve_and_unlock ();
   if
   :: moved -> moved = 0; reclaim ()
@@ -838,12 +842,10 @@ inline close ()                                         /* buf_semaphore_close *
 {
   atomic { LOCK; closed = 1; revoked = 1; moved = keeps; complete = 1 }
   serve_and_unlock ();
-#ifndef FAULT_CLOSE_WITHOUT_RECLAIMING
   if
   :: moved -> moved = 0; reclaim ()
   :: else
   fi;
-#endif
   moved = 0;
   complete = 0
 }
@@ -889,11 +891,24 @@ active proctype watcher ()                              /* buf_semaphore_look */
 end_of_watch:
   do
   :: atomic { unfinished && watched; looking = 1 }
-     atomic { LOCK; unfinished = 0; n_inside++; is_watcher = 1; d_step { UNLOCK } }
-     reclaim ();
-     atomic { LOCK; n_inside--; d_step { find_end (); UNLOCK } }
+     atomic {
+       LOCK;
+       unfinished = 0;
+       is_watcher = keeps && revoked && IS_WANTED;      /* buf_semaphore_ask_next_locked */
+       if
+       :: is_watcher -> n_inside++
+       :: else
+       fi;
+       d_step { UNLOCK }
+     }
      if
-     :: ends -> ends = 0; end_memory ()
+     :: is_watcher ->
+        reclaim ();
+        atomic { LOCK; n_inside--; d_step { find_end (); UNLOCK } }
+        if
+        :: ends -> ends = 0; end_memory ()
+        :: else
+        fi
      :: else
      fi;
      atomic { looking = 0; is_watcher = 0 }
