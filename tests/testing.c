@@ -10,7 +10,7 @@ requester_run (gpointer data)
 {
   TestRequester *self = data;
 
-  if (self->timeout == G_MAXUINT64)
+  if (self->timeout < 0)
     self->allocation =
         buf_pool_allocate (self->pool, self->n_buffers, self->cancellable, &self->error);
   else
@@ -26,7 +26,7 @@ requester_run (gpointer data)
 TestRequester *
 test_requester_start_full (BufPool *pool,
                            gsize n_buffers,
-                           guint64 timeout,
+                           gint64 timeout,
                            GCancellable *cancellable)
 {
   TestRequester *self = g_new0 (TestRequester, 1);
@@ -42,7 +42,7 @@ test_requester_start_full (BufPool *pool,
 TestRequester *
 test_requester_start (BufPool *pool, gsize n_buffers)
 {
-  return test_requester_start_full (pool, n_buffers, G_MAXUINT64, NULL);
+  return test_requester_start_full (pool, n_buffers, -1, NULL);
 }
 
 gboolean

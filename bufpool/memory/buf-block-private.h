@@ -63,6 +63,7 @@ buf_block_set_next (BufPoolAllocation *self, BufPoolAllocation *next)
   atomic_store_explicit (&self->word, (guint64) (guintptr) next, memory_order_relaxed);
 }
 
+gboolean buf_block_is_large (BufMemory *memory, gint64 bytes, guint64 flags);
 guint buf_block_get_n_large (BufMemory *memory, gboolean may_map);
 BufPoolAllocation *buf_block_new (BufMemory *memory, gint64 bytes, guint64 flags);
 BufDebugRecord *

@@ -41,8 +41,8 @@ buf_block_get_n_large (BufMemory *memory, gboolean may_map)
   return (guint) MAX ((BUF_LARGE_MIN_SIZE + memory->buffer_size - 1) / memory->buffer_size, 1);
 }
 
-static gboolean
-is_large (BufMemory *memory, gint64 bytes, guint64 flags)
+gboolean
+buf_block_is_large (BufMemory *memory, gint64 bytes, guint64 flags)
 {
   return (flags & BUF_WORD_CUT) != 0 || (guint64) bytes / memory->buffer_size >= memory->n_large;
 }
@@ -50,7 +50,7 @@ is_large (BufMemory *memory, gint64 bytes, guint64 flags)
 static gpointer
 new_data (BufMemory *memory, gint64 bytes)
 {
-  if (is_large (memory, bytes, 0))
+  if (buf_block_is_large (memory, bytes, 0))
     return buf_large_alloc (bytes, memory->alignment, memory->zero_fill);
   return buf_aligned_alloc (bytes, memory->alignment, memory->zero_fill);
 }
@@ -123,7 +123,7 @@ buf_block_new (BufMemory *memory, gint64 bytes, guint64 flags)
     return NULL;
   if (flags & BUF_WORD_DETACHED)
     return new_detached (memory, bytes);
-  if (is_large (memory, bytes, 0))
+  if (buf_block_is_large (memory, bytes, 0))
     return new_large (memory, bytes);
   return buf_aligned_alloc (BUF_ALLOCATION_INLINE_OFFSET + bytes, 0, memory->zero_fill);
 }
@@ -140,7 +140,7 @@ buf_block_get_flags (BufMemory *memory)
 guint64
 buf_block_get_flags_for (BufMemory *memory, gint64 bytes)
 {
-  return is_large (memory, bytes, 0) ? 0 : buf_block_get_flags (memory);
+  return buf_block_is_large (memory, bytes, 0) ? 0 : buf_block_get_flags (memory);
 }
 
 /* The bytes are still in use: they keep the memory. Returns what buf_debug_record_complain() has to
@@ -151,7 +151,7 @@ buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 byte
   gsize size = bytes;
   BufDebugRecord *record = NULL;
 
-  if (is_large (memory, bytes, flags))
+  if (buf_block_is_large (memory, bytes, flags))
     {
       buf_large_free (self->data);
       return NULL;
@@ -172,13 +172,13 @@ get_inline_data (BufPoolAllocation *self)
   return (guint8 *) self + BUF_ALLOCATION_INLINE_OFFSET;
 }
 
-/* Likewise, for one that is not pinned. */
+/* Likewise. */
 BufDebugRecord *
 buf_block_free (BufMemory *memory, BufPoolAllocation *self, gint64 bytes, guint64 flags)
 {
   BufDebugRecord *record = NULL;
 
-  if (is_large (memory, bytes, flags))
+  if (buf_block_is_large (memory, bytes, flags) && !(flags & BUF_WORD_PINNED))
     {
       buf_large_free (get_inline_data (self));
       return NULL;
@@ -269,7 +269,7 @@ buf_block_cut (BufMemory *memory, BufPoolAllocation *self, gsize n_buffers)
 
   g_assert (n_buffers > 0 && n_buffers <= n_before);
 
-  if (!is_large (memory, (gint64) n_before * (gint64) memory->buffer_size, word))
+  if (!buf_block_is_large (memory, (gint64) n_before * (gint64) memory->buffer_size, word))
     return 0;
   left = cut_data (self, word, n_buffers * memory->buffer_size);
   n_left = MIN (left / memory->buffer_size, n_before);

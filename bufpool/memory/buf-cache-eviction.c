@@ -173,15 +173,54 @@ evict_for (BufMemory *memory, const BufWant *want, gint64 bytes, BufHaul *haul)
   return haul->n_blocks > 0;
 }
 
-/* Frees what others below a level that is short have cached, and tries once more. */
-static BufOutcome
-acquire_after_others (BufMemory *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures)
+/* Takes blocks out for a request that takes what there is, as many as are needed for the most. */
+static gboolean
+evict_for_most (BufMemory *memory, const BufWant *want, BufHaul *haul)
 {
-  BufOutcome outcome = BUF_OUTCOME_PENDING;
+  gint64 missing;
 
-  while (outcome == BUF_OUTCOME_PENDING &&
-         buf_semaphore_evict_elsewhere (&self->semaphore, want) > 0)
-    outcome = buf_semaphore_exchange (&self->semaphore, 0, 0, want, enters, figures);
+  buf_haul_init (haul);
+  if (want->most == want->bytes)
+    return FALSE;
+
+  g_mutex_lock (&memory->semaphore.tree->mutex);
+  missing = get_missing_locked (memory, want, MIN (want->most, memory->semaphore.level.maximum));
+  if (missing > 0)
+    buf_cache_evict_locked (memory, missing, haul);
+  g_mutex_unlock (&memory->semaphore.tree->mutex);
+  return haul->n_blocks > 0;
+}
+
+static BufOutcome
+exchange_haul (BufMemory *memory,
+               const BufHaul *haul,
+               BufWant *want,
+               gboolean leaves,
+               BufSemaphoreFigures *figures)
+{
+  free_haul (memory, haul);
+  return buf_semaphore_exchange (&memory->semaphore,
+                                 haul->bytes,
+                                 haul->n_blocks,
+                                 want,
+                                 leaves,
+                                 figures);
+}
+
+/* The first try. PENDING: the caller is inside, if it @enters. */
+static BufOutcome
+acquire_once (BufMemory *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures)
+{
+  BufOutcome outcome;
+  BufHaul haul;
+
+  if (G_LIKELY (!evict_for_most (self, want, &haul)))
+    return buf_semaphore_acquire (&self->semaphore, want, enters, figures);
+
+  buf_semaphore_enter (&self->semaphore);
+  outcome = exchange_haul (self, &haul, want, TRUE, figures);
+  if (outcome == BUF_OUTCOME_PENDING && !enters)
+    buf_semaphore_leave (&self->semaphore);
   return outcome;
 }
 
@@ -189,21 +228,13 @@ acquire_after_others (BufMemory *self, BufWant *want, gboolean enters, BufSemaph
 BufOutcome
 buf_memory_acquire (BufMemory *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures)
 {
-  BufOutcome outcome = buf_semaphore_acquire (&self->semaphore, want, enters, figures);
+  BufOutcome outcome = acquire_once (self, want, enters, figures);
   BufHaul haul;
 
   while (outcome == BUF_OUTCOME_PENDING && evict_for (self, want, want->bytes, &haul))
-    {
-      free_haul (self, &haul);
-      outcome = buf_semaphore_exchange (&self->semaphore,
-                                        haul.bytes,
-                                        haul.n_blocks,
-                                        want,
-                                        enters,
-                                        figures);
-    }
+    outcome = exchange_haul (self, &haul, want, enters, figures);
   if (outcome == BUF_OUTCOME_PENDING && self->semaphore.is_child)
-    outcome = acquire_after_others (self, want, enters, figures);
+    outcome = buf_semaphore_acquire_after_others (&self->semaphore, want, enters, figures);
   return outcome;
 }
 

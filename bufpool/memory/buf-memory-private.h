@@ -18,6 +18,7 @@ typedef enum
   BUF_REFUSAL_INVALID,
   BUF_REFUSAL_TOO_LARGE,
   BUF_REFUSAL_CLOSED,
+  BUF_REFUSAL_OVERLOADED,
   BUF_REFUSAL_WOULD_BLOCK,
   BUF_REFUSAL_TIMED_OUT,
   BUF_REFUSAL_NO_MEMORY,
@@ -46,7 +47,6 @@ struct _BufMemory
   pid_t process;          /* which made it; not the child of a fork */
   _Atomic gpointer owner; /* atomic; the pool, for debuggers; NULL when it is gone */
   BufDebugLedger *ledger; /* NULL unless BUFPOOL_DEBUG asks for one */
-  gint64 wait_threshold;  /* microseconds; negative unless BUFPOOL_DEBUG=waits */
   _Atomic guint64 n_refused[BUF_N_REFUSALS]; /* atomic */
   guint trace_counter;                       /* of Sysprof; 0 when it does not record */
   _Atomic gint64 traced;                     /* atomic; when that was last set, in microseconds */
@@ -71,8 +71,8 @@ void buf_memory_trace_change (BufMemory *self, gint64 change);
 
 void buf_memory_for_each (void (*function) (BufMemory *memory, gpointer data), gpointer data);
 
-gchar *buf_memory_get_title (BufMemory *self);
 void buf_memory_append_outstanding (BufMemory *self, GString *description);
+void buf_memory_append_outstanding_of (BufSemaphore *semaphore, GString *description);
 void buf_memory_append_description (BufMemory *self, GString *description);
 void buf_memory_describe_all_at_exit (void);
 

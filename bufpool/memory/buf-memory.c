@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "budget/buf-watch-report-private.h"
 #include "memory/buf-memory-private.h"
 
 /*
@@ -93,6 +94,9 @@ buf_memory_begin (BufMemory *self,
   self->semaphore.name = self->name;
   self->semaphore.end = end_memory;
   self->trace_counter = buf_trace_add_counter (self->name);
+  self->semaphore.is_traced = self->trace_counter != 0;
+  self->semaphore.append_outstanding = buf_memory_append_outstanding_of;
+  buf_watch_report_begin (&self->semaphore);
   if (!valid)
     buf_semaphore_close (&self->semaphore);
   begin_cache (self, n_processors, max_cached, valid && self->ledger == NULL);

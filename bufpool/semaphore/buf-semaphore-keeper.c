@@ -24,7 +24,7 @@
  *
  * A request that need not wait takes only what it needs: first from its own keeper, and then, if
  * that has too little, from those of the others below the level that is short, see
- * buf_semaphore_evict_elsewhere().
+ * buf_semaphore_acquire_after_others().
  */
 
 /* How often a request asks all keepers, if others do the same. */
@@ -147,10 +147,9 @@ evict_once (BufSemaphore *top, gint64 bytes, gboolean *disturbed)
   return evicted;
 }
 
-/* For a request that was refused: asks the keepers for what is missing, and returns how much they
- * gave back. The caller holds no lock, and is inside or has a reference on the owner. */
-gint64
-buf_semaphore_evict_elsewhere (BufSemaphore *self, const BufWant *want)
+/* Asks the keepers for what is missing, and returns how much they gave back. */
+static gint64
+evict_elsewhere (BufSemaphore *self, const BufWant *want)
 {
   gint64 missing = 0, evicted = 0;
   BufSemaphore *top = find_short (self, want, &missing);
@@ -162,4 +161,21 @@ buf_semaphore_evict_elsewhere (BufSemaphore *self, const BufWant *want)
   for (guint i = 0; i < BUF_SEMAPHORE_MAX_ROUNDS && disturbed && evicted == 0; i++)
     evicted = evict_once (top, missing, &disturbed);
   return evicted;
+}
+
+/* For a request that was PENDING: tries again with what keepers give back. The caller holds no
+ * lock, and is inside or has a reference on the owner. Like buf_semaphore_exchange() for what it
+ * @leaves.
+ */
+BufOutcome
+buf_semaphore_acquire_after_others (BufSemaphore *self,
+                                    BufWant *want,
+                                    gboolean leaves,
+                                    BufSemaphoreFigures *figures)
+{
+  BufOutcome outcome = BUF_OUTCOME_PENDING;
+
+  while (outcome == BUF_OUTCOME_PENDING && evict_elsewhere (self, want) > 0)
+    outcome = buf_semaphore_exchange (self, 0, 0, want, leaves, figures);
+  return outcome;
 }

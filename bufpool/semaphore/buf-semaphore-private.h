@@ -116,6 +116,12 @@ struct _BufSemaphore
   /* Called once, with no lock held, by whoever used an abandoned semaphore last. */
   void (*end) (BufSemaphore *semaphore); /* const */
 
+  gint64 wait_threshold; /* const; microseconds; negative unless BUFPOOL_DEBUG=waits */
+  gboolean is_traced;    /* const; Sysprof records */
+
+  /* Adds lines that tell who holds its bytes. */
+  void (*append_outstanding) (BufSemaphore *semaphore, GString *description); /* const; or NULL */
+
   /* Called by the watcher with no lock held. The semaphore is entered, and the function, or a
    * thread that it starts, has to leave it. NULL when nobody is interested. */
   void (*report) (BufSemaphore *semaphore, const BufWatchNews *news); /* const */
@@ -265,7 +271,10 @@ gboolean buf_semaphore_is_closed (BufSemaphore *self);
 
 void buf_semaphore_note_keeping_locked (BufSemaphore *self, gboolean keeps);
 gboolean buf_semaphore_may_keep_locked (BufSemaphore *self);
-gint64 buf_semaphore_evict_elsewhere (BufSemaphore *self, const BufWant *want);
+BufOutcome buf_semaphore_acquire_after_others (BufSemaphore *self,
+                                               BufWant *want,
+                                               gboolean enters,
+                                               BufSemaphoreFigures *figures);
 void buf_semaphore_reclaim_and_lock (BufSemaphore *self);
 void buf_semaphore_reopen_and_unlock (BufSemaphore *self);
 

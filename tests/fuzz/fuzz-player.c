@@ -48,7 +48,7 @@ prepare_request (FuzzPlayer *self, guint slot, const FuzzStep *step)
     .pool = self->pool,
     .active = TRUE,
     .n_buffers = choose_n_buffers (self, step),
-    .timeout = G_MAXUINT64,
+    .timeout = -1,
     .priority = step->flags & FUZZ_FLAG_UNUSUAL ? (gint) (step->amount >> 8) - 128 : 0,
     .pinned = (step->flags & FUZZ_FLAG_PINNED) != 0,
     .cancellable = cancellable ? which : FUZZ_N_CANCELLABLES,
@@ -64,8 +64,9 @@ announce_request (FuzzPlayer *self, guint slot, gboolean is_task)
   FuzzRequest *request = &self->requests[slot];
   const FuzzRequestKind kind = {
     .bytes = request->n_buffers * self->buffer_size,
+    .priority = request->priority,
     .is_task = is_task,
-    .expires = request->timeout != G_MAXUINT64,
+    .expires = request->timeout >= 0,
     .is_dropped = request->dropped,
   };
 

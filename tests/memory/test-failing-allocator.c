@@ -150,13 +150,13 @@ request (Script *self, Kind kind, gsize n)
   else if (kind == KIND_TRY)
     allocation = buf_pool_try_allocate (self->pool, n, &error);
   else if (kind == KIND_TIMEOUT)
-    allocation = buf_pool_allocate_timeout (self->pool, n, G_MAXUINT64 - 1, NULL, &error);
+    allocation = buf_pool_allocate_timeout (self->pool, n, G_MAXINT64, NULL, &error);
   else if (kind == KIND_PINNED)
     allocation = buf_pool_allocate_pinned (self->pool, n, NULL, &error);
   else if (kind == KIND_TRY_PINNED)
     allocation = buf_pool_try_allocate_pinned (self->pool, n, &error);
   else
-    allocation = buf_pool_allocate_timeout_pinned (self->pool, n, G_MAXUINT64 - 1, NULL, &error);
+    allocation = buf_pool_allocate_timeout_pinned (self->pool, n, G_MAXINT64, NULL, &error);
 
   judge (self, allocation, error);
   return allocation;

@@ -436,6 +436,45 @@ test_cut_small_buffers (void)
   test_assert_figures (pool, 10 + get_page_size () / 1000, 2);
 }
 
+static void
+test_shrink (void)
+{
+  const guint alignments[] = { 0, 512, 65536 };
+
+  g_test_summary (
+      "Large allocations of all kinds shrink where they are, step by step, down to less "
+      "than a page");
+
+  if (skip_if_never_large ())
+    return;
+  for (guint kind = 0; kind < 2 * G_N_ELEMENTS (alignments); kind++)
+    {
+      gsize size = MAX (alignments[kind / 2], 512);
+      BufPool *pool = new_pool (size, alignments[kind / 2], FALSE, -1);
+      gsize n_buffers = MEBIBYTE / size;
+      BufPoolAllocation *allocation = request (pool, n_buffers, kind % 2 == 1);
+
+      memset (buf_pool_allocation_get_first (allocation), 0xa5, MEBIBYTE);
+      for (; n_buffers > 0; n_buffers /= 2)
+        {
+          g_autoptr (GError) error = NULL;
+          gboolean shrunk = buf_pool_allocation_shrink (allocation, n_buffers, &error);
+          gsize n_left = buf_pool_allocation_get_length (allocation);
+          const guint8 *data = buf_pool_allocation_get_first (allocation);
+
+          g_assert_true (shrunk || g_error_matches (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED));
+          g_assert_cmpuint (n_left, >=, n_buffers);
+          g_assert_cmpuint (n_left * size, <, n_buffers * size + get_page_size ());
+          g_assert_true (data[0] == 0xa5 && memcmp (data, data + 1, n_left * size - 1) == 0);
+          test_assert_figures (pool, n_left, 1);
+        }
+      buf_pool_allocation_unref (allocation);
+      test_assert_figures (pool, 0, 0);
+      g_object_unref (pool);
+      g_assert_cmpint (n_mapped, ==, 0);
+    }
+}
+
 int
 main (int argc, char *argv[])
 {
@@ -454,6 +493,7 @@ main (int argc, char *argv[])
   g_test_add_data_func ("/large/cut-block", GINT_TO_POINTER (FALSE), test_cut_block);
   g_test_add_data_func ("/large/cut-pinned-block", GINT_TO_POINTER (TRUE), test_cut_block);
   g_test_add_func ("/large/cut-small-buffers", test_cut_small_buffers);
+  g_test_add_func ("/large/shrink", test_shrink);
   return g_test_run ();
 }
 
