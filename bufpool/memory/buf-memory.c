@@ -47,9 +47,10 @@ end_memory (BufSemaphore *semaphore)
   g_queue_unlink (&all_memories, &self->link);
   g_mutex_unlock (&all_memories_mutex);
 
-  /* Until the semaphore is cleared, others of its tree may look at the cache. */
-  buf_semaphore_clear (&self->semaphore);
+  /* From here on nobody asks the cache. */
+  buf_semaphore_remove_keeper (&self->semaphore);
   buf_cache_clear (self);
+  buf_semaphore_clear (&self->semaphore);
   buf_debug_ledger_free (self->ledger);
   g_free (self->name);
   g_aligned_free (self);

@@ -22,19 +22,17 @@ buf_semaphore_set_keeper (BufSemaphore *self, const BufSemaphoreKeeper *keeper)
   g_mutex_unlock (&self->tree->mutex);
 }
 
-/* The semaphore ends: its keeper keeps nothing. */
+/* The semaphore is over: its keeper keeps nothing. */
 void
 buf_semaphore_remove_keeper (BufSemaphore *self)
 {
   g_assert (!self->keeps);
 
-  if (self->keeper == NULL)
-    return;
-
   g_mutex_lock (&self->tree->mutex);
   g_queue_unlink (&self->tree->resting, &self->keeper_link);
   for (BufSemaphore *each = self; each != NULL; each = each->parent)
     each->n_keepers--;
+  self->keeper = NULL;
   g_mutex_unlock (&self->tree->mutex);
 }
 

@@ -126,7 +126,7 @@ struct _BufSemaphore
    * thread that it starts, has to leave it. NULL when nobody is interested. */
   void (*report) (BufSemaphore *semaphore, const BufWatchNews *news); /* const */
 
-  const BufSemaphoreKeeper *keeper; /* const; may be NULL */
+  const BufSemaphoreKeeper *keeper; /* LOCK: mutex to write; may be NULL */
 };
 
 /* How things stood when a request was refused, for its message; or at one moment, for a getter. */
@@ -237,6 +237,7 @@ void buf_semaphore_init (BufSemaphore *self,
                          guint n_processors);
 void buf_semaphore_clear (BufSemaphore *self);
 void buf_semaphore_set_keeper (BufSemaphore *self, const BufSemaphoreKeeper *keeper);
+void buf_semaphore_remove_keeper (BufSemaphore *self);
 
 BufOutcome buf_semaphore_acquire (BufSemaphore *self,
                                   BufWant *want,

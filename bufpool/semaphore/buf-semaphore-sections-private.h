@@ -46,7 +46,6 @@ void buf_semaphore_leave_tree (BufSemaphore *self);
 BufSemaphore *buf_semaphore_take_path_credit (BufSemaphore *self, gint64 bytes);
 BufSemaphore *buf_semaphore_give_path_credit (BufSemaphore *self, gint64 bytes);
 
-void buf_semaphore_remove_keeper (BufSemaphore *self);
 void buf_semaphore_reopen_below_locked (BufSemaphore *self);
 BufSemaphore *buf_semaphore_ask_next_locked (BufSemaphore *top, gboolean wanted, guint64 round);
 void buf_semaphore_ask_and_leave (BufSemaphore *self, gboolean complete);

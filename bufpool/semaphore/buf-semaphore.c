@@ -170,7 +170,8 @@ buf_semaphore_clear (BufSemaphore *self)
   g_assert (self->level.free == self->level.maximum && self->level.promised == 0);
   g_assert (self->level.n_waiting == 0 && g_queue_is_empty (&self->level.drainers));
 
-  buf_semaphore_remove_keeper (self);
+  g_assert (self->keeper == NULL);
+
   buf_semaphore_leave_tree (self);
   g_aligned_free (self->stripes);
 }
