@@ -28,6 +28,7 @@ def throws(element, *names):
 
 pool = named("class", "Pool")
 allocation = named("record", "PoolAllocation")
+reader = named("class", "Reader")
 constants = {e.get("name"): e.get("value") for e in namespace.findall(CORE + "constant")}
 
 CHECKS = {
@@ -57,6 +58,17 @@ CHECKS = {
     } <= methods(allocation).keys(),
     "references are not counted by hand": lambda: not {"ref", "unref"} & methods(allocation).keys(),
     "what is out of range throws": lambda: throws(allocation, "fill", "extract"),
+    "Reader is a final class with its methods": lambda: reader.get("final") == "1" and {
+        "next_block", "next_block_async", "next_block_finish", "splice", "splice_async", "splice_finish",
+        "get_stream", "get_pool", "get_n_buffers", "get_read_ahead", "set_read_ahead", "get_position",
+    } == methods(reader).keys(),
+    "Reader has its properties, which know their getters": lambda: {
+        e.get("name"): e.get("getter") for e in reader.findall(CORE + "property")
+    } == {
+        "stream": "get_stream", "pool": "get_pool", "n-buffers": "get_n_buffers", "read-ahead": "get_read_ahead",
+        "position": "get_position",
+    },
+    "reading throws": lambda: throws(reader, "next_block", "next_block_finish", "splice", "splice_finish"),
     "nothing of the types is a free function": lambda: not [
         e.get("name")
         for e in namespace.findall(CORE + "function")
@@ -77,9 +89,9 @@ CHECKS = {
         e.get("version")
         for kind in ("class", "record", "enumeration", "constant")
         for e in namespace.findall(CORE + kind)
-        if e.get("name") not in ("PoolClass",) and e.get("introspectable") != "0"
+        if e.get("name") not in ("PoolClass", "ReaderClass") and e.get("introspectable") != "0"
     )
-    and all(e.get("version") for e in list(methods(pool).values()) + list(methods(allocation).values())),
+    and all(e.get("version") for e in sum((list(methods(e).values()) for e in (pool, allocation, reader)), [])),
     "Vala sees the namespace and both types": lambda: all(
         text in open(sys.argv[2], encoding="utf-8").read()
         for text in ("namespace BufPool", "class Pool : GLib.Object", "class PoolAllocation", "errordomain PoolError")

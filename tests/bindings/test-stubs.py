@@ -18,7 +18,7 @@ with open(sys.argv[1], encoding="utf-8") as file:
     STUBS = ast.parse(file.read())
 
 # The structure of the class, which no program needs.
-HIDDEN = {"PoolClass"}
+HIDDEN = {"PoolClass", "ReaderClass"}
 # What the types have from PyGObject, and nobody calls.
 INHERITED = {"__init__", "__module__", "__doc__", "__gtype__", "__info__", "__weakref__", "__dict__", "__dir__"}
 
