@@ -95,12 +95,11 @@ def check_parameters(name):
             assert parameters(stubs[method_name]) == real, (method_name, real)
 
 
-def check_properties():
-    specifications = {p.name.replace("-", "_"): p for p in GObject.list_properties(BufPool.Pool)}
-    pool = stub_class("Pool")
-    same(names(stub_class("Props", pool.body).body), specifications)
+def check_properties(name):
+    specifications = {p.name.replace("-", "_"): p for p in GObject.list_properties(getattr(BufPool, name))}
+    same(names(stub_class("Props", stub_class(name).body).body), specifications)
     writable = {n for n, p in specifications.items() if p.flags & GObject.ParamFlags.WRITABLE}
-    same({a.arg for a in stub_functions("Pool")["__init__"].args.kwonlyargs}, writable)
+    same({a.arg for a in stub_functions(name)["__init__"].args.kwonlyargs}, writable)
 
 
 CHECKS = {
@@ -111,7 +110,10 @@ CHECKS = {
     "members of PoolAllocation": lambda: check_members("PoolAllocation"),
     "parameters of Pool": lambda: check_parameters("Pool"),
     "parameters of PoolAllocation": lambda: check_parameters("PoolAllocation"),
-    "properties, and what the constructor takes": check_properties,
+    "members of Reader": lambda: check_members("Reader"),
+    "parameters of Reader": lambda: check_parameters("Reader"),
+    "properties of Pool, and what the constructor takes": lambda: check_properties("Pool"),
+    "properties of Reader, and what the constructor takes": lambda: check_properties("Reader"),
 }
 
 print(f"1..{len(CHECKS)}")
