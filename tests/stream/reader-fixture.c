@@ -196,3 +196,18 @@ test_wait_until_calm (BufReader *reader)
       g_thread_yield ();
     }
 }
+
+void
+test_wait_until_stopped (BufReader *reader)
+{
+  BufReaderCore *core = reader->core;
+  gboolean stopped = FALSE;
+
+  while (!stopped)
+    {
+      g_mutex_lock (&core->mutex);
+      stopped = core->stopped;
+      g_mutex_unlock (&core->mutex);
+      g_thread_yield ();
+    }
+}

@@ -34,4 +34,7 @@ void test_assert_end (gboolean async, BufReader *reader);
 /* Waits until no thread reads ahead, and none is about to. */
 void test_wait_until_calm (BufReader *reader);
 
+/* Waits until it is about to close its stream. */
+void test_wait_until_stopped (BufReader *reader);
+
 G_END_DECLS

@@ -79,6 +79,7 @@ test_error_after_data (void)
         scripted_stream_add_data (stream, "gh");
         test_assert_next_is (async, reader, "abcd");
         test_wait_until_calm (reader);
+        g_assert_cmpuint (scripted_stream_get_n_reads (stream), <=, 3);
         test_assert_next_is (async, reader, "ef");
         g_assert_null (test_next_block (async, reader, NULL, &error));
         g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NO_SPACE);

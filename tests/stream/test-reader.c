@@ -249,6 +249,7 @@ test_idle_holds_nothing (void)
   g_autoptr (GOutputStream) writer = NULL;
   g_autoptr (GInputStream) stream = test_make_pipe (&writer);
   g_autoptr (BufReader) reader = buf_reader_new (stream, pool, 1);
+  g_autoptr (BufPoolAllocation) others = test_allocate (pool, 4);
   g_autoptr (GAsyncResult) result = NULL;
   g_autoptr (GBytes) bytes = NULL;
 
@@ -257,7 +258,9 @@ test_idle_holds_nothing (void)
   buf_reader_next_block_async (reader, G_PRIORITY_DEFAULT, NULL, test_keep_result, &result);
   test_iterate_all ();
   g_assert_null (result);
-  test_assert_figures (pool, 0, 0);
+  test_assert_figures (pool, 4, 1);
+  g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 0);
+  g_clear_pointer (&others, buf_pool_allocation_unref);
   g_assert_cmpint (g_output_stream_write (writer, "Hello", 5, NULL, NULL), ==, 5);
   test_iterate_until (&result);
   bytes = buf_reader_next_block_finish (reader, result, NULL);
