@@ -92,8 +92,8 @@ const TESTS = {
         assert(reader.position === 8);
     },
     'a cancelled request, and the next one': async () => {
-        const reader = memoryReader(1);
-        const allocation = reader.pool.allocate(1);
+        const reader = memoryReader(2);
+        const allocation = reader.pool.allocate(2);
         const cancellable = new Gio.Cancellable();
         const promise = reader.next_block_async(GLib.PRIORITY_DEFAULT, cancellable);
         cancellable.cancel();

@@ -210,7 +210,8 @@ function _init() {
 }
 
 /* A block is a GLib.Bytes, whose memory comes back when the collector has found it. So what is garbage is
- * collected when the pool has no block, and never for one that is there. */
+ * collected when the pool has no block. The collector may take the last block that was used for one that is
+ * still in use: the pool should have room for two. */
 function overrideReader(Reader) {
     const {_init: construct, next_block, set_read_ahead, get_read_ahead} = Reader.prototype;
 
