@@ -9,6 +9,10 @@
  * A splice: each block is written as a whole before the next one is fetched, while a thread reads
  * ahead. What was read and could not be written goes back to the reader.
  *
+ * A target that can be polled is waited for before a block is fetched, so that a peer that takes
+ * nothing does not hold memory. Nobody else writes to the target meanwhile: its "pending" flag is
+ * set. An error of the target is left to the write that follows.
+ *
  * The streams are closed also after an error, as in g_output_stream_splice(). A thread that reads
  * ahead is stopped before the source is closed, which cannot be closed while it is in use.
  */
@@ -31,6 +35,60 @@ end_block (BufReader *self, GBytes *bytes, gsize n_written)
   g_bytes_unref (bytes);
 }
 
+/* The target, if it has to be waited for. */
+static GPollableOutputStream *
+get_unready (GOutputStream *target)
+{
+  GPollableOutputStream *pollable;
+
+  if (!G_IS_POLLABLE_OUTPUT_STREAM (target) || g_output_stream_is_closed (target))
+    return NULL;
+
+  pollable = G_POLLABLE_OUTPUT_STREAM (target);
+  if (!g_pollable_output_stream_can_poll (pollable) ||
+      g_pollable_output_stream_is_writable (pollable))
+    return NULL;
+  return pollable;
+}
+
+static gboolean
+on_writable (GObject *target, gpointer user_data)
+{
+  gboolean *fired = user_data;
+
+  *fired = TRUE;
+  return G_SOURCE_REMOVE;
+}
+
+static void
+poll_target (GPollableOutputStream *target, GCancellable *cancellable)
+{
+  g_autoptr (GMainContext) context = g_main_context_new ();
+  g_autoptr (GSource) source = g_pollable_output_stream_create_source (target, cancellable);
+  gboolean fired = FALSE;
+
+  g_source_set_callback (source, G_SOURCE_FUNC (on_writable), &fired, NULL);
+  g_source_attach (source, context);
+  while (!fired)
+    g_main_context_iteration (context, TRUE);
+  g_source_destroy (source);
+}
+
+static gboolean
+wait_until_writable (GOutputStream *target, GCancellable *cancellable, GError **error)
+{
+  GPollableOutputStream *pollable = get_unready (target);
+
+  if (pollable == NULL)
+    return TRUE;
+  if (!g_output_stream_set_pending (target, error))
+    return FALSE;
+
+  poll_target (pollable, cancellable);
+  g_output_stream_clear_pending (target);
+  return TRUE;
+}
+
 static gboolean
 write_block (BufReader *self,
              GBytes *bytes,
@@ -50,16 +108,17 @@ write_block (BufReader *self,
 static gboolean
 write_blocks (BufReader *self, GOutputStream *target, GCancellable *cancellable, GError **error)
 {
-  GError *read_error = NULL;
+  GError *problem = NULL;
   GBytes *bytes;
 
-  while ((bytes = buf_reader_core_fetch (self->core, cancellable, &read_error)) != NULL)
-    if (!write_block (self, bytes, target, cancellable, error))
-      return FALSE;
+  while (wait_until_writable (target, cancellable, &problem) &&
+         (bytes = buf_reader_core_fetch (self->core, cancellable, &problem)) != NULL &&
+         write_block (self, bytes, target, cancellable, &problem))
+    continue;
 
-  if (read_error == NULL)
+  if (problem == NULL)
     return TRUE;
-  g_propagate_error (error, read_error);
+  g_propagate_error (error, problem);
   return FALSE;
 }
 
@@ -81,7 +140,9 @@ close_source (BufReader *self, GCancellable *cancellable)
  *
  * Writes all blocks of the reader to @target, until the stream ends. It reads and writes at the
  * same time: see [property@Reader:read-ahead]. It holds the block that is being written, and what
- * was read ahead. It blocks the calling thread.
+ * was read ahead. While it waits for a target that can be polled, such as a socket, to take more,
+ * it holds only what was read ahead: with sockets at both ends, nothing. It blocks the calling
+ * thread.
  *
  * [property@Reader:position] counts what was written, also when it fails. What was read and not
  * written stays in the reader, so that another splice goes on where this one has failed.
@@ -223,7 +284,7 @@ end_splice (GTask *task, GError *error)
     close_target_for (task);
 }
 
-static void fetch_for (GTask *task);
+static void next_for (GTask *task);
 
 static void
 on_written (GObject *target, GAsyncResult *result, gpointer user_data)
@@ -238,7 +299,7 @@ on_written (GObject *target, GAsyncResult *result, gpointer user_data)
 
   end_block (self, g_steal_pointer (&splice->writing), n_written);
   if (done)
-    fetch_for (task);
+    next_for (task);
   else
     end_splice (task, error);
 }
@@ -280,6 +341,43 @@ fetch_for (GTask *task)
                                g_task_get_cancellable (task),
                                on_fetched,
                                g_object_ref (task));
+}
+
+static gboolean
+on_target_writable (GObject *target, gpointer user_data)
+{
+  g_output_stream_clear_pending (G_OUTPUT_STREAM (target));
+  fetch_for (user_data);
+  return G_SOURCE_REMOVE;
+}
+
+/* The next block, once there is somebody to take it. A fetch looks at the cancellable itself. */
+static void
+next_for (GTask *task)
+{
+  Splice *splice = g_task_get_task_data (task);
+  GPollableOutputStream *pollable = get_unready (splice->target);
+  g_autoptr (GSource) source = NULL;
+  GError *error = NULL;
+
+  if (pollable == NULL)
+    {
+      fetch_for (task);
+      return;
+    }
+  if (!g_output_stream_set_pending (splice->target, &error))
+    {
+      end_splice (task, error);
+      return;
+    }
+
+  source = g_pollable_output_stream_create_source (pollable, g_task_get_cancellable (task));
+  g_source_set_priority (source, g_task_get_priority (task));
+  g_source_set_callback (source,
+                         G_SOURCE_FUNC (on_target_writable),
+                         g_object_ref (task),
+                         g_object_unref);
+  g_source_attach (source, g_task_get_context (task));
 }
 
 /**
@@ -326,7 +424,7 @@ buf_reader_splice_async (BufReader *self,
   splice->target = g_object_ref (target);
   splice->flags = flags;
   g_task_set_task_data (task, splice, splice_free);
-  fetch_for (task);
+  next_for (task);
 }
 
 /**

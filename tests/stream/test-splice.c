@@ -3,9 +3,10 @@
 
 /* A reader that writes all of a stream to another one. */
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#include <glib-unix.h>
 
 #include <gio/gunixinputstream.h>
 #include <gio/gunixoutputstream.h>
@@ -227,6 +228,47 @@ make_stuck_target (GInputStream **reader)
 }
 
 static gpointer
+cancel_when_pending (gpointer data)
+{
+  gpointer *what = data;
+
+  test_wait_until (g_output_stream_has_pending (what[0]));
+  g_cancellable_cancel (what[1]);
+  return NULL;
+}
+
+static void
+test_stuck_target (void)
+{
+  g_test_summary ("A peer that takes nothing holds no memory; cancelled, nothing is lost");
+
+  for (guint kind = 0; kind < TEST_N_STREAMS; kind++)
+    for (gboolean async = FALSE; async <= TRUE; async++)
+      {
+        g_autoptr (BufPool) pool = test_pool_new (4, 4);
+        g_autoptr (GBytes) text = g_bytes_new_static ("The quick brown fox.", 20);
+        g_autoptr (GInputStream) stream = test_make_stream (kind, text);
+        g_autoptr (GInputStream) drain = NULL;
+        g_autoptr (GOutputStream) stuck = make_stuck_target (&drain);
+        g_autoptr (GOutputStream) target = g_memory_output_stream_new_resizable ();
+        g_autoptr (BufReader) reader = buf_reader_new (stream, pool, 1);
+        g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+        g_autoptr (GError) error = NULL;
+        gpointer what[] = { stuck, cancellable };
+        GThread *thread = g_thread_new ("canceller", cancel_when_pending, what);
+
+        g_assert_false (test_splice (async, reader, stuck, 0, cancellable, &error));
+        g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
+        g_thread_join (thread);
+        g_assert_false (g_output_stream_has_pending (stuck));
+        test_assert_figures (pool, 0, 0);
+        g_assert_cmpuint (buf_reader_get_position (reader), ==, 0);
+        g_assert_true (test_splice (async, reader, target, 0, NULL, NULL));
+        assert_written (target, "The quick brown fox.", 20);
+      }
+}
+
+static gpointer
 cancel_when_read_ahead (gpointer data)
 {
   gpointer *what = data;
@@ -238,31 +280,39 @@ cancel_when_read_ahead (gpointer data)
 }
 
 static void
-test_stuck_target (void)
+test_reads_while_it_writes (void)
 {
-  g_test_summary (
-      "While a target takes nothing, the next block is read; cancelled, nothing is lost");
+  g_test_summary ("While a block is written, the next one is read; cancelled, nothing is lost");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
-      g_autoptr (BufPool) pool = test_pool_new (4, 4);
-      g_autoptr (GBytes) text = g_bytes_new_static ("The quick brown fox.", 20);
+      const gsize size = 1 << 20; /* more than a pipe takes */
+      g_autoptr (BufPool) pool = test_pool_new (size, 4);
+      g_autoptr (GBytes) text = test_make_text (3 * size);
       g_autoptr (GInputStream) stream = test_make_file_stream (text);
-      g_autoptr (GInputStream) drain = NULL;
-      g_autoptr (GOutputStream) stuck = make_stuck_target (&drain);
+      g_autoptr (GOutputStream) narrow = NULL;
+      g_autoptr (GInputStream) drain = test_make_pipe (&narrow);
       g_autoptr (GOutputStream) target = g_memory_output_stream_new_resizable ();
       g_autoptr (BufReader) reader = buf_reader_new (stream, pool, 1);
       g_autoptr (GCancellable) cancellable = g_cancellable_new ();
       g_autoptr (GError) error = NULL;
       gpointer what[] = { pool, cancellable };
       GThread *thread = g_thread_new ("canceller", cancel_when_read_ahead, what);
+      guint64 position;
 
-      g_assert_false (test_splice (async, reader, stuck, 0, cancellable, &error));
+      g_assert_true (
+          g_unix_set_fd_nonblocking (g_unix_output_stream_get_fd (G_UNIX_OUTPUT_STREAM (narrow)),
+                                     TRUE,
+                                     NULL));
+      g_assert_false (test_splice (async, reader, narrow, 0, cancellable, &error));
       g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
       g_thread_join (thread);
-      g_assert_cmpuint (buf_reader_get_position (reader), ==, 0);
+      position = buf_reader_get_position (reader);
+      g_assert_cmpuint (position, <, size);
       g_assert_true (test_splice (async, reader, target, 0, NULL, NULL));
-      assert_written (target, "The quick brown fox.", 20);
+      assert_written (target,
+                      (const guint8 *) g_bytes_get_data (text, NULL) + position,
+                      3 * size - position);
     }
 }
 
@@ -385,6 +435,7 @@ main (int argc, char **argv)
   g_test_add_func ("/splice/read-error", test_read_error);
   g_test_add_func ("/splice/write-error", test_write_error);
   g_test_add_func ("/splice/stuck-target", test_stuck_target);
+  g_test_add_func ("/splice/reads-while-it-writes", test_reads_while_it_writes);
   g_test_add_func ("/splice/source-is-closed-after-reading", test_source_is_closed_after_reading);
   g_test_add_func ("/splice/closed-target", test_closed_target);
   g_test_add_func ("/splice/many-at-once", test_many_at_once);
