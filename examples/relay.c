@@ -8,10 +8,11 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 
 #include <glib-unix.h>
+
+#include "number-option.h"
 
 /*
  * A TCP server that echoes what it receives, or forwards it, for any number of connections, in one
@@ -26,58 +27,49 @@
 
 typedef struct
 {
-  gsize max_memory, buffer_size, n_buffers;
-  guint64 port, timeout;
-  GSocketConnectable *target; /* NULL: echo */
-
-  BufPool *pool;
-  GMainLoop *loop;
-  GSocketService *service;
-  GList *connections;
-  gboolean stopping;
-
-  guint64 n_connections, n_failed, n_bytes;
-} Relay;
-
-typedef struct
-{
-  GSocketConnection *from, *to;
-  BufReader *reader; /* NULL: it has ended, or never began */
-  guint64 position;  /* when it was last looked at */
-  guint n_idle;      /* for how many seconds @to has taken nothing */
-} Direction;
-
-typedef struct
-{
   GSocketConnection *client, *server; /* no server: echo */
-  Direction directions[2];
   GCancellable *cancellable;
+  guint n_readers;
   gboolean failed;
+  struct Direction
+  {
+    GSocketConnection *from, *to;
+    BufReader *reader; /* NULL: it has ended, or never began */
+    guint64 position;  /* when it was last looked at */
+    guint n_idle;      /* for how many seconds @to has taken nothing */
+  } directions[2];
 } Connection;
 
-static Relay relay = { .max_memory = 1 << 20, .buffer_size = 4096, .n_buffers = 4, .timeout = 60 };
+static guint64 max_memory = 1 << 20, buffer_size = 4096, n_buffers = 4, port = 0, timeout = 60;
+static GSocketConnectable *target; /* NULL: echo */
+static BufPool *pool;
+static GMainLoop *loop;
+static GSocketService *service;
+static GList *connections;
+static gboolean stopping;
+static guint64 n_connections, n_failed, n_bytes;
 static gsize most_out;
 
 /* Looks how much memory is out whenever the main loop has nothing else to do. */
 static gint
-poll_and_look (GPollFD *fds, guint n_fds, gint timeout)
+poll_and_look (GPollFD *fds, guint n_fds, gint wait)
 {
-  most_out = MAX (most_out, buf_pool_get_allocated_memory (relay.pool));
-  return g_poll (fds, n_fds, timeout);
+  most_out = MAX (most_out, buf_pool_get_allocated_memory (pool));
+  return g_poll (fds, n_fds, wait);
 }
 
 static void
 quit_if_idle (void)
 {
-  if (relay.stopping && relay.connections == NULL)
-    g_main_loop_quit (relay.loop);
+  if (stopping && connections == NULL)
+    g_main_loop_quit (loop);
 }
 
 static void
 connection_end (Connection *self)
 {
-  relay.connections = g_list_remove (relay.connections, self);
-  relay.n_failed += self->failed;
+  connections = g_list_remove (connections, self);
+  n_failed += self->failed;
   g_io_stream_close (G_IO_STREAM (self->client), NULL, NULL);
   g_object_unref (self->client);
   g_clear_object (&self->server);
@@ -98,40 +90,31 @@ static void
 on_spliced (GObject *source, GAsyncResult *result, gpointer user_data)
 {
   Connection *self = user_data;
-  gboolean done = buf_reader_splice_finish (BUF_READER (source), result, NULL);
+  struct Direction *direction =
+      &self->directions[self->directions[1].reader == BUF_READER (source)];
 
-  for (guint i = 0; i < G_N_ELEMENTS (self->directions); i++)
-    if (self->directions[i].reader == BUF_READER (source))
-      {
-        relay.n_bytes += buf_reader_get_position (BUF_READER (source));
-        g_socket_shutdown (g_socket_connection_get_socket (self->directions[i].to),
-                           FALSE,
-                           TRUE,
-                           NULL);
-        g_clear_object (&self->directions[i].reader);
-      }
-  if (!done && !g_cancellable_is_cancelled (self->cancellable))
+  if (!buf_reader_splice_finish (BUF_READER (source), result, NULL) &&
+      !g_cancellable_is_cancelled (self->cancellable))
     connection_fail (self);
-  if (self->directions[0].reader == NULL && self->directions[1].reader == NULL)
+  n_bytes += buf_reader_get_position (direction->reader);
+  g_socket_shutdown (g_socket_connection_get_socket (direction->to), FALSE, TRUE, NULL);
+  g_clear_object (&direction->reader);
+  if (--self->n_readers == 0)
     connection_end (self);
 }
 
 static void
-begin (Connection *self, Direction *direction, GSocketConnection *from, GSocketConnection *to)
+begin (Connection *self, GSocketConnection *from, GSocketConnection *to)
 {
+  struct Direction *direction = &self->directions[self->n_readers++];
+  GInputStream *in = g_io_stream_get_input_stream (G_IO_STREAM (from));
+  GOutputStream *out = g_io_stream_get_output_stream (G_IO_STREAM (to));
+
   g_socket_set_option (g_socket_connection_get_socket (to), IPPROTO_TCP, TCP_NODELAY, 1, NULL);
   direction->from = from;
   direction->to = to;
-  direction->reader = buf_reader_new (g_io_stream_get_input_stream (G_IO_STREAM (from)),
-                                      relay.pool,
-                                      relay.n_buffers);
-  buf_reader_splice_async (direction->reader,
-                           g_io_stream_get_output_stream (G_IO_STREAM (to)),
-                           G_OUTPUT_STREAM_SPLICE_NONE,
-                           G_PRIORITY_DEFAULT,
-                           self->cancellable,
-                           on_spliced,
-                           self);
+  direction->reader = buf_reader_new (in, pool, n_buffers);
+  buf_reader_splice_async (direction->reader, out, 0, 0, self->cancellable, on_spliced, self);
 }
 
 static void
@@ -141,54 +124,54 @@ on_connected (GObject *client, GAsyncResult *result, gpointer user_data)
   g_autoptr (GError) error = NULL;
 
   self->server = g_socket_client_connect_finish (G_SOCKET_CLIENT (client), result, &error);
-  if (self->server == NULL || relay.stopping)
+  if (error != NULL)
+    g_printerr ("relay: %s\n", error->message);
+  if (self->server == NULL || stopping)
     {
-      if (error != NULL)
-        g_printerr ("relay: %s\n", error->message);
       self->failed = TRUE;
       connection_end (self);
       return;
     }
 
-  begin (self, &self->directions[0], self->client, self->server);
-  begin (self, &self->directions[1], self->server, self->client);
+  begin (self, self->client, self->server);
+  begin (self, self->server, self->client);
 }
 
 static gboolean
-on_incoming (GSocketService *service, GSocketConnection *client, GObject *source, gpointer data)
+on_incoming (GSocketService *server, GSocketConnection *client, GObject *source, gpointer data)
 {
   Connection *self = g_new0 (Connection, 1);
   g_autoptr (GSocketClient) connector = g_socket_client_new ();
 
   self->client = g_object_ref (client);
   self->cancellable = g_cancellable_new ();
-  relay.connections = g_list_prepend (relay.connections, self);
-  relay.n_connections++;
-  if (relay.target == NULL)
-    begin (self, &self->directions[0], client, client);
+  connections = g_list_prepend (connections, self);
+  n_connections++;
+  if (target == NULL)
+    begin (self, client, client);
   else
-    g_socket_client_connect_async (connector, relay.target, self->cancellable, on_connected, self);
+    g_socket_client_connect_async (connector, target, self->cancellable, on_connected, self);
   return TRUE;
 }
 
 /* Whether the receiver has taken nothing for too long. */
 static gboolean
-is_stuck (Direction *self)
+is_stuck (struct Direction *self)
 {
   guint64 position = self->reader != NULL ? buf_reader_get_position (self->reader) : 0;
-  gboolean stands =
-      self->reader != NULL && position == self->position &&
-      g_socket_condition_check (g_socket_connection_get_socket (self->to), G_IO_OUT) == 0;
+  GSocket *socket = self->reader != NULL ? g_socket_connection_get_socket (self->to) : NULL;
+  gboolean stands = socket != NULL && position == self->position &&
+                    g_socket_condition_check (socket, G_IO_OUT) == 0;
 
   self->position = position;
   self->n_idle = stands ? self->n_idle + 1 : 0;
-  return relay.timeout > 0 && self->n_idle >= relay.timeout;
+  return timeout > 0 && self->n_idle >= timeout;
 }
 
 static gboolean
 on_second (gpointer user_data)
 {
-  for (GList *l = relay.connections; l != NULL; l = l->next)
+  for (GList *l = connections; l != NULL; l = l->next)
     {
       Connection *self = l->data;
 
@@ -201,7 +184,7 @@ on_second (gpointer user_data)
 static gboolean
 on_grace_over (gpointer user_data)
 {
-  for (GList *l = relay.connections; l != NULL; l = l->next)
+  for (GList *l = connections; l != NULL; l = l->next)
     g_cancellable_cancel (((Connection *) l->data)->cancellable);
   return G_SOURCE_REMOVE;
 }
@@ -210,76 +193,53 @@ on_grace_over (gpointer user_data)
 static gboolean
 on_signal (gpointer user_data)
 {
-  relay.stopping = TRUE;
-  g_socket_service_stop (relay.service);
-  g_socket_listener_close (G_SOCKET_LISTENER (relay.service));
-  for (GList *l = relay.connections; l != NULL; l = l->next)
+  stopping = TRUE;
+  g_socket_service_stop (service);
+  g_socket_listener_close (G_SOCKET_LISTENER (service));
+  for (GList *l = connections; l != NULL; l = l->next)
     {
       Connection *self = l->data;
 
-      for (guint i = 0; i < G_N_ELEMENTS (self->directions); i++)
-        if (self->directions[i].reader != NULL)
-          g_socket_shutdown (g_socket_connection_get_socket (self->directions[i].from),
-                             TRUE,
-                             FALSE,
-                             NULL);
+      g_socket_shutdown (g_socket_connection_get_socket (self->client), TRUE, FALSE, NULL);
+      if (self->server != NULL)
+        g_socket_shutdown (g_socket_connection_get_socket (self->server), TRUE, FALSE, NULL);
     }
   g_timeout_add_seconds (1, on_grace_over, NULL);
   quit_if_idle ();
   return G_SOURCE_REMOVE;
 }
 
-/* A number, perhaps with K or M behind it. */
 static gboolean
-parse_number (const gchar *text, guint64 least, guint64 most, guint64 *number, GError **error)
+set_forward (const gchar *option, const gchar *value, gpointer data, GError **error)
 {
-  static const gchar units[] = "KM";
-  gsize length = strlen (text);
-  const gchar *unit = length > 0 ? strchr (units, text[length - 1]) : NULL;
-  gint shift = unit != NULL ? 10 * (unit - units + 1) : 0;
-  g_autofree gchar *digits = g_strndup (text, length - (unit != NULL));
+  GSocketConnectable *parsed = g_network_address_parse (value, 0, error);
 
-  if (!g_ascii_string_to_unsigned (digits,
-                                   10,
-                                   (least + (1 << shift) - 1) >> shift,
-                                   most >> shift,
-                                   number,
-                                   error))
+  g_set_object (&target, parsed);
+  if (parsed == NULL)
     return FALSE;
-  *number <<= shift;
-  return TRUE;
+
+  g_object_unref (parsed);
+  if (g_network_address_get_port (G_NETWORK_ADDRESS (target)) != 0)
+    return TRUE;
+  g_set_error (error,
+               G_OPTION_ERROR,
+               G_OPTION_ERROR_BAD_VALUE,
+               "%s: %s has no port",
+               option,
+               value);
+  return FALSE;
 }
 
+static const NumberOption numbers[] = {
+  { "--max-memory", &max_memory, 1, G_MAXINT64 }, { "--buffer-size", &buffer_size, 1, G_MAXINT64 },
+  { "--buffers", &n_buffers, 1, G_MAXINT64 },     { "--port", &port, 0, G_MAXUINT16 },
+  { "--timeout", &timeout, 0, G_MAXINT32 },
+};
+
 static gboolean
-set_option (const gchar *option, const gchar *value, gpointer user_data, GError **error)
+set_number (const gchar *option, const gchar *value, gpointer data, GError **error)
 {
-  guint64 number = 0;
-  gboolean valid;
-
-  if (g_str_equal (option, "--forward"))
-    {
-      g_clear_object (&relay.target);
-      relay.target = g_network_address_parse (value, 0, error);
-      valid = relay.target != NULL;
-      if (valid && g_network_address_get_port (G_NETWORK_ADDRESS (relay.target)) == 0)
-        valid = (g_set_error_literal (error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE, "No port"),
-                 FALSE);
-    }
-  else if (g_str_equal (option, "--port"))
-    valid = parse_number (value, 0, G_MAXUINT16, &relay.port, error);
-  else if (g_str_equal (option, "--timeout"))
-    valid = parse_number (value, 0, G_MAXINT32, &relay.timeout, error);
-  else
-    {
-      valid = parse_number (value, 1, G_MAXSSIZE, &number, error);
-      *(g_str_equal (option, "--max-memory")    ? &relay.max_memory
-        : g_str_equal (option, "--buffer-size") ? &relay.buffer_size
-                                                : &relay.n_buffers) = number;
-    }
-
-  if (!valid)
-    g_prefix_error (error, "%s %s: ", option, value);
-  return valid;
+  return number_option_set (numbers, option, value, error);
 }
 
 /* A request that can never be granted is better found out now than by the first client. */
@@ -288,9 +248,9 @@ create_pool (GError **error)
 {
   g_autoptr (BufPoolAllocation) first = NULL;
 
-  relay.pool = buf_pool_new (relay.buffer_size, relay.max_memory, error);
-  if (relay.pool != NULL)
-    first = buf_pool_try_allocate (relay.pool, relay.n_buffers, error);
+  pool = buf_pool_new (buffer_size, max_memory, error);
+  if (pool != NULL)
+    first = buf_pool_try_allocate (pool, n_buffers, error);
   return first != NULL;
 }
 
@@ -299,16 +259,15 @@ parse_options (gint *argc, gchar ***argv, GError **error)
 {
   /* clang-format off */
   const GOptionEntry entries[] = {
-    { "max-memory", 0, 0, G_OPTION_ARG_CALLBACK, set_option,
+    { "max-memory", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
       "Memory for data in transit, in bytes, or with K or M (default: 1M)", "BYTES" },
-    { "buffer-size", 0, 0, G_OPTION_ARG_CALLBACK, set_option, "Size of a buffer (default: 4K)", "BYTES" },
-    { "buffers", 0, 0, G_OPTION_ARG_CALLBACK, set_option,
-      "Buffers that are read and written at a time (default: 4)", "N" },
-    { "port", 0, 0, G_OPTION_ARG_CALLBACK, set_option,
+    { "buffer-size", 0, 0, G_OPTION_ARG_CALLBACK, set_number, "Size of a buffer (default: 4K)", "BYTES" },
+    { "buffers", 0, 0, G_OPTION_ARG_CALLBACK, set_number, "Buffers read at a time (default: 4)", "N" },
+    { "port", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
       "Port to listen on, at the loopback address (default: any)", "PORT" },
-    { "forward", 0, 0, G_OPTION_ARG_CALLBACK, set_option,
+    { "forward", 0, 0, G_OPTION_ARG_CALLBACK, set_forward,
       "Forward to this server, and its answers back; otherwise, echo", "HOST:PORT" },
-    { "timeout", 0, 0, G_OPTION_ARG_CALLBACK, set_option,
+    { "timeout", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
       "Drop a receiver that takes nothing for so many seconds; 0: never (default: 60)", "SECONDS" },
     G_OPTION_ENTRY_NULL
   };
@@ -316,8 +275,7 @@ parse_options (gint *argc, gchar ***argv, GError **error)
   g_autoptr (GOptionContext) context = g_option_context_new (NULL);
 
   g_option_context_add_main_entries (context, entries, NULL);
-  g_option_context_set_summary (context,
-                                "Echoes or forwards TCP connections, within a budget of memory.");
+  g_option_context_set_summary (context, "Echoes or forwards TCP connections in bounded memory.");
   if (!g_option_context_parse (context, argc, argv, error))
     return FALSE;
   if (*argc > 1)
@@ -329,13 +287,13 @@ static gboolean
 listen_at_port (GError **error)
 {
   g_autoptr (GInetAddress) loopback = g_inet_address_new_loopback (G_SOCKET_FAMILY_IPV4);
-  g_autoptr (GSocketAddress) address = g_inet_socket_address_new (loopback, relay.port);
+  g_autoptr (GSocketAddress) address = g_inet_socket_address_new (loopback, port);
   g_autoptr (GSocketAddress) effective = NULL;
 
-  relay.service = g_socket_service_new ();
-  g_signal_connect (relay.service, "incoming", G_CALLBACK (on_incoming), NULL);
-  g_socket_listener_set_backlog (G_SOCKET_LISTENER (relay.service), 1024);
-  if (!g_socket_listener_add_address (G_SOCKET_LISTENER (relay.service),
+  service = g_socket_service_new ();
+  g_signal_connect (service, "incoming", G_CALLBACK (on_incoming), NULL);
+  g_socket_listener_set_backlog (G_SOCKET_LISTENER (service), 1024);
+  if (!g_socket_listener_add_address (G_SOCKET_LISTENER (service),
                                       address,
                                       G_SOCKET_TYPE_STREAM,
                                       G_SOCKET_PROTOCOL_TCP,
@@ -361,22 +319,22 @@ run (void)
       limit.rlim_cur = limit.rlim_max;
       setrlimit (RLIMIT_NOFILE, &limit);
     }
-  relay.loop = g_main_loop_new (NULL, FALSE);
+  loop = g_main_loop_new (NULL, FALSE);
   g_main_context_set_poll_func (NULL, poll_and_look);
   g_unix_signal_add (SIGINT, on_signal, NULL);
   g_unix_signal_add (SIGTERM, on_signal, NULL);
   g_timeout_add_seconds (1, on_second, NULL);
-  g_main_loop_run (relay.loop);
+  g_main_loop_run (loop);
 
-  stats = buf_pool_get_stats (relay.pool);
+  stats = buf_pool_get_stats (pool);
   g_print ("%" G_GUINT64_FORMAT " connections (%" G_GUINT64_FORMAT " failed), %" G_GUINT64_FORMAT
            " bytes, at most %" G_GSIZE_FORMAT " of %" G_GSIZE_FORMAT
            " bytes out, %" G_GUINT64_FORMAT " requests waited\n",
-           relay.n_connections,
-           relay.n_failed,
-           relay.n_bytes,
+           n_connections,
+           n_failed,
+           n_bytes,
            most_out,
-           relay.max_memory,
+           max_memory,
            stats->n_waits);
 }
 
@@ -395,9 +353,9 @@ main (int argc, char **argv)
   else
     g_printerr ("relay: %s\n", error->message);
 
-  g_clear_object (&relay.service);
-  g_clear_pointer (&relay.loop, g_main_loop_unref);
-  g_clear_object (&relay.target);
-  g_clear_object (&relay.pool);
+  g_clear_object (&service);
+  g_clear_pointer (&loop, g_main_loop_unref);
+  g_clear_object (&target);
+  g_clear_object (&pool);
   return status;
 }
