@@ -132,8 +132,7 @@ shrink_inline (BufPoolAllocation *self, gsize n_buffers, GError **error)
 
   set_n_buffers (self, kept);
   buf_semaphore_release_part (&memory->semaphore,
-                              (gint64) (length - kept) * (gint64) memory->buffer_size,
-                              FALSE);
+                              (gint64) (length - kept) * (gint64) memory->buffer_size);
   return TRUE;
 }
 

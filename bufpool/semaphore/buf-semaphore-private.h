@@ -250,7 +250,7 @@ BufOutcome buf_semaphore_wait (BufSemaphore *self,
 void buf_semaphore_enqueue (BufSemaphore *self, BufWaiter *waiter);
 void buf_semaphore_release (BufSemaphore *self, gint64 bytes);
 void buf_semaphore_release_several (BufSemaphore *self, gint64 bytes, gint64 n_allocations);
-void buf_semaphore_release_part (BufSemaphore *self, gint64 bytes, gboolean pinned);
+void buf_semaphore_release_part (BufSemaphore *self, gint64 bytes);
 BufOutcome buf_semaphore_exchange (BufSemaphore *self,
                                    gint64 own_bytes,
                                    gint64 n_own,
@@ -263,7 +263,6 @@ void buf_semaphore_withdraw (BufSemaphore *self, BufWaiter *waiter, BufOutcome o
 
 gboolean buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum);
 gboolean buf_semaphore_set_reserved (BufSemaphore *self, gint64 reserved);
-gint64 buf_semaphore_get_reserved (BufSemaphore *self);
 gboolean buf_semaphore_set_max_waiting (BufSemaphore *self, gint max_waiting);
 gint buf_semaphore_get_max_waiting (BufSemaphore *self);
 void buf_semaphore_close (BufSemaphore *self);
