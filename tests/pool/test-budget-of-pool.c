@@ -107,42 +107,6 @@ test_waits_after_evicting (void)
   g_assert_cmpuint (test_count_memories (), ==, 0);
 }
 
-static void
-test_refused_task (void)
-{
-  g_autoptr (GError) error = NULL;
-  g_autoptr (BufBudget) budget = buf_budget_new (100);
-  GAsyncResult *result = NULL;
-
-  g_test_summary ("A task that can never be granted fails, and does not wait");
-
-  buf_budget_acquire_async (budget, 101, 0, NULL, test_keep_result, &result);
-  g_assert_cmpuint (buf_budget_get_waiting (budget), ==, 0);
-  test_iterate_until (&result);
-  g_assert_null (buf_budget_acquire_finish (budget, result, &error));
-  g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_TOO_LARGE);
-  g_object_unref (result);
-}
-
-static void
-test_boxed_permit (void)
-{
-  g_autoptr (GError) error = NULL;
-  g_autoptr (BufBudget) budget = buf_budget_new (100);
-  BufPermit *permit = buf_budget_try_acquire (budget, 60, &error);
-  BufPermit *copy;
-
-  g_test_summary ("The copy of a permit is the same permit");
-
-  g_assert_no_error (error);
-  copy = g_boxed_copy (BUF_TYPE_PERMIT, permit);
-  g_assert_true (copy == permit);
-  buf_permit_unref (permit);
-  g_assert_cmpuint (buf_budget_get_allocated_memory (budget), ==, 60);
-  g_boxed_free (BUF_TYPE_PERMIT, copy);
-  g_assert_cmpuint (buf_budget_get_allocated_memory (budget), ==, 0);
-}
-
 int
 main (int argc, char *argv[])
 {
@@ -151,8 +115,6 @@ main (int argc, char *argv[])
   g_test_add_func ("/budget-of-pool/properties", test_properties);
   g_test_add_func ("/budget-of-pool/pinned", test_pinned);
   g_test_add_func ("/budget-of-pool/waits-after-evicting", test_waits_after_evicting);
-  g_test_add_func ("/budget-of-pool/refused-task", test_refused_task);
-  g_test_add_func ("/budget-of-pool/boxed-permit", test_boxed_permit);
 
   return g_test_run ();
 }
