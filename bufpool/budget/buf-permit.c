@@ -175,7 +175,7 @@ buf_permit_shrink (BufPermit *self, gsize n_bytes, GError **error)
   if (n_bytes == 0)
     give_back (self, size);
   else if (size > (gint64) n_bytes)
-    buf_semaphore_release_part (semaphore, size - (gint64) n_bytes);
+    buf_semaphore_release_part (semaphore, size - (gint64) n_bytes, FALSE);
   return TRUE;
 }
 

@@ -34,6 +34,7 @@ struct _BufMemory
   guint64 buffer_size;
   BufCache cache;
   gboolean unusual; /* aligned, zeroed, checked, or perhaps too large: not just malloc() */
+  guint n_large;    /* from so many buffers on, a block is large */
   BufSemaphore semaphore;
 
   BufCacheControl control;
@@ -79,6 +80,13 @@ static inline gboolean
 buf_memory_has_begun (BufMemory *self)
 {
   return self->semaphore.stripes != NULL;
+}
+
+/* Of a block that there is, or was. */
+static inline gint64
+buf_memory_get_block_bytes (BufMemory *self, gsize n_buffers)
+{
+  return (gint64) n_buffers * (gint64) self->buffer_size;
 }
 
 static inline BufMemory *

@@ -101,6 +101,7 @@ buf_memory_begin (BufMemory *self,
   self->unusual = self->ledger != NULL || self->zero_fill || buf_block_is_checked () ||
                   self->alignment > BUF_NATURAL_ALIGNMENT ||
                   self->buffer_size > BUF_ALLOCATION_MAX_SIZE / BUF_POOL_MAX_BUFFERS;
+  self->n_large = buf_block_get_n_large (self, valid && self->ledger == NULL && max_cached != 0);
   buf_semaphore_init (&self->semaphore,
                       parent,
                       maximum,

@@ -19,8 +19,9 @@
  * realloc() is of no use: it may move the block, and then needs the memory of both. So the buffers
  * of a detached allocation are exchanged for fewer ones, whose bytes are taken first. The buffers
  * of an inline allocation lie in one block with its header, which has to stay where it is: the
- * whole pages of the tail are given back to the system, and what they do not cover is kept. In
- * either case, memory is given back before its bytes are released.
+ * whole pages of the tail are given back to the system, and what they do not cover is kept. A large
+ * block, also of a pinned allocation, is cut. In each case, memory is given back before its bytes
+ * are released.
  */
 
 static gboolean
@@ -77,11 +78,35 @@ check_shrink (BufPoolAllocation *self, gsize n_buffers, GError **error)
 static void
 set_n_buffers (BufPoolAllocation *self, gsize n_buffers)
 {
-  guint64 word = buf_pool_allocation_get_word (self);
+  guint64 word = buf_pool_allocation_get_word (self) & ~(BUF_WORD_BUFFERS | BUF_WORD_CUT);
 
   atomic_store_explicit (&self->word,
-                         (word & ~BUF_WORD_BUFFERS) | (guint64) n_buffers << BUF_WORD_BUFFERS_SHIFT,
+                         word | (guint64) n_buffers << BUF_WORD_BUFFERS_SHIFT,
                          memory_order_relaxed);
+}
+
+static gboolean
+is_large (BufPoolAllocation *self)
+{
+  return buf_block_is_large (self->memory,
+                             buf_pool_allocation_get_size (self),
+                             buf_pool_allocation_get_word (self));
+}
+
+/* Returns whether a large block was cut. */
+static gboolean
+shrink_large (BufPoolAllocation *self, gsize n_buffers)
+{
+  BufMemory *memory = self->memory;
+  gsize n_lost = buf_block_cut (memory, self, n_buffers);
+
+  if (n_lost == 0)
+    return FALSE;
+
+  buf_semaphore_release_part (&memory->semaphore,
+                              buf_memory_get_block_bytes (memory, n_lost),
+                              buf_pool_allocation_has_flag (self, BUF_WORD_PINNED));
+  return TRUE;
 }
 
 /* Gives the whole pages from @begin to @end back to the system. Returns how many bytes that is. */
@@ -116,7 +141,7 @@ shrink_inline (BufPoolAllocation *self, gsize n_buffers, GError **error)
 {
   BufMemory *memory = self->memory;
   gsize length = buf_pool_allocation_get_n_buffers (self);
-  gsize kept = discard_tail (self, n_buffers);
+  gsize kept = is_large (self) ? length : discard_tail (self, n_buffers);
 
   if (kept == length)
     {
@@ -132,7 +157,8 @@ shrink_inline (BufPoolAllocation *self, gsize n_buffers, GError **error)
 
   set_n_buffers (self, kept);
   buf_semaphore_release_part (&memory->semaphore,
-                              (gint64) (length - kept) * (gint64) memory->buffer_size);
+                              (gint64) (length - kept) * (gint64) memory->buffer_size,
+                              FALSE);
   return TRUE;
 }
 
@@ -154,6 +180,7 @@ exchange (BufPoolAllocation *self, BufPoolAllocation *smaller, gsize n_buffers)
 {
   BufMemory *memory = self->memory;
   gboolean pinned = buf_pool_allocation_has_flag (self, BUF_WORD_PINNED);
+  guint64 old_flags = buf_pool_allocation_get_word (self) & BUF_WORD_FLAGS;
   gint64 old_bytes = buf_pool_allocation_get_size (self);
   BufDebugRecord *record;
 
@@ -162,7 +189,7 @@ exchange (BufPoolAllocation *self, BufPoolAllocation *smaller, gsize n_buffers)
           n_buffers * memory->buffer_size);
   swap_data (buf_pool_allocation_get_detached (self), buf_pool_allocation_get_detached (smaller));
   set_n_buffers (self, n_buffers);
-  record = buf_block_free (memory, smaller, old_bytes, BUF_WORD_DETACHED);
+  record = buf_block_free (memory, smaller, old_bytes, old_flags);
   if (pinned)
     buf_semaphore_release_pinned (&memory->semaphore, old_bytes);
   else
@@ -218,12 +245,13 @@ shrink_detached (BufPoolAllocation *self, gsize n_buffers, GError **error)
  * Returns the buffers behind the first @n_buffers to the budget. The contents of those that stay do
  * not change.
  *
- * A pinned or aligned allocation is exchanged for a smaller one: pointers to its buffers are
- * invalid afterwards. Its bytes have to be taken before those of the larger one are returned, so
- * the exchange fails with %G_IO_ERROR_WOULD_BLOCK if they are not available. Any other allocation
- * stays where it is, and returns the buffers that lie in whole pages of memory: it may keep more
- * than @n_buffers, see [method@PoolAllocation.get_length]. If there are none, the error is
- * %G_IO_ERROR_NOT_SUPPORTED.
+ * An allocation of 128 KiB or more stays where it is, and returns the buffers that do not fit into
+ * the whole pages of memory that are left. A smaller one that is pinned or aligned is exchanged:
+ * pointers to its buffers are invalid afterwards. Its bytes have to be taken before those of the
+ * larger one are returned, so the exchange fails with %G_IO_ERROR_WOULD_BLOCK if they are not
+ * available. Any other allocation stays where it is, and returns the buffers that lie in whole
+ * pages of memory: it may keep more than @n_buffers, see [method@PoolAllocation.get_length]. If
+ * there are none, the error is %G_IO_ERROR_NOT_SUPPORTED.
  *
  * You must be the sole owner: if there is another reference, a view, or a transfer, the error is
  * %BUF_POOL_ERROR_IN_USE. Other errors are %BUF_POOL_ERROR_OUT_OF_RANGE, %BUF_POOL_ERROR_RELEASED
@@ -242,6 +270,8 @@ buf_pool_allocation_shrink (BufPoolAllocation *self, gsize n_buffers, GError **e
   if (!check_shrink (self, n_buffers, error))
     return FALSE;
   if (n_buffers == buf_pool_allocation_get_n_buffers (self))
+    return TRUE;
+  if (shrink_large (self, n_buffers))
     return TRUE;
   if (buf_pool_allocation_has_flag (self, BUF_WORD_DETACHED))
     return shrink_detached (self, n_buffers, error);

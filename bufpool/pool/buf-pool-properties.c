@@ -231,9 +231,13 @@ install_settings (void)
    *
    * How many bytes of free blocks the pool keeps, so that requests of the same size are faster than
    * with the allocator of the C library. They are available: when a request needs their bytes, they
-   * are freed before it waits or is refused. -1, or any negative number, lets the pool choose: one
-   * eighth of [property@Pool:max-memory], but at most 16 MiB. With 0 every block is freed when it
-   * is dropped. It can be changed at any time; then the pool frees what it keeps.
+   * are freed before it waits or is refused. It can be changed at any time; then the pool frees
+   * what it keeps.
+   *
+   * -1, or any negative number, lets the pool choose: one eighth of [property@Pool:max-memory], but
+   * at most 16 MiB, or one larger block. With 0 the pool frees every block when its last reference
+   * is dropped; and if it was built with 0, all memory comes from the C library's allocator, while
+   * otherwise blocks of 128 KiB and more come from mmap(), where there is such a function.
    *
    * With the keys `leaks`, `fill` and `guard` of `BUFPOOL_DEBUG` nothing is kept.
    *

@@ -54,6 +54,7 @@ get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
   figures->semaphore = self;
   figures->maximum = self->level.maximum;
   figures->reserved = self->level.reserved;
+  figures->keeps_reserve = FALSE;
   figures->available = CLAMP (available, 0, self->level.maximum);
   figures->allocated = MAX (self->level.maximum - available, 0);
   figures->n_allocations = MAX (n_allocations - n_kept, 0);
@@ -78,11 +79,16 @@ buf_semaphore_get_refusal_locked (BufSemaphore *self,
   if (level == NULL && (outcome == BUF_OUTCOME_PENDING || outcome == BUF_OUTCOME_TIMED_OUT))
     level = buf_wait_queue_find_short_locked (&self->level, want);
 
-  get_figures_locked (level != NULL ? buf_semaphore_get_for_level (level) : self, figures);
-  if (outcome == BUF_OUTCOME_TOO_LARGE && level != NULL)
-    figures->maximum = waiter != NULL
-                           ? waiter->maximum
-                           : buf_level_get_ceiling_locked (level, buf_want_is_urgent (want));
+  if (level == NULL)
+    level = &self->level;
+  get_figures_locked (buf_semaphore_get_for_level (level), figures);
+  if (outcome != BUF_OUTCOME_TOO_LARGE)
+    return;
+
+  figures->maximum = waiter != NULL
+                         ? waiter->maximum
+                         : buf_level_get_ceiling_locked (level, buf_want_is_urgent (want));
+  figures->keeps_reserve = figures->reserved > 0 && figures->maximum < level->maximum;
 }
 
 /* @history may be NULL. */

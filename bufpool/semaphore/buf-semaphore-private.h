@@ -133,9 +133,10 @@ struct _BufSemaphore
 typedef struct
 {
   BufSemaphore *semaphore; /* whose figures these are: the level that refused */
-  gint64 maximum;
+  gint64 maximum;          /* of a refusal: what could be granted there at most */
   gint64 reserved;
-  gint64 available; /* never negative */
+  gboolean keeps_reserve; /* @maximum is less than the limit, by the reserve */
+  gint64 available;       /* never negative */
   gint64 allocated;
   gint64 n_allocations;
   guint n_waiting;
@@ -250,7 +251,7 @@ BufOutcome buf_semaphore_wait (BufSemaphore *self,
 void buf_semaphore_enqueue (BufSemaphore *self, BufWaiter *waiter);
 void buf_semaphore_release (BufSemaphore *self, gint64 bytes);
 void buf_semaphore_release_several (BufSemaphore *self, gint64 bytes, gint64 n_allocations);
-void buf_semaphore_release_part (BufSemaphore *self, gint64 bytes);
+void buf_semaphore_release_part (BufSemaphore *self, gint64 bytes, gboolean pinned);
 BufOutcome buf_semaphore_exchange (BufSemaphore *self,
                                    gint64 own_bytes,
                                    gint64 n_own,

@@ -352,9 +352,11 @@ buf_semaphore_release (BufSemaphore *self, gint64 bytes)
 
 /* Some of the bytes of an allocation, which goes on. */
 void
-buf_semaphore_release_part (BufSemaphore *self, gint64 bytes)
+buf_semaphore_release_part (BufSemaphore *self, gint64 bytes, gboolean pinned)
 {
   g_mutex_lock (&self->tree->mutex);
+  if (pinned)
+    self->level.pinned -= bytes;
   release_and_unlock (self, buf_semaphore_get_root (self), bytes, 0);
 }
 

@@ -4,6 +4,7 @@
 """What makes BufPool natural in Python: construction that checks, waiting that Ctrl-C can interrupt, and
 allocations that are sequences of writable buffers."""
 
+import asyncio
 import ctypes
 import gc
 import threading
@@ -59,10 +60,15 @@ def _check_cancellable(cancellable):
 
 def _wait(function, *arguments, cancellable):
     """Calls a C function that may wait. What is garbage, but in a cycle, may hold what it waits for, so
-    the collector runs before. In the main thread the function is called in another thread, since a signal
-    does not reach Python while it waits in C. It is one wait, so a request keeps its place in the queue.
-    An interruption cancels it."""
+    the collector runs before."""
     gc.collect()
+    return _interruptibly(function, *arguments, cancellable=cancellable)
+
+
+def _interruptibly(function, *arguments, cancellable):
+    """In the main thread, a C function that may wait is called in another thread, since a signal does not
+    reach Python while it waits in C. It is one wait, so a request keeps its place in the queue. An
+    interruption cancels it."""
     if threading.current_thread() is not threading.main_thread():
         return function(*arguments, cancellable)
 
@@ -418,3 +424,149 @@ class PoolAllocation(BufPool.PoolAllocation):
 
 PoolAllocation = override(PoolAllocation)
 __all__.append("PoolAllocation")
+
+
+class _OperationThread:
+    """A main loop for operations that are awaited where no GLib main loop runs. It is made when needed."""
+
+    _lock = threading.Lock()
+    _context = None
+
+    @classmethod
+    def call(cls, function):
+        """Calls the function in the thread of the main loop."""
+        with cls._lock:
+            if cls._context is None:
+                cls._context = GLib.MainContext.new()
+                threading.Thread(target=cls._run, args=[cls._context], daemon=True).start()
+        source = GLib.Idle()
+        source.set_callback(lambda *_: function())
+        source.attach(cls._context)
+
+    @staticmethod
+    def _run(context):
+        context.push_thread_default()
+        while True:
+            context.iteration(True)
+
+
+async def _operate(start, finish):
+    """Awaits an operation, in any event loop of asyncio. If it is cancelled, it ends before this does."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    cancellable = Gio.Cancellable()
+
+    def settle(outcome):
+        if not future.done():
+            future.set_result(outcome)
+
+    def on_done(_source, result, *_):
+        try:
+            outcome = finish(result), None
+        except GLib.Error as error:
+            outcome = None, error
+        loop.call_soon_threadsafe(settle, outcome)
+
+    if GLib.MainContext.ref_thread_default().is_owner():
+        start(GLib.PRIORITY_DEFAULT, cancellable, on_done)
+    else:
+        _OperationThread.call(lambda: start(GLib.PRIORITY_DEFAULT, cancellable, on_done))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        cancellable.cancel()
+        await future
+        raise
+
+
+class Reader(BufPool.Reader):
+    """Reads a stream in blocks that come from a pool. Iteration, also with "async for", yields read-only
+    memoryviews, without a copy. A block returns to the pool when its last view is gone."""
+
+    def __init__(self, **properties):
+        for name in ("n_buffers", "read_ahead"):
+            if name in properties:
+                properties[name] = whole_number(properties[name])
+        super().__init__(**properties)
+
+    @classmethod
+    def new(cls, stream, pool, n_buffers):
+        """The same as the constructor."""
+        return cls(stream=stream, pool=pool, n_buffers=n_buffers)
+
+    def set_read_ahead(self, read_ahead):
+        """Changes how many blocks are read ahead."""
+        super().set_read_ahead(whole_number(read_ahead))
+
+    def _lacks_memory(self):
+        pool = self.get_pool()
+        return pool is not None and self.get_n_buffers() * pool.get_buffer_size() > pool.get_available_memory()
+
+    def _is_idle(self):
+        stream = self.get_stream()
+        return isinstance(stream, Gio.PollableInputStream) and stream.can_poll() and not stream.is_readable()
+
+    def next_block(self, cancellable=None):
+        """The next block as a GLib.Bytes, or None at the end."""
+        _check_cancellable(cancellable)
+        if self._lacks_memory():
+            return _wait(super().next_block, cancellable=cancellable)
+        if self._is_idle():
+            return _interruptibly(super().next_block, cancellable=cancellable)
+        return super().next_block(cancellable)
+
+    def next_block_async(self, io_priority, cancellable=None, callback=None, *user_data):
+        """Like next_block(), but calls back from the main loop."""
+        if self._lacks_memory() and self.get_pool().get_waiting() == 0:
+            gc.collect()
+        arguments = whole_number(io_priority), cancellable
+        return _start(super().next_block_async, ("next_block", self), arguments, callback, user_data)
+
+    def next_block_finish(self, result):
+        """Fetches the block, in the callback."""
+        return super().next_block_finish(_claim(result, "next_block", self))
+
+    def splice(self, target, flags, cancellable=None):
+        """Writes all blocks to another stream."""
+        _check_cancellable(cancellable)
+        return _interruptibly(super().splice, target, flags, cancellable=cancellable)
+
+    def splice_async(self, target, flags, io_priority, cancellable=None, callback=None, *user_data):
+        """Like splice(), but calls back from the main loop."""
+        arguments = target, flags, whole_number(io_priority), cancellable
+        return _start(super().splice_async, ("splice", self), arguments, callback, user_data)
+
+    def splice_finish(self, result):
+        """Fetches the result of splice_async(), in the callback."""
+        return super().splice_finish(_claim(result, "splice", self))
+
+    @staticmethod
+    def _view(block):
+        size = block.get_size()
+        array = (ctypes.c_ubyte * size).from_address(block.get_region(1, 0, size))
+        array.block = block
+        return memoryview(array).cast("B").toreadonly()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        block = self.next_block()
+        if block is None:
+            raise StopIteration
+        return self._view(block)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        block, error = await _operate(self.next_block_async, self.next_block_finish)
+        if error is not None:
+            raise error
+        if block is None:
+            raise StopAsyncIteration
+        return self._view(block)
+
+
+Reader = override(Reader)
+__all__.append("Reader")
