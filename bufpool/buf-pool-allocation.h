@@ -131,6 +131,8 @@ BUF_AVAILABLE_IN_1_0
 gsize buf_pool_allocation_get_transferred_bytes (BufPoolAllocation *self);
 
 BUF_AVAILABLE_IN_1_0
+gboolean buf_pool_allocation_shrink (BufPoolAllocation *self, gsize n_buffers, GError **error);
+BUF_AVAILABLE_IN_1_0
 void buf_pool_allocation_release (BufPoolAllocation *self);
 BUF_AVAILABLE_IN_1_0
 gboolean buf_pool_allocation_is_released (BufPoolAllocation *self);

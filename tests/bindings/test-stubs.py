@@ -17,8 +17,9 @@ from introspected import infos, methods, taken  # noqa: E402
 with open(sys.argv[1], encoding="utf-8") as file:
     STUBS = ast.parse(file.read())
 
-# The structure of the class, which no program needs.
-HIDDEN = {"PoolClass", "ReaderClass"}
+# The structures of the classes, which no program needs.
+HIDDEN = {"BudgetClass", "PoolClass", "ReaderClass"}
+BOXED = {"Permit", "PoolAllocation"}
 # What the types have from PyGObject, and nobody calls.
 INHERITED = {"__init__", "__module__", "__doc__", "__gtype__", "__info__", "__weakref__", "__dict__", "__dir__"}
 
@@ -76,7 +77,7 @@ def check_enumeration(name):
 
 def check_members(name):
     real = set(introspected(name)) | set(overridden(name))
-    if name == "PoolAllocation":
+    if name in BOXED:
         real.add("copy")  # as each boxed type has it
     else:
         real |= {"Props", "props"}
@@ -107,13 +108,18 @@ CHECKS = {
     "BufferSize": lambda: check_enumeration("BufferSize"),
     "PoolError": lambda: check_enumeration("PoolError"),
     "members of Pool": lambda: check_members("Pool"),
+    "members of Budget": lambda: check_members("Budget"),
+    "members of Permit": lambda: check_members("Permit"),
     "members of PoolAllocation": lambda: check_members("PoolAllocation"),
     "parameters of Pool": lambda: check_parameters("Pool"),
+    "parameters of Budget": lambda: check_parameters("Budget"),
+    "parameters of Permit": lambda: check_parameters("Permit"),
     "parameters of PoolAllocation": lambda: check_parameters("PoolAllocation"),
     "members of Reader": lambda: check_members("Reader"),
     "parameters of Reader": lambda: check_parameters("Reader"),
-    "properties of Pool, and what the constructor takes": lambda: check_properties("Pool"),
-    "properties of Reader, and what the constructor takes": lambda: check_properties("Reader"),
+    "properties of Pool, and what its constructor takes": lambda: check_properties("Pool"),
+    "properties of Budget, and what its constructor takes": lambda: check_properties("Budget"),
+    "properties of Reader, and what its constructor takes": lambda: check_properties("Reader"),
 }
 
 print(f"1..{len(CHECKS)}")

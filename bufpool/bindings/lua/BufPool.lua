@@ -19,6 +19,13 @@ local function whole_number(value, name)
    return value
 end
 
+local function check_timeout(value)
+   if type(value) ~= 'number' or math.abs(value) > GREATEST or value % 1 ~= 0 then
+      error(('the timeout must be an integer, not %s'):format(tostring(value)), 3)
+   end
+   return value
+end
+
 -- The originals, before they are replaced.
 local new, try_allocate = Pool._method.new, Pool._method.try_allocate
 local allocate_timeout, allocate_async = Pool._method.allocate_timeout, Pool._method.allocate_async
@@ -56,7 +63,7 @@ end
 
 function Pool:allocate_timeout(count, timeout, cancellable)
    return allocate_timeout(self, whole_number(count, 'the number of buffers'),
-                           whole_number(timeout, 'the timeout'), cancellable)
+                           check_timeout(timeout), cancellable)
 end
 
 function Pool:allocate_async(count, ...)

@@ -26,7 +26,7 @@ _RELEASED = int(BufPool.PoolError.RELEASED)
 # Likewise, and PyGObject 3.58 crashes when a signal interrupts it while it makes flags of a number.
 _READ_ONLY = {
     specification.name.replace("-", "_")
-    for specification in GObject.list_properties(BufPool.Pool)
+    for specification in (*GObject.list_properties(BufPool.Pool), *GObject.list_properties(BufPool.Budget))
     if not specification.flags & GObject.ParamFlags.WRITABLE
 }
 
@@ -43,6 +43,13 @@ def _released():
         "The allocation was released",
         _RELEASED,
     )
+
+
+def _check_settable(properties):
+    # For GObject it is a bug in the program, and not an error.
+    for name in properties:
+        if name.replace("-", "_") in _READ_ONLY:
+            raise TypeError(f"{name} cannot be set")
 
 
 def _check_cancellable(cancellable):
@@ -114,6 +121,14 @@ def _unless(code, function, *arguments):
     return None
 
 
+def _wait_if_needed(function, counts, timeout_us, io_priority, cancellable):
+    """Calls a C function with a time limit and a priority. It is tried first, since waiting is expensive."""
+    _check_cancellable(cancellable)
+    return _unless(_TIMED_OUT, function, *counts, 0, io_priority, cancellable) or _wait(
+        function, *counts, timeout_us, io_priority, cancellable=cancellable
+    )
+
+
 def _start(function, operation, arguments, callback, user_data):
     """Starts an asynchronous operation. What its callback is given as the result can then be claimed."""
     _check_cancellable(arguments[-1])
@@ -142,9 +157,8 @@ class Pool(BufPool.Pool):
     """A buffer pool with a memory budget. A configuration that makes no sense raises GLib.Error."""
 
     def __init__(self, **properties):
+        _check_settable(properties)
         for name in properties:
-            if name.replace("-", "_") in _READ_ONLY:
-                raise TypeError(f"{name} cannot be set")
             if name in ("buffer_size", "max_memory", "alignment"):
                 properties[name] = whole_number(properties[name])
         super().__init__(**properties)
@@ -159,9 +173,9 @@ class Pool(BufPool.Pool):
         """Allocates n_buffers buffers, and waits for the budget if need be."""
         return self._allocate(super().allocate, whole_number(n_buffers), cancellable=cancellable)
 
-    def allocate_timeout(self, n_buffers, timeout, cancellable=None):
-        """Like allocate(), but waits for so many microseconds at the most."""
-        arguments = whole_number(n_buffers), whole_number(timeout)
+    def allocate_timeout(self, n_buffers, timeout_us, cancellable=None):
+        """Like allocate(), but waits for at most timeout_us microseconds; without a limit if negative."""
+        arguments = whole_number(n_buffers), whole_number(timeout_us)
         return self._allocate(super().allocate_timeout, *arguments, cancellable=cancellable)
 
     def _allocate(self, allocate, *arguments, cancellable):
@@ -196,13 +210,35 @@ class Pool(BufPool.Pool):
     # allocate_async() is the pinned request of C, whose own finish function is visible, too.
     allocate_pinned_finish = allocate_finish
 
+    def allocate_full(self, min_buffers, max_buffers, timeout_us, io_priority, cancellable=None):
+        """Allocates between min_buffers and max_buffers buffers, with a time limit and a priority."""
+        counts = whole_number(min_buffers), whole_number(max_buffers)
+        limits = whole_number(timeout_us), whole_number(io_priority)
+        return _wait_if_needed(super().allocate_full, counts, *limits, cancellable)
+
+    def allocate_full_async(
+        self, min_buffers, max_buffers, timeout_us, io_priority, cancellable=None, callback=None, *user_data
+    ):
+        """Like allocate_full(), but calls back from the main loop."""
+        counts = whole_number(min_buffers), whole_number(max_buffers)
+        arguments = *counts, whole_number(timeout_us), whole_number(io_priority), cancellable
+        if counts[0] * self.get_buffer_size() > self.get_available_memory():
+            self._collect_before_a_task_waits()
+        return _start(super().allocate_full_async, ("allocate_full", self), arguments, callback, user_data)
+
+    def allocate_full_finish(self, result):
+        """Fetches the result of allocate_full_async(), in the callback."""
+        return super().allocate_full_finish(_claim(result, "allocate_full", self))
+
+    allocate_full_pinned_finish = allocate_full_finish
+
     def drain(self, cancellable=None):
         """Waits until nothing is outstanding."""
         return self._drain(super().drain, cancellable=cancellable)
 
-    def drain_timeout(self, timeout, cancellable=None):
-        """Like drain(), but waits for so many microseconds at the most."""
-        return self._drain(super().drain_timeout, whole_number(timeout), cancellable=cancellable)
+    def drain_timeout(self, timeout_us, cancellable=None):
+        """Like drain(), but waits for at most timeout_us microseconds; without a limit if negative."""
+        return self._drain(super().drain_timeout, whole_number(timeout_us), cancellable=cancellable)
 
     def _drain(self, drain, *arguments, cancellable):
         return _unless(
@@ -227,6 +263,37 @@ class Pool(BufPool.Pool):
 
 Pool = override(Pool)
 __all__.append("Pool")
+
+
+class Budget(BufPool.Budget):
+    """A limit on memory that several pools share, and a semaphore whose unit is a byte."""
+
+    def __init__(self, **properties):
+        _check_settable(properties)
+        super().__init__(**properties)
+
+    def acquire(self, n_bytes, cancellable=None):
+        """Acquires n_bytes bytes, and waits for them if necessary."""
+        return self.acquire_full(n_bytes, -1, GLib.PRIORITY_DEFAULT, cancellable)
+
+    def acquire_full(self, n_bytes, timeout_us, io_priority, cancellable=None):
+        """Like acquire(), with a time limit in microseconds, negative for none, and a priority."""
+        counts = (whole_number(n_bytes),)
+        limits = whole_number(timeout_us), whole_number(io_priority)
+        return _wait_if_needed(super().acquire_full, counts, *limits, cancellable)
+
+    def acquire_async(self, n_bytes, io_priority, cancellable=None, callback=None, *user_data):
+        """Like acquire(), but calls back from the main loop."""
+        arguments = whole_number(n_bytes), whole_number(io_priority), cancellable
+        return _start(super().acquire_async, ("acquire", self), arguments, callback, user_data)
+
+    def acquire_finish(self, result):
+        """Fetches the permit, in the callback."""
+        return super().acquire_finish(_claim(result, "acquire", self))
+
+
+Budget = override(Budget)
+__all__.append("Budget")
 
 
 class PoolAllocation(BufPool.PoolAllocation):

@@ -17,9 +17,8 @@ end
 module BufPool
   # Runs without the lock of the interpreter what may wait.
   class Loader < GObjectIntrospection::Loader
-    WAITING = %w[
-      allocate allocate_timeout drain drain_timeout fill_from_stream write_to_stream next_block splice
-    ].freeze
+    WAITING = %w[allocate allocate_timeout allocate_full acquire acquire_full drain drain_timeout
+                 fill_from_stream write_to_stream next_block splice].freeze
 
     # Public, since ruby-gobject-introspection 4.2 asks respond_to? for it, and else keeps the lock.
     def should_unlock_gvl?(function_info, _klass)
@@ -79,7 +78,8 @@ module BufPool
 
     def allocate_timeout(count, timeout, cancellable = nil)
       BufPool.whole_number(count, "the number of buffers")
-      BufPool.whole_number(timeout, "the timeout")
+      raise TypeError, "the timeout must be an integer, not #{timeout.inspect}" unless timeout.is_a?(Integer)
+
       BufPool.wait(cancellable) { |stop| super(count, timeout, stop) }
     end
 

@@ -15,6 +15,12 @@ function wholeNumber(value, name) {
     return value;
 }
 
+function checkTimeout(value) {
+    if (!Number.isSafeInteger(value))
+        throw new TypeError(`the timeout must be an integer, not ${value}`);
+    return value;
+}
+
 function checkBytes(data) {
     if (Array.isArray(data) && !data.every(byte => Number.isInteger(byte) && byte >= 0 && byte < 256))
         throw new TypeError('the data are to be bytes');
@@ -119,14 +125,14 @@ function overridePool(Pool) {
     };
 
     Pool.prototype.allocate_timeout = function (count, timeout, cancellable = null) {
-        wholeNumber(timeout, 'the timeout');
+        checkTimeout(timeout);
         cancellable?.set_error_if_cancelled();
         return collectBetween(WOULD_BLOCK, () => this.try_allocate(count),
             () => allocate_timeout.call(this, count, timeout, cancellable));
     };
 
     Pool.prototype.drain_timeout = function (timeout, cancellable = null) {
-        wholeNumber(timeout, 'the timeout');
+        checkTimeout(timeout);
         return collectBetween(TIMED_OUT, () => drain_timeout.call(this, 0, cancellable),
             () => drain_timeout.call(this, timeout, cancellable));
     };
@@ -145,8 +151,11 @@ function overridePool(Pool) {
     guardAsync(Pool.prototype, 'allocate');
     // allocate_async() is the pinned request of C, whose own finish function is visible, too.
     Pool.prototype.allocate_pinned_finish = Pool.prototype.allocate_finish;
+    guardAsync(Pool.prototype, 'allocate_full');
+    Pool.prototype.allocate_full_pinned_finish = Pool.prototype.allocate_full_finish;
     guardAsync(Pool.prototype, 'drain');
     Gio._promisify(Pool.prototype, 'allocate_async', 'allocate_finish');
+    Gio._promisify(Pool.prototype, 'allocate_full_async', 'allocate_full_finish');
     Gio._promisify(Pool.prototype, 'drain_async', 'drain_finish');
 
     /* What is garbage may hold what it is going to wait for. Not for each of many that wait. */
@@ -163,6 +172,23 @@ function overridePool(Pool) {
             System.gc();
         return drain_async.call(this, ...parameters);
     };
+}
+
+function overrideBudget(Budget) {
+    const {try_acquire} = Budget.prototype;
+
+    Budget.prototype.try_acquire = function (bytes) {
+        return try_acquire.call(this, wholeNumber(bytes, 'the number of bytes'));
+    };
+
+    /* Like allocate(): it fails where it would wait. */
+    Budget.prototype.acquire = function (bytes, cancellable = null) {
+        cancellable?.set_error_if_cancelled();
+        return collectBetween(Gio.IOErrorEnum.WOULD_BLOCK, () => this.try_acquire(bytes), () => this.try_acquire(bytes));
+    };
+
+    guardAsync(Budget.prototype, 'acquire');
+    Gio._promisify(Budget.prototype, 'acquire_async', 'acquire_finish');
 }
 
 function overrideAllocation(PoolAllocation) {
@@ -205,6 +231,7 @@ function overrideAllocation(PoolAllocation) {
 
 function _init() {
     overridePool(this.Pool);
+    overrideBudget(this.Budget);
     overrideAllocation(this.PoolAllocation);
     overrideReader(this.Reader);
 }
