@@ -4,10 +4,10 @@
 
 """Prints the SHA-256 of files, as sha256sum does, several at once, within a budget of memory.
 
-Shows the pool with threads. Each thread reads a piece of its file into an allocation, and hashes it where
-it lies: fill_from_stream() writes to the memory of the pool, and hashlib reads a memoryview of it. Nothing
-is copied, and both let the other threads run meanwhile. A thread holds no allocation while it waits for the
-next, so any number of threads gets by with a budget of one allocation.
+Shows a reader with threads. Each thread hashes the blocks of its file where they lie: the reader writes to
+the memory of the pool, and hashlib reads a memoryview of it. Nothing is copied, and both let the other
+threads run meanwhile. A thread drops a block before it wants the next, so any number of threads gets by with
+a budget of one block.
 
 Uninstalled: meson devenv -C build -w . python3 examples/digest.py FILE..."""
 
@@ -60,14 +60,10 @@ def open_stream(name):
 def digest(pool, n_buffers, name):
     """The SHA-256 of one file, in hexadecimal."""
     checksum = hashlib.sha256()
-    stream = open_stream(name)
-    while True:
-        with pool.allocate(n_buffers) as allocation:  # waits for the budget
-            capacity = allocation.get_allocated_bytes()
-            _, n_read = allocation.fill_from_stream(stream, 0, capacity, None)
-            checksum.update(allocation.view()[:n_read])
-        if n_read < capacity:
-            return checksum.hexdigest()
+    for view in BufPool.Reader.new(open_stream(name), pool, n_buffers):
+        checksum.update(view)
+        del view  # it would keep its block while the reader waits for the next
+    return checksum.hexdigest()
 
 
 def escape(name):

@@ -24,7 +24,11 @@ TIME_LIMIT = 200 if QUICK else 1200
 
 PROGRAMS = [
     "latency", "contention", "pipeline", "kept-blocks", "saturation", "mixed-sizes", "wake-up", "tasks", "memory",
-    "counting",
+<<<<<<< HEAD
+    "counting", "streams",
+=======
+    "levels", "counting",
+>>>>>>> main
 ]
 # These are measured with other allocators, too.
 ALLOCATORS = ["jemalloc", "mimalloc"]
