@@ -35,6 +35,7 @@ typedef struct
   gsize n_buffers;
   guint64 n_workers;
   gboolean progress;
+  gboolean version;
   GStrv names;
 } Options;
 
@@ -105,6 +106,7 @@ create_context (Options *options)
       "Files hashed at once, 1 to 256 (default: as many as there are processors)", "N" },
     { "progress", 0, 0, G_OPTION_ARG_NONE, &options->progress,
       "Show how far it is, if standard error is a terminal", NULL },
+    { "version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version", NULL },
     { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options->names, NULL, "FILE…" },
     G_OPTION_ENTRY_NULL
   };
@@ -131,7 +133,7 @@ parse_options (Options *options, gint *argc, gchar ***argv, GError **error)
 
   if (!g_option_context_parse (context, argc, argv, error))
     return FALSE;
-  if (options->names == NULL)
+  if (options->names == NULL && !options->version)
     {
       g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "No files were named; try --help");
       return FALSE;
@@ -314,6 +316,13 @@ run (BufPool *pool, const Options *options)
   return command.n_failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static gint
+print_version (void)
+{
+  g_print ("%s (libbufpool) %s\n", g_get_prgname (), BUF_VERSION_S);
+  return EXIT_SUCCESS;
+}
+
 gint
 main (gint argc, gchar **argv)
 {
@@ -330,10 +339,12 @@ main (gint argc, gchar **argv)
   setlocale (LC_ALL, "");
   signal (SIGPIPE, SIG_IGN);
 
-  if (parse_options (&options, &argc, &argv, &error))
+  if (parse_options (&options, &argc, &argv, &error) && !options.version)
     pool = create_pool (&options, &error);
   if (pool != NULL)
     status = run (pool, &options);
+  else if (error == NULL)
+    status = print_version ();
   else
     g_printerr ("digest: %s\n", error->message);
 
