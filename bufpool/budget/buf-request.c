@@ -9,14 +9,14 @@
 #include "debug/buf-words-private.h"
 
 /*
- * Requests for bytes, of a pool or of a budget: how a thread waits, and what the caller is told
- * when a request is refused. The message names the level that refused.
+ * Requests for bytes of a pool or a budget: how a thread waits, and the error of a refused request.
+ * The message names the level that refused the request.
  */
 
-/* A longer timeout than this is no limit: 32-bit systems cannot count that far. */
+/* A longer timeout means no limit, because 32-bit systems cannot represent it. */
 #define A_LIFETIME (G_GINT64_CONSTANT (30) * 365 * 24 * 3600 * G_USEC_PER_SEC)
 
-/* As monotonic time; negative for no limit. */
+/* Returns the deadline in monotonic time, or a negative value for no limit. */
 static gint64
 get_deadline (gint64 timeout_us)
 {
@@ -25,7 +25,7 @@ get_deadline (gint64 timeout_us)
   return g_get_monotonic_time () + timeout_us;
 }
 
-/* Blocks until @waiter is settled. The caller is inside. A negative timeout is no limit. */
+/* Blocks until @waiter is settled. The caller is inside. A negative timeout means no limit. */
 BufOutcome
 buf_request_wait (BufSemaphore *semaphore,
                   BufWaiter *waiter,
@@ -48,7 +48,7 @@ buf_request_wait (BufSemaphore *semaphore,
   return outcome;
 }
 
-/* Such as: The pool "frames". */
+/* Returns a title such as: The pool "frames". */
 gchar *
 buf_request_get_title (const BufSemaphore *semaphore, const gchar *article)
 {
@@ -112,9 +112,9 @@ set_unavailable (const gchar *asked,
                buf_words_choose (figures->n_waiting, "other waits", "others wait"));
 }
 
-/* Says why a request at @own was not granted. PENDING: because it would have had to wait. @asked is
- * a clause that says for what. The @figures of a request that was cancelled, or is closed, need not
- * be set. */
+/* Sets the error of a request at @own that was not granted. PENDING means that it would have had to
+ * wait. @asked is a phrase that describes the request. @figures need not be set if the request was
+ * cancelled or @own is closed. */
 void
 buf_request_set_error (const BufSemaphore *own,
                        const gchar *asked,

@@ -8,7 +8,7 @@
 #include "debug/buf-words-private.h"
 
 /*
- * What BUFPOOL_DEBUG=waits tells of a request that waits, or has waited.
+ * The messages of BUFPOOL_DEBUG=waits about requests that are waiting or have waited.
  */
 
 static const gchar *
@@ -35,7 +35,7 @@ get_outcome_name (BufOutcome outcome)
     }
 }
 
-/* Those who were served last, as far as they are remembered. */
+/* Describes the requests that were served last, as far as they were recorded. */
 static gchar *
 describe_served (const BufWaiter *waiter)
 {
@@ -64,7 +64,7 @@ describe_served (const BufWaiter *waiter)
 
 struct _BufWaitReport
 {
-  gchar *name; /* of the pool or of the budget */
+  gchar *name; /* of the pool or the budget */
   gint64 bytes;
   gint64 waited; /* microseconds */
   gchar *message;
@@ -96,8 +96,8 @@ describe_wait (const BufSemaphore *semaphore, const BufWaiter *waiter)
   return report;
 }
 
-/* Returns what is to be logged of a wait, or NULL. The caller may be inside; it logs when it has
- * left: a log writer is code of the program, and may drop the pool. */
+/* Returns a report of a wait, or NULL if it is not to be logged. The caller may be inside. It logs
+ * the report after it has left, because a log writer is user code and may drop the pool. */
 BufWaitReport *
 buf_wait_report_new (const BufSemaphore *semaphore, const BufWaiter *waiter)
 {
@@ -112,7 +112,7 @@ buf_wait_report_new (const BufSemaphore *semaphore, const BufWaiter *waiter)
   return describe_wait (semaphore, waiter);
 }
 
-/* Logs and frees it. The memory may be gone. */
+/* Logs and frees the report. The memory may be gone. */
 void
 buf_wait_report_log (BufWaitReport *self)
 {

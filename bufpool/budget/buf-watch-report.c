@@ -9,18 +9,18 @@
 #include "debug/buf-words-private.h"
 
 /*
- * What a pool or a budget tells of requests that still wait: that nothing has been granted for
- * long, and, with BUFPOOL_DEBUG=waits, each long wait.
+ * Messages about requests that are still waiting: no request has been granted for a long time, or,
+ * with BUFPOOL_DEBUG=waits, one request has waited for a long time.
  *
- * The watcher finds this out, see buf-semaphore-watch.c. A log writer is code of the program, which
- * may take as long as it likes, or wait for the pool. So what is to be said is put into words while
- * the semaphore is entered, and logged, by a thread of its own, after that has left.
+ * The watcher detects both, see buf-semaphore-watch.c. A log writer is user code, which may block
+ * for any time, or even wait for the pool. So the messages are built while the semaphore is
+ * entered, and a separate thread logs them after it has left.
  */
 
-/* How long no request is granted before this is a stall, in milliseconds. */
+/* The time without a grant after which a stall is reported, in milliseconds. */
 #define DEFAULT_STALL_WARNING 10000
 
-/* How long a wait is before BUFPOOL_DEBUG=waits tells of it, in milliseconds. */
+/* The shortest wait that BUFPOOL_DEBUG=waits reports, in milliseconds. */
 #define DEFAULT_WAIT_THRESHOLD 100
 
 typedef struct
@@ -67,7 +67,7 @@ describe_stall (BufSemaphore *semaphore)
                           outstanding->str);
 }
 
-/* The semaphore is entered, and left before anything is logged. */
+/* The semaphore is entered on entry, and left before anything is logged. */
 static gpointer
 tell (gpointer data)
 {
@@ -102,7 +102,7 @@ on_news (BufSemaphore *semaphore, const BufWatchNews *news)
     tell (self);
 }
 
-/* From which length on waits are logged, in microseconds; negative: none are. */
+/* Returns the shortest wait to log, in microseconds, or a negative value for none. */
 static gint64
 get_wait_threshold (void)
 {
@@ -112,8 +112,8 @@ get_wait_threshold (void)
          1000;
 }
 
-/* The semaphore is not shared yet. A wait in progress is noticed no sooner than after a
- * millisecond. */
+/* The semaphore is not shared yet. A wait in progress is noticed after a millisecond at the
+ * earliest. */
 void
 buf_watch_report_begin (BufSemaphore *semaphore)
 {

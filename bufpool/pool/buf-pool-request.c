@@ -9,13 +9,13 @@
 #include "pool/buf-pool-private.h"
 
 /*
- * What a request is, and what is said when it is refused: the same for threads and tasks.
+ * Requests and the errors of refused requests, for threads and tasks.
  *
- * When several errors apply, the first of these is reported: cancelled, config, count, too large,
- * closed.
+ * If several errors apply, the first of these is reported: cancelled, configuration, count, too
+ * large, closed.
  */
 
-/* Whether the request may go on, as far as its cancellable tells. */
+/* Returns whether the request may continue, as far as @cancellable is concerned. */
 gboolean
 buf_pool_check_cancelled (BufMemory *memory, GCancellable *cancellable, GError **error)
 {
@@ -56,8 +56,8 @@ get_bytes (BufMemory *memory, gsize n_buffers)
   return bytes;
 }
 
-/* Whether the request is one that the pool could ever grant, as far as its constant properties
- * tell, and what it wants then. Each request that was not granted at once comes here. */
+/* Returns whether the constant properties of the pool allow the request, and sets @want. Every
+ * request that is not granted immediately is checked here. */
 gboolean
 buf_pool_check_request (BufPool *self, const BufPoolRequest *request, BufWant *want, GError **error)
 {
@@ -113,8 +113,9 @@ get_refusal (BufOutcome outcome)
     }
 }
 
-/* Says why a request for at least @n_buffers was not granted. Needs the memory only: the pool may
- * be gone, when the caller is inside. PENDING: because it would have had to wait. */
+/* Sets the error of a request for at least @n_buffers that was not granted. PENDING means that it
+ * would have had to wait. This function uses only the memory, because the pool may be gone while
+ * the caller is inside. */
 void
 buf_pool_set_request_error (BufMemory *memory,
                             gsize n_buffers,
