@@ -46,19 +46,19 @@
 
 enum
 {
-  PROP_0,
-  PROP_PARENT,
-  PROP_NAME,
-  PROP_MAX_MEMORY,
-  PROP_RESERVED_MEMORY,
-  PROP_MAX_WAITING,
-  PROP_ALLOCATED_MEMORY,
-  PROP_AVAILABLE_MEMORY,
-  PROP_WAITING,
-  N_PROPS
+  BUDGET_PROP_0,
+  BUDGET_PROP_PARENT,
+  BUDGET_PROP_NAME,
+  BUDGET_PROP_MAX_MEMORY,
+  BUDGET_PROP_RESERVED_MEMORY,
+  BUDGET_PROP_MAX_WAITING,
+  BUDGET_PROP_ALLOCATED_MEMORY,
+  BUDGET_PROP_AVAILABLE_MEMORY,
+  BUDGET_PROP_WAITING,
+  BUDGET_N_PROPS
 };
 
-static GParamSpec *properties[N_PROPS];
+static GParamSpec *budget_properties[BUDGET_N_PROPS];
 
 static GMutex all_budgets_mutex;
 static GQueue all_budgets; /* LOCK: all_budgets_mutex; for debuggers */
@@ -140,28 +140,28 @@ buf_budget_get_property (GObject *object, guint prop_id, GValue *value, GParamSp
   buf_semaphore_get_figures (&self->core->semaphore, &figures, NULL);
   switch (prop_id)
     {
-    case PROP_PARENT:
+    case BUDGET_PROP_PARENT:
       g_value_set_object (value, self->parent);
       break;
-    case PROP_NAME:
+    case BUDGET_PROP_NAME:
       g_value_set_string (value, self->core->name);
       break;
-    case PROP_MAX_MEMORY:
+    case BUDGET_PROP_MAX_MEMORY:
       g_value_set_uint64 (value, figures.maximum);
       break;
-    case PROP_RESERVED_MEMORY:
+    case BUDGET_PROP_RESERVED_MEMORY:
       g_value_set_uint64 (value, figures.reserved);
       break;
-    case PROP_MAX_WAITING:
+    case BUDGET_PROP_MAX_WAITING:
       g_value_set_int (value, buf_budget_get_max_waiting (self));
       break;
-    case PROP_ALLOCATED_MEMORY:
+    case BUDGET_PROP_ALLOCATED_MEMORY:
       g_value_set_uint64 (value, figures.allocated);
       break;
-    case PROP_AVAILABLE_MEMORY:
+    case BUDGET_PROP_AVAILABLE_MEMORY:
       g_value_set_uint64 (value, figures.available);
       break;
-    case PROP_WAITING:
+    case BUDGET_PROP_WAITING:
       g_value_set_uint64 (value, figures.n_waiting);
       break;
     default:
@@ -182,7 +182,7 @@ set_max_memory (BufBudget *self, guint64 max_memory)
   if (!has_begun (self))
     self->max_memory = max_memory;
   else if (buf_semaphore_set_maximum (&self->core->semaphore, (gint64) max_memory))
-    g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_MAX_MEMORY]);
+    g_object_notify_by_pspec (G_OBJECT (self), budget_properties[BUDGET_PROP_MAX_MEMORY]);
 }
 
 static void
@@ -191,7 +191,7 @@ set_reserved_memory (BufBudget *self, guint64 reserved_memory)
   if (!has_begun (self))
     self->reserved_memory = reserved_memory;
   else if (buf_semaphore_set_reserved (&self->core->semaphore, (gint64) reserved_memory))
-    g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_RESERVED_MEMORY]);
+    g_object_notify_by_pspec (G_OBJECT (self), budget_properties[BUDGET_PROP_RESERVED_MEMORY]);
 }
 
 static void
@@ -200,7 +200,7 @@ set_max_waiting (BufBudget *self, gint max_waiting)
   if (!has_begun (self))
     self->max_waiting = max_waiting;
   else if (buf_semaphore_set_max_waiting (&self->core->semaphore, max_waiting))
-    g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_MAX_WAITING]);
+    g_object_notify_by_pspec (G_OBJECT (self), budget_properties[BUDGET_PROP_MAX_WAITING]);
 }
 
 static void
@@ -210,19 +210,19 @@ buf_budget_set_property (GObject *object, guint prop_id, const GValue *value, GP
 
   switch (prop_id)
     {
-    case PROP_PARENT:
+    case BUDGET_PROP_PARENT:
       self->parent = g_value_dup_object (value);
       break;
-    case PROP_NAME:
+    case BUDGET_PROP_NAME:
       self->core->name = g_value_dup_string (value);
       break;
-    case PROP_MAX_MEMORY:
+    case BUDGET_PROP_MAX_MEMORY:
       set_max_memory (self, g_value_get_uint64 (value));
       break;
-    case PROP_RESERVED_MEMORY:
+    case BUDGET_PROP_RESERVED_MEMORY:
       set_reserved_memory (self, g_value_get_uint64 (value));
       break;
-    case PROP_MAX_WAITING:
+    case BUDGET_PROP_MAX_WAITING:
       set_max_waiting (self, MAX (g_value_get_int (value), -1));
       break;
     default:
@@ -231,7 +231,7 @@ buf_budget_set_property (GObject *object, guint prop_id, const GValue *value, GP
 }
 
 static void
-install_settings (void)
+install_budget_settings (void)
 {
   const GParamFlags construct_only =
       G_PARAM_READWRITE | G_PARAM_CONSTRUCT_ONLY | G_PARAM_STATIC_STRINGS;
@@ -245,7 +245,7 @@ install_settings (void)
    *
    * Since: 1.0
    */
-  properties[PROP_PARENT] =
+  budget_properties[BUDGET_PROP_PARENT] =
       g_param_spec_object ("parent", NULL, NULL, BUF_TYPE_BUDGET, construct_only);
 
   /**
@@ -255,7 +255,8 @@ install_settings (void)
    *
    * Since: 1.0
    */
-  properties[PROP_NAME] = g_param_spec_string ("name", NULL, NULL, NULL, construct_only);
+  budget_properties[BUDGET_PROP_NAME] =
+      g_param_spec_string ("name", NULL, NULL, NULL, construct_only);
 
   /**
    * BufBudget:max-memory: (getter get_max_memory) (setter set_max_memory)
@@ -266,13 +267,13 @@ install_settings (void)
    *
    * Since: 1.0
    */
-  properties[PROP_MAX_MEMORY] = g_param_spec_uint64 ("max-memory",
-                                                     NULL,
-                                                     NULL,
-                                                     0,
-                                                     BUF_BUDGET_UNLIMITED,
-                                                     BUF_BUDGET_UNLIMITED,
-                                                     writable);
+  budget_properties[BUDGET_PROP_MAX_MEMORY] = g_param_spec_uint64 ("max-memory",
+                                                                   NULL,
+                                                                   NULL,
+                                                                   0,
+                                                                   BUF_BUDGET_UNLIMITED,
+                                                                   BUF_BUDGET_UNLIMITED,
+                                                                   writable);
 
   /**
    * BufBudget:reserved-memory: (getter get_reserved_memory) (setter set_reserved_memory)
@@ -283,7 +284,7 @@ install_settings (void)
    *
    * Since: 1.0
    */
-  properties[PROP_RESERVED_MEMORY] =
+  budget_properties[BUDGET_PROP_RESERVED_MEMORY] =
       g_param_spec_uint64 ("reserved-memory", NULL, NULL, 0, BUF_BUDGET_UNLIMITED, 0, writable);
 
   /**
@@ -295,12 +296,12 @@ install_settings (void)
    *
    * Since: 1.0
    */
-  properties[PROP_MAX_WAITING] =
+  budget_properties[BUDGET_PROP_MAX_WAITING] =
       g_param_spec_int ("max-waiting", NULL, NULL, -1, G_MAXINT, -1, writable);
 }
 
 static GParamSpec *
-new_figure (const gchar *name)
+new_budget_figure (const gchar *name)
 {
   return g_param_spec_uint64 (name,
                               NULL,
@@ -312,7 +313,7 @@ new_figure (const gchar *name)
 }
 
 static void
-install_figures (void)
+install_budget_figures (void)
 {
   /**
    * BufBudget:allocated-memory: (getter get_allocated_memory)
@@ -323,7 +324,7 @@ install_figures (void)
    *
    * Since: 1.0
    */
-  properties[PROP_ALLOCATED_MEMORY] = new_figure ("allocated-memory");
+  budget_properties[BUDGET_PROP_ALLOCATED_MEMORY] = new_budget_figure ("allocated-memory");
 
   /**
    * BufBudget:available-memory: (getter get_available_memory)
@@ -333,7 +334,7 @@ install_figures (void)
    *
    * Since: 1.0
    */
-  properties[PROP_AVAILABLE_MEMORY] = new_figure ("available-memory");
+  budget_properties[BUDGET_PROP_AVAILABLE_MEMORY] = new_budget_figure ("available-memory");
 
   /**
    * BufBudget:waiting: (getter get_waiting)
@@ -343,7 +344,7 @@ install_figures (void)
    *
    * Since: 1.0
    */
-  properties[PROP_WAITING] = new_figure ("waiting");
+  budget_properties[BUDGET_PROP_WAITING] = new_budget_figure ("waiting");
 }
 
 static void
@@ -356,9 +357,9 @@ buf_budget_class_init (BufBudgetClass *klass)
   object_class->get_property = buf_budget_get_property;
   object_class->set_property = buf_budget_set_property;
 
-  install_settings ();
-  install_figures ();
-  g_object_class_install_properties (object_class, N_PROPS, properties);
+  install_budget_settings ();
+  install_budget_figures ();
+  g_object_class_install_properties (object_class, BUDGET_N_PROPS, budget_properties);
 }
 
 static void

@@ -71,8 +71,6 @@ set_too_large (const gchar *asked,
                const BufSemaphoreFigures *figures,
                GError **error)
 {
-  gboolean reserved = figures->maximum < figures->semaphore->level.maximum;
-
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_TOO_LARGE,
@@ -81,7 +79,7 @@ set_too_large (const gchar *asked,
                refuser,
                figures->maximum,
                buf_words_choose (figures->maximum, "byte", "bytes"),
-               reserved ? " beyond its reserve" : "");
+               figures->keeps_reserve ? " beyond its reserve" : "");
 }
 
 static void

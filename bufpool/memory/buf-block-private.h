@@ -49,6 +49,7 @@ typedef struct
   _Atomic guint32 parts;    /* atomic; pinned: one each for the references and the data */
   BufPoolAllocation *block; /* const, likewise; pinned: the plain block of the buffers, or NULL */
   BufDebugRecord *record;   /* const; NULL unless BUFPOOL_DEBUG asks for it */
+  _Atomic gsize transferred; /* atomic; pinned: how far the last transfer came, in bytes */
 } BufDetachedAllocation;
 
 /* Of a free block that is kept, the word is a link. */

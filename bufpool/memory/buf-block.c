@@ -90,6 +90,7 @@ buf_block_new_handle (BufMemory *memory)
   self->record = NULL;
   self->block = NULL;
   atomic_init (&self->holders, 1);
+  atomic_init (&self->transferred, 0);
   atomic_init (&self->parts, 2);
   return self;
 }

@@ -72,7 +72,6 @@ void buf_memory_trace_change (BufMemory *self, gint64 change);
 void buf_memory_for_each (void (*function) (BufMemory *memory, gpointer data), gpointer data);
 
 void buf_memory_append_outstanding (BufMemory *self, GString *description);
-void buf_memory_append_outstanding_of (BufSemaphore *semaphore, GString *description);
 void buf_memory_append_description (BufMemory *self, GString *description);
 void buf_memory_describe_all_at_exit (void);
 

@@ -18,16 +18,6 @@
  * pool of its own. */
 static _Atomic pid_t reporter; /* atomic */
 
-void
-buf_memory_append_outstanding (BufMemory *self, GString *description)
-{
-  if (self->ledger != NULL && self->ledger->flags & BUF_DEBUG_LEAKS)
-    buf_debug_ledger_describe (self->ledger, description);
-  else
-    g_string_append (description,
-                     "  Run the program with BUFPOOL_DEBUG=leaks to see where they come from.\n");
-}
-
 /* The levels above the pool, from the lowest one up. */
 static void
 append_budgets (BufMemory *self, GString *description)
@@ -81,12 +71,6 @@ buf_memory_append_description (BufMemory *self, GString *description)
 
   buf_semaphore_get_figures (&self->semaphore, &figures, NULL);
   append_description (self, &figures, description);
-}
-
-void
-buf_memory_append_outstanding_of (BufSemaphore *semaphore, GString *description)
-{
-  buf_memory_append_outstanding (buf_memory_get_for_semaphore (semaphore), description);
 }
 
 static void

@@ -57,6 +57,22 @@ end_memory (BufSemaphore *semaphore)
 }
 
 /* With a ledger nothing is cached: it shows who uses memory that was freed. */
+void
+buf_memory_append_outstanding (BufMemory *self, GString *description)
+{
+  if (self->ledger != NULL && self->ledger->flags & BUF_DEBUG_LEAKS)
+    buf_debug_ledger_describe (self->ledger, description);
+  else
+    g_string_append (description,
+                     "  Run the program with BUFPOOL_DEBUG=leaks to see where they come from.\n");
+}
+
+static void
+append_outstanding_of (BufSemaphore *semaphore, GString *description)
+{
+  buf_memory_append_outstanding (buf_memory_get_for_semaphore (semaphore), description);
+}
+
 static void
 begin_cache (BufMemory *self, guint n_processors, gint64 max_cached, gboolean enabled)
 {
@@ -96,7 +112,7 @@ buf_memory_begin (BufMemory *self,
   self->semaphore.end = end_memory;
   self->trace_counter = buf_trace_add_counter (self->name);
   self->semaphore.is_traced = self->trace_counter != 0;
-  self->semaphore.append_outstanding = buf_memory_append_outstanding_of;
+  self->semaphore.append_outstanding = append_outstanding_of;
   buf_watch_report_begin (&self->semaphore);
   if (!valid)
     buf_semaphore_close (&self->semaphore);

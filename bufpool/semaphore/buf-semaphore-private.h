@@ -133,9 +133,10 @@ struct _BufSemaphore
 typedef struct
 {
   BufSemaphore *semaphore; /* whose figures these are: the level that refused */
-  gint64 maximum;
+  gint64 maximum;          /* of a refusal: what could be granted there at most */
   gint64 reserved;
-  gint64 available; /* never negative */
+  gboolean keeps_reserve; /* @maximum is less than the limit, by the reserve */
+  gint64 available;       /* never negative */
   gint64 allocated;
   gint64 n_allocations;
   guint n_waiting;

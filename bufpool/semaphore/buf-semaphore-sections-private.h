@@ -32,6 +32,7 @@ buf_semaphore_get_root (BufSemaphore *self)
   return self;
 }
 
+void buf_semaphore_number_thread (void);
 guint buf_semaphore_choose_n_stripes (guint n_processors);
 void buf_semaphore_set_geometry_locked (BufSemaphore *self);
 void buf_semaphore_collect_locked (BufSemaphore *self, BufStripe *stripe, gint64 mark);
@@ -41,16 +42,26 @@ void buf_semaphore_restore_locked (BufSemaphore *self);
 void buf_semaphore_settle_locked (BufSemaphore *self, BufStripe *stripe);
 void buf_semaphore_settle_path_locked (BufSemaphore *self);
 
-void buf_semaphore_join_tree (BufSemaphore *self, BufSemaphore *parent);
+void buf_semaphore_join_tree (BufSemaphore *self,
+                              BufSemaphore *parent,
+                              void (*look) (BufWatch *watch, gint64 now));
 void buf_semaphore_leave_tree (BufSemaphore *self);
 BufSemaphore *buf_semaphore_take_path_credit (BufSemaphore *self, gint64 bytes);
 BufSemaphore *buf_semaphore_give_path_credit (BufSemaphore *self, gint64 bytes);
 
 void buf_semaphore_reopen_below_locked (BufSemaphore *self);
 BufSemaphore *buf_semaphore_ask_next_locked (BufSemaphore *top, gboolean wanted, guint64 round);
+guint64 buf_semaphore_begin_round (BufSemaphore *self);
+BufSemaphore *buf_semaphore_ask_next (BufSemaphore *top, gboolean wanted, guint64 round);
 void buf_semaphore_ask_and_leave (BufSemaphore *self, gboolean complete);
 void buf_semaphore_reclaim (BufSemaphore *self, gboolean complete);
 void buf_semaphore_reclaim_locked (BufSemaphore *self);
+
+void buf_semaphore_get_refusal_locked (BufSemaphore *self,
+                                       const BufWant *want,
+                                       const BufWaiter *waiter,
+                                       BufOutcome outcome,
+                                       BufSemaphoreFigures *figures);
 
 gboolean buf_semaphore_ends_locked (BufSemaphore *self);
 

@@ -16,6 +16,19 @@
 /* As many stripes as there are processors, but no more than this. */
 #define BUF_SEMAPHORE_MAX_STRIPES 64
 
+_Thread_local guint buf_semaphore_thread_number BUF_TLS_MODEL;
+
+/* A thread starts out on the first stripe. It gets a number of its own when it first comes here,
+ * and moves on when it meets another on its stripe. */
+void
+buf_semaphore_number_thread (void)
+{
+  static _Atomic guint last;
+
+  if (G_UNLIKELY (buf_semaphore_thread_number == 0))
+    buf_semaphore_thread_number = atomic_fetch_add_explicit (&last, 1, memory_order_relaxed) + 1;
+}
+
 guint
 buf_semaphore_choose_n_stripes (guint n_processors)
 {

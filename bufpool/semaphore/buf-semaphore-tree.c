@@ -23,14 +23,14 @@
  */
 
 static BufTree *
-tree_new (BufLevel *root)
+tree_new (BufLevel *root, void (*look) (BufWatch *watch, gint64 now))
 {
   BufTree *self = g_new0 (BufTree, 1);
 
   g_mutex_init (&self->mutex);
   buf_ready_init (&self->ready);
   buf_wait_queue_init (&self->queue, root, buf_semaphore_revoke_level_locked);
-  buf_watch_init (&self->watch, buf_semaphore_look);
+  buf_watch_init (&self->watch, look);
   return self;
 }
 
@@ -45,13 +45,16 @@ tree_free (BufTree *self)
   g_free (self);
 }
 
-/* With a @parent, which is inside its parents until the child ends. */
+/* With a @parent, which is inside its parents until the child ends. Without one, @look is what the
+ * watcher of the new tree calls. */
 void
-buf_semaphore_join_tree (BufSemaphore *self, BufSemaphore *parent)
+buf_semaphore_join_tree (BufSemaphore *self,
+                         BufSemaphore *parent,
+                         void (*look) (BufWatch *watch, gint64 now))
 {
   self->parent = parent;
   self->is_child = parent != NULL;
-  self->tree = parent != NULL ? parent->tree : tree_new (&self->level);
+  self->tree = parent != NULL ? parent->tree : tree_new (&self->level, look);
   if (parent != NULL)
     buf_semaphore_enter (parent);
 }

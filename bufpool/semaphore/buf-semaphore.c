@@ -42,95 +42,6 @@
  * marked. The mark may be stale: a stripe then holds more than it should for a while.
  */
 
-_Thread_local guint buf_semaphore_thread_number BUF_TLS_MODEL;
-
-/* A thread starts out on the first stripe. It gets a number of its own when it first comes here,
- * and moves on when it meets another on its stripe. */
-static void
-number_thread (void)
-{
-  static _Atomic guint last;
-
-  if (G_UNLIKELY (buf_semaphore_thread_number == 0))
-    buf_semaphore_thread_number = atomic_fetch_add_explicit (&last, 1, memory_order_relaxed) + 1;
-}
-
-/* Adds what the keepers at @self or below keep, or are about to release. */
-static void
-add_kept_locked (BufSemaphore *self, gint64 *bytes, gint64 *n_allocations)
-{
-  GQueue *lists[] = { &self->tree->keeping, &self->tree->resting };
-
-  if (G_LIKELY (self->n_keepers == (self->keeper != NULL ? 1 : 0)))
-    {
-      if (self->keeper != NULL)
-        self->keeper->count_locked (self, bytes, n_allocations);
-      return;
-    }
-
-  for (guint i = 0; i < G_N_ELEMENTS (lists); i++)
-    for (GList *link = lists[i]->head; link != NULL; link = link->next)
-      {
-        BufSemaphore *semaphore = link->data;
-
-        if (buf_semaphore_is_below (semaphore, self))
-          semaphore->keeper->count_locked (semaphore, bytes, n_allocations);
-      }
-}
-
-static void
-get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
-{
-  BufWaiter *oldest = buf_level_find_oldest_locked (&self->level);
-  gint64 available = self->level.free;
-  gint64 n_allocations = self->level.n_allocations;
-  gint64 n_kept = 0;
-
-  add_kept_locked (self, &available, &n_kept);
-  for (guint i = 0; i < self->n_stripes; i++)
-    {
-      gint64 word = atomic_load_explicit (&self->stripes[i].word, memory_order_relaxed);
-
-      if (word == BUF_STRIPE_REVOKED)
-        continue;
-      available += buf_stripe_get_credit (word);
-      n_allocations += buf_stripe_get_count (word);
-    }
-
-  figures->semaphore = self;
-  figures->maximum = self->level.maximum;
-  figures->reserved = self->level.reserved;
-  figures->available = CLAMP (available, 0, self->level.maximum);
-  figures->allocated = MAX (self->level.maximum - available, 0);
-  figures->n_allocations = MAX (n_allocations - n_kept, 0);
-  figures->n_waiting = self->level.n_waiting;
-  figures->oldest_bytes = oldest != NULL ? oldest->want.bytes : 0;
-}
-
-/* Of the level that refused a request. */
-static void
-get_refusal_locked (BufSemaphore *self,
-                    const BufWant *want,
-                    const BufWaiter *waiter,
-                    BufOutcome outcome,
-                    BufSemaphoreFigures *figures)
-{
-  BufLevel *level = NULL;
-
-  if (waiter != NULL)
-    level = waiter->refuser;
-  else if (outcome == BUF_OUTCOME_TOO_LARGE)
-    level = buf_wait_queue_find_too_small_locked (&self->level, want);
-  if (level == NULL && (outcome == BUF_OUTCOME_PENDING || outcome == BUF_OUTCOME_TIMED_OUT))
-    level = buf_wait_queue_find_short_locked (&self->level, want);
-
-  get_figures_locked (level != NULL ? buf_semaphore_get_for_level (level) : self, figures);
-  if (outcome == BUF_OUTCOME_TOO_LARGE && level != NULL)
-    figures->maximum = waiter != NULL
-                           ? waiter->maximum
-                           : buf_level_get_ceiling_locked (level, buf_want_is_urgent (want));
-}
-
 /* The semaphore joins the tree of its @parent, or makes one if that is NULL. */
 void
 buf_semaphore_init (BufSemaphore *self,
@@ -147,7 +58,7 @@ buf_semaphore_init (BufSemaphore *self,
   self->stripes = g_aligned_alloc0 (n_stripes, sizeof (BufStripe), BUF_CACHE_LINE);
   self->n_stripes = n_stripes;
   self->unit = unit;
-  buf_semaphore_join_tree (self, parent);
+  buf_semaphore_join_tree (self, parent, buf_semaphore_look);
   buf_level_init (&self->level,
                   &self->tree->queue,
                   parent != NULL ? &parent->level : NULL,
@@ -240,7 +151,7 @@ buf_semaphore_acquire (BufSemaphore *self,
   BufSemaphore *refuser;
   BufOutcome outcome;
 
-  number_thread ();
+  buf_semaphore_number_thread ();
   refuser = buf_semaphore_take_path_credit (self, want->most);
   if (refuser == NULL)
     {
@@ -254,7 +165,7 @@ buf_semaphore_acquire (BufSemaphore *self,
   if (outcome == BUF_OUTCOME_PENDING && enters)
     self->n_inside++;
   else if (outcome != BUF_OUTCOME_GRANTED)
-    get_refusal_locked (self, want, NULL, outcome, figures);
+    buf_semaphore_get_refusal_locked (self, want, NULL, outcome, figures);
   buf_semaphore_serve_and_unlock (self);
   return outcome;
 }
@@ -375,7 +286,7 @@ buf_semaphore_wait (BufSemaphore *self,
   sleep_locked (self, waiter, deadline);
   outcome = waiter->outcome;
   if (outcome != BUF_OUTCOME_GRANTED)
-    get_refusal_locked (self, &waiter->want, waiter, outcome, figures);
+    buf_semaphore_get_refusal_locked (self, &waiter->want, waiter, outcome, figures);
   buf_semaphore_serve_and_unlock (self);
   return outcome;
 }
@@ -430,7 +341,7 @@ buf_semaphore_release (BufSemaphore *self, gint64 bytes)
 {
   BufSemaphore *refuser;
 
-  number_thread ();
+  buf_semaphore_number_thread ();
   refuser = buf_semaphore_give_path_credit (self, bytes);
   if (refuser == NULL)
     return;
@@ -485,7 +396,7 @@ buf_semaphore_exchange (BufSemaphore *self,
   if (leaves && outcome != BUF_OUTCOME_PENDING)
     self->n_inside--;
   if (outcome != BUF_OUTCOME_GRANTED)
-    get_refusal_locked (self, want, NULL, outcome, figures);
+    buf_semaphore_get_refusal_locked (self, want, NULL, outcome, figures);
   buf_semaphore_serve_and_unlock (self);
   return outcome;
 }
@@ -515,84 +426,6 @@ buf_semaphore_withdraw (BufSemaphore *self, BufWaiter *waiter, BufOutcome outcom
   if (waiter->outcome == BUF_OUTCOME_PENDING)
     buf_wait_queue_finish_locked (waiter, outcome, &self->tree->ready);
   buf_semaphore_serve_and_unlock (self);
-}
-
-/* Returns whether the maximum is another than before. */
-gboolean
-buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum)
-{
-  gboolean changed;
-
-  g_assert (maximum >= 0);
-
-  g_mutex_lock (&self->tree->mutex);
-  changed = maximum != self->level.maximum;
-  if (changed)
-    {
-      /* What is kept may be more than is left of a lower maximum. */
-      buf_semaphore_reclaim_locked (self);
-      buf_semaphore_revoke_locked (self);
-      buf_wait_queue_set_maximum_locked (&self->level, maximum);
-      buf_semaphore_set_geometry_locked (self);
-    }
-  buf_semaphore_serve_and_unlock (self);
-  return changed;
-}
-
-/* Likewise. */
-gboolean
-buf_semaphore_set_reserved (BufSemaphore *self, gint64 reserved)
-{
-  gboolean changed;
-
-  g_assert (reserved >= 0);
-
-  g_mutex_lock (&self->tree->mutex);
-  changed = reserved != self->level.reserved;
-  if (changed)
-    {
-      /* What is kept may be a part of the reserve. */
-      buf_semaphore_reclaim_locked (self);
-      buf_semaphore_revoke_locked (self);
-      buf_wait_queue_set_reserved_locked (&self->level, reserved);
-    }
-  buf_semaphore_serve_and_unlock (self);
-  return changed;
-}
-
-gint64
-buf_semaphore_get_reserved (BufSemaphore *self)
-{
-  gint64 reserved;
-
-  g_mutex_lock (&self->tree->mutex);
-  reserved = self->level.reserved;
-  g_mutex_unlock (&self->tree->mutex);
-  return reserved;
-}
-
-/* Requests that wait already go on waiting. */
-gboolean
-buf_semaphore_set_max_waiting (BufSemaphore *self, gint max_waiting)
-{
-  gboolean changed;
-
-  g_mutex_lock (&self->tree->mutex);
-  changed = max_waiting != self->level.max_waiting;
-  self->level.max_waiting = max_waiting;
-  g_mutex_unlock (&self->tree->mutex);
-  return changed;
-}
-
-gint
-buf_semaphore_get_max_waiting (BufSemaphore *self)
-{
-  gint max_waiting;
-
-  g_mutex_lock (&self->tree->mutex);
-  max_waiting = self->level.max_waiting;
-  g_mutex_unlock (&self->tree->mutex);
-  return max_waiting;
 }
 
 /* For good. Those who drain go on waiting: what is outstanding still comes back. */
@@ -633,28 +466,6 @@ buf_semaphore_is_closed (BufSemaphore *self)
   closed = self->level.closed;
   g_mutex_unlock (&self->tree->mutex);
   return closed;
-}
-
-/* @history may be NULL. */
-void
-buf_semaphore_get_figures (BufSemaphore *self, BufSemaphoreFigures *figures, BufHistory *history)
-{
-  g_mutex_lock (&self->tree->mutex);
-  get_figures_locked (self, figures);
-  if (history != NULL)
-    buf_level_get_history_locked (&self->level, history);
-  g_mutex_unlock (&self->tree->mutex);
-}
-
-/* How things stand at the level that refused @waiter, which is settled. */
-void
-buf_semaphore_get_refusal (BufSemaphore *self,
-                           const BufWaiter *waiter,
-                           BufSemaphoreFigures *figures)
-{
-  g_mutex_lock (&self->tree->mutex);
-  get_refusal_locked (self, &waiter->want, waiter, waiter->outcome, figures);
-  g_mutex_unlock (&self->tree->mutex);
 }
 
 /* What the watcher tells of: see BufStallWatch and BufWaitQueue. */

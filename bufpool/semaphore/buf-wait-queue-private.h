@@ -60,10 +60,12 @@ void
 buf_wait_queue_init (BufWaitQueue *self, BufLevel *root, void (*revoke_locked) (BufLevel *level));
 
 void buf_wait_queue_push_locked (BufLevel *level, BufWaiter *waiter);
-gboolean buf_wait_queue_take_locked (BufLevel *level, BufWaiter *waiter, BufWant *want);
 void buf_wait_queue_finish_locked (BufWaiter *waiter, BufOutcome outcome, BufReady *ready);
 void buf_wait_queue_rejoin_locked (BufWaiter *waiter);
 
+/* Who may take: buf-wait-queue-take.c. */
+gboolean buf_wait_queue_take_locked (BufLevel *level, BufWaiter *waiter, BufWant *want);
+void buf_wait_queue_note_overtaken_locked (BufWaiter *waiter);
 BufLevel *buf_wait_queue_find_too_small_locked (BufLevel *level, const BufWant *want);
 BufLevel *buf_wait_queue_find_full_locked (BufLevel *level);
 BufLevel *buf_wait_queue_find_short_locked (BufLevel *level, const BufWant *want);

@@ -19,6 +19,13 @@ local function whole_number(value, name)
    return value
 end
 
+local function check_timeout(value)
+   if type(value) ~= 'number' or math.abs(value) > GREATEST or value % 1 ~= 0 then
+      error(('the timeout must be an integer, not %s'):format(tostring(value)), 3)
+   end
+   return value
+end
+
 -- The originals, before they are replaced.
 local new, try_allocate = Pool._method.new, Pool._method.try_allocate
 local allocate_timeout, allocate_async = Pool._method.allocate_timeout, Pool._method.allocate_async
@@ -56,7 +63,7 @@ end
 
 function Pool:allocate_timeout(count, timeout, cancellable)
    return allocate_timeout(self, whole_number(count, 'the number of buffers'),
-                           whole_number(timeout, 'the timeout'), cancellable)
+                           check_timeout(timeout), cancellable)
 end
 
 function Pool:allocate_async(count, ...)
@@ -139,3 +146,74 @@ function PoolAllocation:buffers()
       if i < length then return self:extract(i * size, size).data end
    end
 end
+
+-- Readers. A block is a GLib.Bytes, whose memory comes back when the collector has found it. So what is
+-- garbage is collected when the pool has no block.
+local Reader = BufPool.Reader
+local new_reader, next_block = Reader._method.new, Reader._method.next_block
+local next_block_async, set_read_ahead = Reader._method.next_block_async, Reader._method.set_read_ahead
+
+local function lacks_memory(reader)
+   local pool = reader.pool
+   return pool and reader.n_buffers * pool.buffer_size > pool.available_memory
+end
+
+local function collect_for(reader)
+   if lacks_memory(reader) then
+      collectgarbage()
+      collectgarbage()
+   end
+end
+
+function Reader.new(stream, pool, n_buffers)
+   return new_reader(stream, pool, whole_number(n_buffers, 'the number of buffers'))
+end
+
+-- BufPool.Reader { stream = stream, pool = pool, n_buffers = 4 }
+function Reader:_new(properties, ...)
+   for _, name in pairs { 'n_buffers', 'read_ahead' } do
+      if type(properties) == 'table' and properties[name] ~= nil then whole_number(properties[name], name) end
+   end
+   return GObject.Object._new(self, properties, ...)
+end
+
+function Reader:set_read_ahead(blocks)
+   set_read_ahead(self, whole_number(blocks, 'the number of blocks'))
+end
+
+-- Like allocate(), it fails where it would wait for memory. Who wants to wait has async_next_block().
+function Reader:next_block(cancellable)
+   collect_for(self)
+   if lacks_memory(self) then
+      local allocation, problem = self.pool:try_allocate(self.n_buffers)
+      if not allocation then return nil, problem end
+      allocation:release()
+   end
+   return next_block(self, cancellable)
+end
+
+function Reader:next_block_async(...)
+   if self.pool and self.pool.waiting == 0 then collect_for(self) end
+   return next_block_async(self, ...)
+end
+
+-- lgi makes this one of the original, but not of a function of Lua.
+function Reader:async_next_block()
+   self:next_block_async(Gio.Async.io_priority, Gio.Async.cancellable, coroutine.running())
+   local _, result = coroutine.yield()
+   return self:next_block_finish(result)
+end
+
+local function iterate(next_of)
+   return function(self)
+      return function()
+         local block, problem = next_of(self)
+         if problem then error(problem, 2) end
+         return block
+      end
+   end
+end
+
+-- for block in reader:blocks() do; in a coroutine of Gio.Async, for block in reader:async_blocks() do
+Reader.blocks = iterate(Reader.next_block)
+Reader.async_blocks = iterate(Reader.async_next_block)

@@ -4,6 +4,7 @@
 """What makes BufPool natural in Python: construction that checks, waiting that Ctrl-C can interrupt, and
 allocations that are sequences of writable buffers."""
 
+import asyncio
 import ctypes
 import gc
 import threading
@@ -25,7 +26,7 @@ _RELEASED = int(BufPool.PoolError.RELEASED)
 # Likewise, and PyGObject 3.58 crashes when a signal interrupts it while it makes flags of a number.
 _READ_ONLY = {
     specification.name.replace("-", "_")
-    for specification in GObject.list_properties(BufPool.Pool)
+    for specification in (*GObject.list_properties(BufPool.Pool), *GObject.list_properties(BufPool.Budget))
     if not specification.flags & GObject.ParamFlags.WRITABLE
 }
 
@@ -44,6 +45,13 @@ def _released():
     )
 
 
+def _check_settable(properties):
+    # For GObject it is a bug in the program, and not an error.
+    for name in properties:
+        if name.replace("-", "_") in _READ_ONLY:
+            raise TypeError(f"{name} cannot be set")
+
+
 def _check_cancellable(cancellable):
     # PyGObject refuses it, too, but since 3.50 it calls a function of GLib with NULL meanwhile.
     if cancellable is not None and not isinstance(cancellable, Gio.Cancellable):
@@ -52,10 +60,15 @@ def _check_cancellable(cancellable):
 
 def _wait(function, *arguments, cancellable):
     """Calls a C function that may wait. What is garbage, but in a cycle, may hold what it waits for, so
-    the collector runs before. In the main thread the function is called in another thread, since a signal
-    does not reach Python while it waits in C. It is one wait, so a request keeps its place in the queue.
-    An interruption cancels it."""
+    the collector runs before."""
     gc.collect()
+    return _interruptibly(function, *arguments, cancellable=cancellable)
+
+
+def _interruptibly(function, *arguments, cancellable):
+    """In the main thread, a C function that may wait is called in another thread, since a signal does not
+    reach Python while it waits in C. It is one wait, so a request keeps its place in the queue. An
+    interruption cancels it."""
     if threading.current_thread() is not threading.main_thread():
         return function(*arguments, cancellable)
 
@@ -108,6 +121,14 @@ def _unless(code, function, *arguments):
     return None
 
 
+def _wait_if_needed(function, counts, timeout_us, io_priority, cancellable):
+    """Calls a C function with a time limit and a priority. It is tried first, since waiting is expensive."""
+    _check_cancellable(cancellable)
+    return _unless(_TIMED_OUT, function, *counts, 0, io_priority, cancellable) or _wait(
+        function, *counts, timeout_us, io_priority, cancellable=cancellable
+    )
+
+
 def _start(function, operation, arguments, callback, user_data):
     """Starts an asynchronous operation. What its callback is given as the result can then be claimed."""
     _check_cancellable(arguments[-1])
@@ -136,9 +157,8 @@ class Pool(BufPool.Pool):
     """A buffer pool with a memory budget. A configuration that makes no sense raises GLib.Error."""
 
     def __init__(self, **properties):
+        _check_settable(properties)
         for name in properties:
-            if name.replace("-", "_") in _READ_ONLY:
-                raise TypeError(f"{name} cannot be set")
             if name in ("buffer_size", "max_memory", "alignment"):
                 properties[name] = whole_number(properties[name])
         super().__init__(**properties)
@@ -153,9 +173,9 @@ class Pool(BufPool.Pool):
         """Allocates n_buffers buffers, and waits for the budget if need be."""
         return self._allocate(super().allocate, whole_number(n_buffers), cancellable=cancellable)
 
-    def allocate_timeout(self, n_buffers, timeout, cancellable=None):
-        """Like allocate(), but waits for so many microseconds at the most."""
-        arguments = whole_number(n_buffers), whole_number(timeout)
+    def allocate_timeout(self, n_buffers, timeout_us, cancellable=None):
+        """Like allocate(), but waits for at most timeout_us microseconds; without a limit if negative."""
+        arguments = whole_number(n_buffers), whole_number(timeout_us)
         return self._allocate(super().allocate_timeout, *arguments, cancellable=cancellable)
 
     def _allocate(self, allocate, *arguments, cancellable):
@@ -190,13 +210,35 @@ class Pool(BufPool.Pool):
     # allocate_async() is the pinned request of C, whose own finish function is visible, too.
     allocate_pinned_finish = allocate_finish
 
+    def allocate_full(self, min_buffers, max_buffers, timeout_us, io_priority, cancellable=None):
+        """Allocates between min_buffers and max_buffers buffers, with a time limit and a priority."""
+        counts = whole_number(min_buffers), whole_number(max_buffers)
+        limits = whole_number(timeout_us), whole_number(io_priority)
+        return _wait_if_needed(super().allocate_full, counts, *limits, cancellable)
+
+    def allocate_full_async(
+        self, min_buffers, max_buffers, timeout_us, io_priority, cancellable=None, callback=None, *user_data
+    ):
+        """Like allocate_full(), but calls back from the main loop."""
+        counts = whole_number(min_buffers), whole_number(max_buffers)
+        arguments = *counts, whole_number(timeout_us), whole_number(io_priority), cancellable
+        if counts[0] * self.get_buffer_size() > self.get_available_memory():
+            self._collect_before_a_task_waits()
+        return _start(super().allocate_full_async, ("allocate_full", self), arguments, callback, user_data)
+
+    def allocate_full_finish(self, result):
+        """Fetches the result of allocate_full_async(), in the callback."""
+        return super().allocate_full_finish(_claim(result, "allocate_full", self))
+
+    allocate_full_pinned_finish = allocate_full_finish
+
     def drain(self, cancellable=None):
         """Waits until nothing is outstanding."""
         return self._drain(super().drain, cancellable=cancellable)
 
-    def drain_timeout(self, timeout, cancellable=None):
-        """Like drain(), but waits for so many microseconds at the most."""
-        return self._drain(super().drain_timeout, whole_number(timeout), cancellable=cancellable)
+    def drain_timeout(self, timeout_us, cancellable=None):
+        """Like drain(), but waits for at most timeout_us microseconds; without a limit if negative."""
+        return self._drain(super().drain_timeout, whole_number(timeout_us), cancellable=cancellable)
 
     def _drain(self, drain, *arguments, cancellable):
         return _unless(
@@ -221,6 +263,37 @@ class Pool(BufPool.Pool):
 
 Pool = override(Pool)
 __all__.append("Pool")
+
+
+class Budget(BufPool.Budget):
+    """A limit on memory that several pools share, and a semaphore whose unit is a byte."""
+
+    def __init__(self, **properties):
+        _check_settable(properties)
+        super().__init__(**properties)
+
+    def acquire(self, n_bytes, cancellable=None):
+        """Acquires n_bytes bytes, and waits for them if necessary."""
+        return self.acquire_full(n_bytes, -1, GLib.PRIORITY_DEFAULT, cancellable)
+
+    def acquire_full(self, n_bytes, timeout_us, io_priority, cancellable=None):
+        """Like acquire(), with a time limit in microseconds, negative for none, and a priority."""
+        counts = (whole_number(n_bytes),)
+        limits = whole_number(timeout_us), whole_number(io_priority)
+        return _wait_if_needed(super().acquire_full, counts, *limits, cancellable)
+
+    def acquire_async(self, n_bytes, io_priority, cancellable=None, callback=None, *user_data):
+        """Like acquire(), but calls back from the main loop."""
+        arguments = whole_number(n_bytes), whole_number(io_priority), cancellable
+        return _start(super().acquire_async, ("acquire", self), arguments, callback, user_data)
+
+    def acquire_finish(self, result):
+        """Fetches the permit, in the callback."""
+        return super().acquire_finish(_claim(result, "acquire", self))
+
+
+Budget = override(Budget)
+__all__.append("Budget")
 
 
 class PoolAllocation(BufPool.PoolAllocation):
@@ -351,3 +424,149 @@ class PoolAllocation(BufPool.PoolAllocation):
 
 PoolAllocation = override(PoolAllocation)
 __all__.append("PoolAllocation")
+
+
+class _OperationThread:
+    """A main loop for operations that are awaited where no GLib main loop runs. It is made when needed."""
+
+    _lock = threading.Lock()
+    _context = None
+
+    @classmethod
+    def call(cls, function):
+        """Calls the function in the thread of the main loop."""
+        with cls._lock:
+            if cls._context is None:
+                cls._context = GLib.MainContext.new()
+                threading.Thread(target=cls._run, args=[cls._context], daemon=True).start()
+        source = GLib.Idle()
+        source.set_callback(lambda *_: function())
+        source.attach(cls._context)
+
+    @staticmethod
+    def _run(context):
+        context.push_thread_default()
+        while True:
+            context.iteration(True)
+
+
+async def _operate(start, finish):
+    """Awaits an operation, in any event loop of asyncio. If it is cancelled, it ends before this does."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    cancellable = Gio.Cancellable()
+
+    def settle(outcome):
+        if not future.done():
+            future.set_result(outcome)
+
+    def on_done(_source, result, *_):
+        try:
+            outcome = finish(result), None
+        except GLib.Error as error:
+            outcome = None, error
+        loop.call_soon_threadsafe(settle, outcome)
+
+    if GLib.MainContext.ref_thread_default().is_owner():
+        start(GLib.PRIORITY_DEFAULT, cancellable, on_done)
+    else:
+        _OperationThread.call(lambda: start(GLib.PRIORITY_DEFAULT, cancellable, on_done))
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        cancellable.cancel()
+        await future
+        raise
+
+
+class Reader(BufPool.Reader):
+    """Reads a stream in blocks that come from a pool. Iteration, also with "async for", yields read-only
+    memoryviews, without a copy. A block returns to the pool when its last view is gone."""
+
+    def __init__(self, **properties):
+        for name in ("n_buffers", "read_ahead"):
+            if name in properties:
+                properties[name] = whole_number(properties[name])
+        super().__init__(**properties)
+
+    @classmethod
+    def new(cls, stream, pool, n_buffers):
+        """The same as the constructor."""
+        return cls(stream=stream, pool=pool, n_buffers=n_buffers)
+
+    def set_read_ahead(self, read_ahead):
+        """Changes how many blocks are read ahead."""
+        super().set_read_ahead(whole_number(read_ahead))
+
+    def _lacks_memory(self):
+        pool = self.get_pool()
+        return pool is not None and self.get_n_buffers() * pool.get_buffer_size() > pool.get_available_memory()
+
+    def _is_idle(self):
+        stream = self.get_stream()
+        return isinstance(stream, Gio.PollableInputStream) and stream.can_poll() and not stream.is_readable()
+
+    def next_block(self, cancellable=None):
+        """The next block as a GLib.Bytes, or None at the end."""
+        _check_cancellable(cancellable)
+        if self._lacks_memory():
+            return _wait(super().next_block, cancellable=cancellable)
+        if self._is_idle():
+            return _interruptibly(super().next_block, cancellable=cancellable)
+        return super().next_block(cancellable)
+
+    def next_block_async(self, io_priority, cancellable=None, callback=None, *user_data):
+        """Like next_block(), but calls back from the main loop."""
+        if self._lacks_memory() and self.get_pool().get_waiting() == 0:
+            gc.collect()
+        arguments = whole_number(io_priority), cancellable
+        return _start(super().next_block_async, ("next_block", self), arguments, callback, user_data)
+
+    def next_block_finish(self, result):
+        """Fetches the block, in the callback."""
+        return super().next_block_finish(_claim(result, "next_block", self))
+
+    def splice(self, target, flags, cancellable=None):
+        """Writes all blocks to another stream."""
+        _check_cancellable(cancellable)
+        return _interruptibly(super().splice, target, flags, cancellable=cancellable)
+
+    def splice_async(self, target, flags, io_priority, cancellable=None, callback=None, *user_data):
+        """Like splice(), but calls back from the main loop."""
+        arguments = target, flags, whole_number(io_priority), cancellable
+        return _start(super().splice_async, ("splice", self), arguments, callback, user_data)
+
+    def splice_finish(self, result):
+        """Fetches the result of splice_async(), in the callback."""
+        return super().splice_finish(_claim(result, "splice", self))
+
+    @staticmethod
+    def _view(block):
+        size = block.get_size()
+        array = (ctypes.c_ubyte * size).from_address(block.get_region(1, 0, size))
+        array.block = block
+        return memoryview(array).cast("B").toreadonly()
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        block = self.next_block()
+        if block is None:
+            raise StopIteration
+        return self._view(block)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        block, error = await _operate(self.next_block_async, self.next_block_finish)
+        if error is not None:
+            raise error
+        if block is None:
+            raise StopAsyncIteration
+        return self._view(block)
+
+
+Reader = override(Reader)
+__all__.append("Reader")

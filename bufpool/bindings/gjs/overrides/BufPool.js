@@ -15,6 +15,12 @@ function wholeNumber(value, name) {
     return value;
 }
 
+function checkTimeout(value) {
+    if (!Number.isSafeInteger(value))
+        throw new TypeError(`the timeout must be an integer, not ${value}`);
+    return value;
+}
+
 function checkBytes(data) {
     if (Array.isArray(data) && !data.every(byte => Number.isInteger(byte) && byte >= 0 && byte < 256))
         throw new TypeError('the data are to be bytes');
@@ -119,14 +125,14 @@ function overridePool(Pool) {
     };
 
     Pool.prototype.allocate_timeout = function (count, timeout, cancellable = null) {
-        wholeNumber(timeout, 'the timeout');
+        checkTimeout(timeout);
         cancellable?.set_error_if_cancelled();
         return collectBetween(WOULD_BLOCK, () => this.try_allocate(count),
             () => allocate_timeout.call(this, count, timeout, cancellable));
     };
 
     Pool.prototype.drain_timeout = function (timeout, cancellable = null) {
-        wholeNumber(timeout, 'the timeout');
+        checkTimeout(timeout);
         return collectBetween(TIMED_OUT, () => drain_timeout.call(this, 0, cancellable),
             () => drain_timeout.call(this, timeout, cancellable));
     };
@@ -145,8 +151,11 @@ function overridePool(Pool) {
     guardAsync(Pool.prototype, 'allocate');
     // allocate_async() is the pinned request of C, whose own finish function is visible, too.
     Pool.prototype.allocate_pinned_finish = Pool.prototype.allocate_finish;
+    guardAsync(Pool.prototype, 'allocate_full');
+    Pool.prototype.allocate_full_pinned_finish = Pool.prototype.allocate_full_finish;
     guardAsync(Pool.prototype, 'drain');
     Gio._promisify(Pool.prototype, 'allocate_async', 'allocate_finish');
+    Gio._promisify(Pool.prototype, 'allocate_full_async', 'allocate_full_finish');
     Gio._promisify(Pool.prototype, 'drain_async', 'drain_finish');
 
     /* What is garbage may hold what it is going to wait for. Not for each of many that wait. */
@@ -163,6 +172,23 @@ function overridePool(Pool) {
             System.gc();
         return drain_async.call(this, ...parameters);
     };
+}
+
+function overrideBudget(Budget) {
+    const {try_acquire} = Budget.prototype;
+
+    Budget.prototype.try_acquire = function (bytes) {
+        return try_acquire.call(this, wholeNumber(bytes, 'the number of bytes'));
+    };
+
+    /* Like allocate(): it fails where it would wait. */
+    Budget.prototype.acquire = function (bytes, cancellable = null) {
+        cancellable?.set_error_if_cancelled();
+        return collectBetween(Gio.IOErrorEnum.WOULD_BLOCK, () => this.try_acquire(bytes), () => this.try_acquire(bytes));
+    };
+
+    guardAsync(Budget.prototype, 'acquire');
+    Gio._promisify(Budget.prototype, 'acquire_async', 'acquire_finish');
 }
 
 function overrideAllocation(PoolAllocation) {
@@ -205,5 +231,64 @@ function overrideAllocation(PoolAllocation) {
 
 function _init() {
     overridePool(this.Pool);
+    overrideBudget(this.Budget);
     overrideAllocation(this.PoolAllocation);
+    overrideReader(this.Reader);
+}
+
+/* A block is a GLib.Bytes, whose memory comes back when the collector has found it. So what is garbage is
+ * collected when the pool has no block. The collector may take the last block that was used for one that is
+ * still in use: the pool should have room for two. */
+function overrideReader(Reader) {
+    const {_init: construct, next_block, set_read_ahead, get_read_ahead} = Reader.prototype;
+
+    Reader.prototype._init = function (properties = {}) {
+        for (const [name, value] of Object.entries(properties)) {
+            if (/^(n.?buffers|read.?ahead)$/i.test(name))
+                wholeNumber(value, name);
+        }
+        construct.call(this, properties);
+    };
+    Reader.new = (stream, pool, n_buffers) => new Reader({stream, pool, n_buffers});
+
+    Reader.prototype.set_read_ahead = function (blocks) {
+        set_read_ahead.call(this, wholeNumber(blocks, 'the number of blocks'));
+    };
+    for (const name of ['read_ahead', 'readAhead'])
+        Object.defineProperty(Reader.prototype, name, {get: get_read_ahead, set: Reader.prototype.set_read_ahead});
+
+    const lacksMemory = reader =>
+        reader.n_buffers * reader.pool.buffer_size > reader.pool.available_memory;
+
+    /* Like allocate(), it fails where it would wait for memory. Who wants to wait has next_block_async(). */
+    Reader.prototype.next_block = function (cancellable = null) {
+        if (this.pool && lacksMemory(this)) {
+            System.gc();
+            if (lacksMemory(this))
+                this.pool.try_allocate(this.n_buffers).release();
+        }
+        return next_block.call(this, cancellable);
+    };
+
+    guardAsync(Reader.prototype, 'next_block');
+    guardAsync(Reader.prototype, 'splice');
+    Gio._promisify(Reader.prototype, 'next_block_async', 'next_block_finish');
+    Gio._promisify(Reader.prototype, 'splice_async', 'splice_finish');
+
+    const {next_block_async} = Reader.prototype;
+    Reader.prototype.next_block_async = function (...parameters) {
+        if (this.pool && lacksMemory(this) && this.pool.waiting === 0)
+            System.gc();
+        return next_block_async.call(this, ...parameters);
+    };
+
+    Reader.prototype[Symbol.asyncIterator] = async function* () {
+        for (;;) {
+            // Without a variable here, which would keep the block while the next one is awaited.
+            const result = [await this.next_block_async(GLib.PRIORITY_DEFAULT, null)];
+            if (result[0] === null)
+                return;
+            yield result.pop();
+        }
+    };
 }
