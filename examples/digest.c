@@ -265,6 +265,7 @@ print_results (Command *self, const gchar *const *names)
 static void
 report (Command *self)
 {
+  g_autoptr (BufPoolStats) stats = buf_pool_get_stats (self->pool);
   DigestFigures figures;
   struct rusage usage;
   gdouble seconds = get_seconds (self);
@@ -291,6 +292,11 @@ report (Command *self)
            figures.n_requests,
            figures.waited / (gdouble) G_USEC_PER_SEC,
            figures.longest_wait / (gdouble) G_USEC_PER_SEC);
+  fprintf (stderr,
+           "digest: %" G_GUINT64_FORMAT " requests used a cached block, %" G_GSIZE_FORMAT
+           " bytes are cached\n",
+           stats->n_hits,
+           buf_pool_get_cached_memory (self->pool));
 }
 
 static gint
