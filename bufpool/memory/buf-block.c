@@ -300,7 +300,7 @@ cut_data (BufPoolAllocation *self, guint64 word, gsize size)
 }
 
 static void
-set_n_buffers (BufMemory *memory, BufPoolAllocation *self, guint64 word, gsize n_buffers)
+set_n_left (BufMemory *memory, BufPoolAllocation *self, guint64 word, gsize n_buffers)
 {
   guint64 changed = (word & ~BUF_WORD_BUFFERS) | (guint64) n_buffers << BUF_WORD_BUFFERS_SHIFT;
 
@@ -327,6 +327,6 @@ buf_block_cut (BufMemory *memory, BufPoolAllocation *self, gsize n_buffers)
   left = cut_data (self, word, n_buffers * memory->buffer_size);
   n_left = MIN (left / memory->buffer_size, n_before);
   if (n_left < n_before)
-    set_n_buffers (memory, self, word, n_left);
+    set_n_left (memory, self, word, n_left);
   return n_before - n_left;
 }
