@@ -21,6 +21,7 @@ _bufpool_tools()
 
     if [[ $cur == -* ]]; then
         COMPREPLY=($(compgen -W '$(_parse_help "$1")' -- "$cur"))
+        [[ ${COMPREPLY-} != *= ]] || compopt -o nospace 2>/dev/null
     elif [[ ${1##*/} != bufpool-relay ]]; then
         _filedir
     fi
