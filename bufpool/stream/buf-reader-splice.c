@@ -13,6 +13,8 @@
  * nothing does not hold memory. Nobody else writes to the target meanwhile: its "pending" flag is
  * set. An error of the target is left to the write that follows.
  *
+ * Short blocks are not shrunk: they are dropped as soon as they are written.
+ *
  * The streams are closed also after an error, as in g_output_stream_splice(). A thread that reads
  * ahead is stopped before the source is closed, which cannot be closed while it is in use.
  */
@@ -175,6 +177,7 @@ buf_reader_splice (BufReader *self,
   if (!buf_reader_begin (self, error))
     return FALSE;
 
+  atomic_store (&self->core->fits, FALSE);
   done = write_blocks (self, target, cancellable, error);
   if (flags & G_OUTPUT_STREAM_SPLICE_CLOSE_SOURCE)
     close_source (self, cancellable);
@@ -424,6 +427,7 @@ buf_reader_splice_async (BufReader *self,
   splice->target = g_object_ref (target);
   splice->flags = flags;
   g_task_set_task_data (task, splice, splice_free);
+  atomic_store (&self->core->fits, FALSE);
   next_for (task);
 }
 

@@ -37,7 +37,8 @@
  * to read, and allocates memory only then: readers of ten thousand idle connections hold nothing.
  * Any other stream, such as a file, needs a block before it is known whether it has anything to
  * read. A block has what one read returned. It can be shorter than the reader's blocks, at the end
- * of the stream, and when a peer has not sent more yet.
+ * of the stream, and when a peer has not sent more yet. Then it holds only the buffers that it
+ * needs, if the limit has room to exchange it: see [method@PoolAllocation.shrink].
  *
  * All blocks are pinned, see [method@Pool.allocate_pinned]. The pool can be dropped before them,
  * and the reader keeps its pool.
@@ -310,6 +311,7 @@ buf_reader_next_block (BufReader *self, GCancellable *cancellable, GError **erro
   if (!buf_reader_begin (self, error))
     return NULL;
 
+  atomic_store (&self->core->fits, TRUE);
   bytes = buf_reader_core_fetch (self->core, cancellable, error);
   if (bytes != NULL)
     buf_reader_add_position (self, g_bytes_get_size (bytes));
@@ -351,8 +353,11 @@ buf_reader_next_block_async (BufReader *self,
                                  callback,
                                  user_data,
                                  buf_reader_next_block_async);
-  if (task != NULL)
-    buf_reader_core_fetch_for (self->core, task);
+  if (task == NULL)
+    return;
+
+  atomic_store (&self->core->fits, TRUE);
+  buf_reader_core_fetch_for (self->core, task);
 }
 
 /**

@@ -12,6 +12,10 @@ _bufpool_tools()
         --max-memory | --buffer-size | --buffers | --workers | --port | --timeout)
             return
             ;;
+        --check)
+            _filedir
+            return
+            ;;
         --forward)
             _known_hosts_real -c -- "$cur"
             compopt -o nospace
