@@ -441,7 +441,7 @@ hash_all (GError **error)
 static gint
 print_version (void)
 {
-  g_print ("digest (libbufpool) %s\n", BUF_VERSION_S);
+  g_print ("%s (libbufpool) %s\n", g_get_prgname (), BUF_VERSION_S);
   return EXIT_SUCCESS;
 }
 
