@@ -208,15 +208,15 @@ run_job (gpointer data, gpointer user_data)
   buf_reader_core_unref (self);
 }
 
-/* Starts a read-ahead thread when few blocks are left, so that it need not wake up for each block.
- * For a stream that can be polled, the system reads ahead. */
+/* Lets a thread read when less than half is left, so that it need not be woken for each block. A
+ * stream that can be polled is read ahead by the system. */
 static void
 read_ahead_locked (BufReaderCore *self)
 {
   guint read_ahead = atomic_load (&self->read_ahead);
 
   if (self->pollable != NULL || read_ahead == 0 || self->reading != BUF_READING_NONE ||
-      !wants_more_locked (self, read_ahead / 2 + 1))
+      !wants_more_locked (self, read_ahead / 2 + read_ahead % 2))
     return;
 
   self->reading = BUF_READING_QUEUED;
