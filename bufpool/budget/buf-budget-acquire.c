@@ -31,10 +31,9 @@ set_error (BufBudget *self,
            const BufSemaphoreFigures *figures,
            GError **error)
 {
-  g_autofree gchar *asked =
-      g_strdup_printf ("%" G_GINT64_FORMAT " %s asked for",
-                       want->bytes,
-                       buf_words_choose (want->bytes, "byte was", "bytes were"));
+  g_autofree gchar *asked = g_strdup_printf ("Cannot acquire %" G_GINT64_FORMAT " %s",
+                                             want->bytes,
+                                             buf_words_choose (want->bytes, "byte", "bytes"));
 
   buf_request_set_error (buf_budget_get_semaphore (self), asked, outcome, figures, error);
 }

@@ -118,7 +118,7 @@ set_shrink_error (BufPermit *self, gint64 size, gsize n_bytes, GError **error)
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_RELEASED,
-                 "A permit that was released cannot have %" G_GSIZE_FORMAT " %s",
+                 "The permit cannot shrink to %" G_GSIZE_FORMAT " %s: it has been released",
                  n_bytes,
                  buf_words_choose (n_bytes, "byte", "bytes"));
   else

@@ -74,12 +74,12 @@ set_too_large (const gchar *asked,
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_TOO_LARGE,
-               "%s, but %s never has more than %" G_GINT64_FORMAT " %s%s",
+               "%s: %s never has more than %" G_GINT64_FORMAT " %s%s",
                asked,
                refuser,
                figures->maximum,
                buf_words_choose (figures->maximum, "byte", "bytes"),
-               figures->keeps_reserve ? " beyond its reserve" : "");
+               figures->keeps_reserve ? " outside its reserve" : "");
 }
 
 static void
@@ -99,7 +99,7 @@ set_unavailable (const gchar *asked,
   g_set_error (error,
                G_IO_ERROR,
                outcome == BUF_OUTCOME_PENDING ? G_IO_ERROR_WOULD_BLOCK : G_IO_ERROR_TIMED_OUT,
-               "%s, but only %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
+               "%s: only %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
                " %s%s %s available%s, and %u %s",
                asked,
                figures->available,
@@ -109,7 +109,9 @@ set_unavailable (const gchar *asked,
                buf_words_choose (figures->available, "is", "are"),
                reserve,
                figures->n_waiting,
-               buf_words_choose (figures->n_waiting, "other waits", "others wait"));
+               buf_words_choose (figures->n_waiting,
+                                 "other request is waiting",
+                                 "other requests are waiting"));
 }
 
 /* Sets the error of a request at @own that was not granted. PENDING means that it would have had to
@@ -137,7 +139,7 @@ buf_request_set_error (const BufSemaphore *own,
       g_set_error (error,
                    BUF_POOL_ERROR,
                    BUF_POOL_ERROR_CLOSED,
-                   "%s, but the %s is closed",
+                   "%s: the %s is closed",
                    asked,
                    own->kind);
       break;
@@ -146,15 +148,17 @@ buf_request_set_error (const BufSemaphore *own,
       g_set_error (error,
                    BUF_POOL_ERROR,
                    BUF_POOL_ERROR_OVERLOADED,
-                   "%s, but %u %s at %s already, and no more may wait",
+                   "%s: %u %s for %s, and no more may wait",
                    asked,
                    figures->n_waiting,
-                   buf_words_choose (figures->n_waiting, "request waits", "requests wait"),
+                   buf_words_choose (figures->n_waiting,
+                                     "request is already waiting",
+                                     "requests are already waiting"),
                    refuser);
       break;
 
     case BUF_OUTCOME_CANCELLED:
-      g_set_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED, "%s; the request was cancelled", asked);
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED, "%s: the request was cancelled", asked);
       break;
 
     case BUF_OUTCOME_PENDING:

@@ -23,13 +23,13 @@ get_outcome_name (BufOutcome outcome)
     case BUF_OUTCOME_CANCELLED:
       return "was cancelled";
     case BUF_OUTCOME_TOO_LARGE:
-      return "became too large, since the budget was lowered";
+      return "became too large because the limit was lowered";
     case BUF_OUTCOME_CLOSED:
-      return "failed, since the pool was closed";
+      return "failed because the pool was closed";
     case BUF_OUTCOME_OVERLOADED:
-      return "was refused, since too many waited";
+      return "was refused because too many requests were waiting";
     case BUF_OUTCOME_PENDING:
-      return "still waits";
+      return "is still waiting";
     default:
       g_assert_not_reached ();
     }
@@ -45,9 +45,9 @@ describe_served (const BufWaiter *waiter)
                                              : waiter->end_served - (BUF_WAITER_N_SERVED - 1);
 
   g_string_append_printf (description,
-                          "Meanwhile %" G_GUINT64_FORMAT " %s served",
+                          "In the meantime, %" G_GUINT64_FORMAT " %s served",
                           n_served,
-                          buf_words_choose (n_served, "other was", "others were"));
+                          buf_words_choose (n_served, "other request was", "other requests were"));
   for (const gchar *separator = ", the last: "; i < waiter->end_served; i++, separator = ", ")
     {
       const BufServed *served = &waiter->last[i % BUF_WAITER_N_SERVED];

@@ -41,20 +41,21 @@ describe_stall (BufSemaphore *semaphore)
   buf_semaphore_get_figures (semaphore, &figures, NULL);
   if (semaphore->append_outstanding != NULL)
     semaphore->append_outstanding (semaphore, outstanding);
-  return g_strdup_printf ("%s has granted no request for %.1f s, and %u %s. The oldest waits for "
-                          "%" G_GINT64_FORMAT " %s, and %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
-                          " %s available; %" G_GINT64_FORMAT
+  return g_strdup_printf ("%s has not granted a request for %.1f s, and %u %s. The oldest waits "
+                          "for "
+                          "%" G_GINT64_FORMAT " %s, but only %" G_GINT64_FORMAT
+                          " of %" G_GINT64_FORMAT " %s available; %" G_GINT64_FORMAT
                           " %s outstanding:\n%s  Does a thread hold an allocation while it waits "
-                          "for another one? If "
-                          "several do, none of them can go on. Allocate what is needed at once, "
-                          "free what is held "
-                          "before waiting, or raise max-memory. (BUFPOOL_STALL_WARNING is after "
-                          "how many milliseconds "
-                          "this is logged; 0: never.)",
+                          "for another one? If several threads do, they deadlock. Allocate "
+                          "everything at once, free the allocation before you wait, or raise "
+                          "max-memory. (BUFPOOL_STALL_WARNING sets after how many milliseconds "
+                          "this warning is logged; 0 disables it.)",
                           title,
                           (gdouble) semaphore->tree->stall.time / G_USEC_PER_SEC,
                           figures.n_waiting,
-                          buf_words_choose (figures.n_waiting, "request waits", "requests wait"),
+                          buf_words_choose (figures.n_waiting,
+                                            "request is waiting",
+                                            "requests are waiting"),
                           figures.oldest_bytes,
                           buf_words_choose (figures.oldest_bytes, "byte", "bytes"),
                           figures.available,

@@ -298,7 +298,7 @@ void
 buf_debug_stack_append_to (const BufDebugStack *self, BufDebugNames *names, GString *description)
 {
   if (self->n_frames == 0)
-    g_string_append (description, INDENT "(this C library tells no call stacks)\n");
+    g_string_append (description, INDENT "(this C library does not provide call stacks)\n");
 
   for (guint i = buf_debug_stack_count_own (self, names); i < self->n_frames; i++)
     {

@@ -72,7 +72,7 @@ buf_debug_get_milliseconds (const gchar *variable, guint64 fallback)
 
   if (value != NULL && !g_ascii_string_to_unsigned (value, 10, 0, G_MAXUINT, &milliseconds, &error))
     {
-      g_warning ("%s is to be a number of milliseconds: %s", variable, error->message);
+      g_warning ("%s must be a number of milliseconds: %s", variable, error->message);
       return fallback;
     }
   return milliseconds;
@@ -250,8 +250,8 @@ buf_debug_record_complain (BufDebugRecord *self)
   description = g_string_new (NULL);
   buf_debug_groups_add (groups, &self->origin, self->size);
   buf_debug_groups_append_to (groups, description);
-  g_critical ("Somebody wrote up to %" G_GSIZE_FORMAT
-              " %s behind the end of the allocation at %p, which was made here:\n%s",
+  g_critical ("The program wrote up to %" G_GSIZE_FORMAT
+              " %s past the end of the allocation at %p, which was made here:\n%s",
               self->n_overwritten,
               buf_words_choose (self->n_overwritten, "byte", "bytes"),
               self->data,

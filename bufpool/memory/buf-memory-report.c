@@ -30,16 +30,16 @@ append_budgets (BufMemory *self, GString *description)
 
       buf_semaphore_get_figures (level, &figures, NULL);
       g_string_append_printf (description,
-                              "  It draws on %s (%" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
-                              " %s), at which %u %s.\n",
+                              "  It counts against %s (%" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
+                              " %s), where %u %s.\n",
                               title,
                               figures.allocated,
                               figures.maximum,
                               buf_words_choose (figures.maximum, "byte", "bytes"),
                               figures.n_waiting,
                               buf_words_choose (figures.n_waiting,
-                                                "request waits",
-                                                "requests wait"));
+                                                "request is waiting",
+                                                "requests are waiting"));
     }
 }
 
@@ -49,7 +49,7 @@ append_description (BufMemory *self, const BufSemaphoreFigures *figures, GString
   g_autofree gchar *title = buf_request_get_title (&self->semaphore, "The");
 
   g_string_append_printf (description,
-                          "%s has %" G_GINT64_FORMAT " %s outstanding (%" G_GINT64_FORMAT
+                          "%s has %" G_GINT64_FORMAT " outstanding %s (%" G_GINT64_FORMAT
                           " of %" G_GINT64_FORMAT " %s), and %u %s.\n",
                           title,
                           figures->n_allocations,
@@ -58,7 +58,9 @@ append_description (BufMemory *self, const BufSemaphoreFigures *figures, GString
                           figures->maximum,
                           buf_words_choose (figures->maximum, "byte", "bytes"),
                           figures->n_waiting,
-                          buf_words_choose (figures->n_waiting, "request waits", "requests wait"));
+                          buf_words_choose (figures->n_waiting,
+                                            "request is waiting",
+                                            "requests are waiting"));
   append_budgets (self, description);
   if (figures->n_allocations > 0)
     buf_memory_append_outstanding (self, description);

@@ -25,9 +25,9 @@ refuse (BufMemory *memory, gsize n_buffers, gint64 bytes, gboolean pinned, GErro
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_NO_MEMORY,
-               "The system has no memory for %s, though the budget allows %s",
-               buffers,
-               buf_words_choose (n_buffers, "it", "them"));
+               "Cannot allocate %s: the request is within the limit, but the system is out of "
+               "memory",
+               buffers);
   if (pinned)
     buf_semaphore_release_pinned (&memory->semaphore, bytes);
   else

@@ -53,10 +53,12 @@ check_shrink (BufPoolAllocation *self, gsize n_buffers, GError **error)
       g_set_error (error,
                    BUF_POOL_ERROR,
                    BUF_POOL_ERROR_OUT_OF_RANGE,
-                   "An allocation of %" G_GSIZE_FORMAT " %s cannot shrink to %" G_GSIZE_FORMAT,
+                   "An allocation of %" G_GSIZE_FORMAT " %s cannot shrink to %" G_GSIZE_FORMAT
+                   ": the valid range is from 1 to %" G_GSIZE_FORMAT,
                    length,
                    buf_words_choose (length, "buffer", "buffers"),
-                   n_buffers);
+                   n_buffers,
+                   length);
       return FALSE;
     }
   if (!is_sole_owner (self))
@@ -148,7 +150,7 @@ shrink_inline (BufPoolAllocation *self, gsize n_buffers, GError **error)
                    G_IO_ERROR,
                    G_IO_ERROR_NOT_SUPPORTED,
                    "An allocation of %" G_GSIZE_FORMAT " buffers cannot shrink to %" G_GSIZE_FORMAT
-                   ", since the rest covers no whole pages of memory",
+                   ", because the rest does not cover a whole page of memory",
                    length,
                    n_buffers);
       return FALSE;
@@ -214,7 +216,7 @@ shrink_detached (BufPoolAllocation *self, gsize n_buffers, GError **error)
                    G_IO_ERROR,
                    G_IO_ERROR_WOULD_BLOCK,
                    "An allocation of %" G_GSIZE_FORMAT " buffers cannot shrink to %" G_GSIZE_FORMAT
-                   " (%" G_GINT64_FORMAT " bytes), since only %" G_GINT64_FORMAT
+                   " (%" G_GINT64_FORMAT " bytes), because only %" G_GINT64_FORMAT
                    " %s available for the exchange",
                    buf_pool_allocation_get_n_buffers (self),
                    n_buffers,

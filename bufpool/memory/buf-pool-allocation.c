@@ -241,7 +241,7 @@ buf_pool_allocation_set_released_error (BufPoolAllocation *self, GError **error)
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_RELEASED,
-               "The allocation of %" G_GINT64_FORMAT " %s was released",
+               "The allocation of %" G_GINT64_FORMAT " %s has been released",
                size,
                buf_words_choose (size, "byte", "bytes"));
 }
@@ -258,12 +258,11 @@ buf_pool_allocation_check_range (BufPoolAllocation *self, gsize offset, gsize si
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_OUT_OF_RANGE,
-               "%" G_GSIZE_FORMAT " %s from offset %" G_GSIZE_FORMAT
-               " on %s not lie within the %" G_GSIZE_FORMAT " %s of the allocation",
+               "Cannot access %" G_GSIZE_FORMAT " %s at offset %" G_GSIZE_FORMAT
+               ": the allocation has %" G_GSIZE_FORMAT " %s",
                size,
                buf_words_choose (size, "byte", "bytes"),
                offset,
-               buf_words_choose (size, "does", "do"),
                whole,
                buf_words_choose (whole, "byte", "bytes"));
   return FALSE;

@@ -49,7 +49,7 @@ hand_over (BufPool *self)
   g_autoptr (GThread) thread = g_thread_try_new ("bufpool-end", drop_in_thread, self, &error);
 
   if (thread == NULL)
-    g_warning ("A pool leaks, since there is no thread to wait for its allocations: %s",
+    g_warning ("A pool leaks because no thread could be created to wait for its allocations: %s",
                error->message);
 }
 

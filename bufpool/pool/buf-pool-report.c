@@ -45,13 +45,13 @@ buf_pool_describe_outstanding (BufPool *self)
 void
 buf_pool_warn_of_drain (BufMemory *memory, guint64 milliseconds, const BufSemaphoreFigures *figures)
 {
-  g_autofree gchar *title = buf_request_get_title (&memory->semaphore, "The");
+  g_autofree gchar *title = buf_request_get_title (&memory->semaphore, "the");
   g_autoptr (GString) description = g_string_new (NULL);
 
   buf_memory_append_outstanding (memory, description);
-  g_warning ("%s was dropped %" G_GUINT64_FORMAT " ms ago, and still waits for %" G_GINT64_FORMAT
-             " %s (%" G_GINT64_FORMAT
-             " %s) to be dropped. Does this thread hold one, or has one leaked?\n%s",
+  g_warning ("The last reference to %s was dropped %" G_GUINT64_FORMAT
+             " ms ago, but it is still waiting for %" G_GINT64_FORMAT " %s (%" G_GINT64_FORMAT
+             " %s) to be freed. Does this thread hold one, or has one leaked?\n%s",
              title,
              milliseconds,
              figures->n_allocations,

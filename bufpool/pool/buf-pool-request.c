@@ -33,15 +33,16 @@ set_count_error (const BufPoolRequest *request, GError **error)
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_COUNT,
-                 "%" G_GSIZE_FORMAT " buffers were asked for, but an allocation has from 1 to %u",
+                 "Cannot allocate %" G_GSIZE_FORMAT
+                 " buffers: an allocation has from 1 to %u buffers",
                  request->min_buffers,
                  BUF_POOL_MAX_BUFFERS);
   else
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_COUNT,
-                 "At least %" G_GSIZE_FORMAT " and at most %" G_GSIZE_FORMAT
-                 " buffers were asked for",
+                 "Cannot allocate from %" G_GSIZE_FORMAT " to %" G_GSIZE_FORMAT
+                 " buffers: the minimum is greater than the maximum",
                  request->min_buffers,
                  request->max_buffers);
 }
@@ -131,7 +132,7 @@ buf_pool_set_request_error (BufMemory *memory,
     return;
 
   buffers = buf_words_buffers (n_buffers, memory->buffer_size, get_bytes (memory, n_buffers));
-  asked = g_strdup_printf ("%s %s asked for", buffers, buf_words_choose (n_buffers, "was", "were"));
+  asked = g_strdup_printf ("Cannot allocate %s", buffers);
   buf_request_set_error (&memory->semaphore, asked, outcome, figures, error);
 }
 

@@ -106,15 +106,15 @@ check_config (BufMemory *memory, guint64 max_memory, GError **error)
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "A buffer size of %" G_GUINT64_FORMAT
-                 " bytes is not between 1 and %" G_GUINT64_FORMAT,
+                 " bytes is not in the range from 1 to %" G_GUINT64_FORMAT,
                  memory->buffer_size,
                  (guint64) MIN (BUF_POOL_UNLIMITED, G_MAXSSIZE));
   else if (max_memory < memory->buffer_size)
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
-                 "A budget of %" G_GUINT64_FORMAT
-                 " %s is not enough for one buffer of %" G_GUINT64_FORMAT " bytes",
+                 "A limit of %" G_GUINT64_FORMAT
+                 " %s is too small for one buffer of %" G_GUINT64_FORMAT " bytes",
                  max_memory,
                  buf_words_choose (max_memory, "byte", "bytes"),
                  memory->buffer_size);
@@ -129,7 +129,7 @@ check_config (BufMemory *memory, guint64 max_memory, GError **error)
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "A buffer size of %" G_GUINT64_FORMAT
-                 " %s is not a multiple of the alignment, which is %u bytes",
+                 " %s is not a multiple of the alignment of %u bytes",
                  memory->buffer_size,
                  buf_words_choose (memory->buffer_size, "byte", "bytes"),
                  memory->alignment);

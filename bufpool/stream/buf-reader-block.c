@@ -62,7 +62,7 @@ buf_reader_core_make_item (BufReaderCore *self,
   else if (n_read < 0 && item.error == NULL)
     item.error = g_error_new (G_IO_ERROR,
                               G_IO_ERROR_FAILED,
-                              "%s failed to read without telling why",
+                              "%s failed to read without setting an error",
                               G_OBJECT_TYPE_NAME (self->stream));
   return item;
 }

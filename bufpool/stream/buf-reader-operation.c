@@ -37,7 +37,7 @@ buf_reader_begin (BufReader *self, GError **error)
   g_set_error_literal (error,
                        G_IO_ERROR,
                        G_IO_ERROR_PENDING,
-                       "Another operation of this reader is under way");
+                       "Another operation of the reader is in progress");
   return FALSE;
 }
 

@@ -270,7 +270,7 @@ test_would_block (void)
 
   g_test_summary ("Without waiting, a lack of budget is an error that names what there is");
 
-  assert_refused (pool, 5, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK, "80 bytes together");
+  assert_refused (pool, 5, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK, "(80 bytes)");
   assert_refused (pool, 5, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK, "64 of 1024 bytes");
   buf_pool_allocation_unref (test_allocate (pool, 4));
   test_assert_figures (pool, 60, 1);

@@ -14,7 +14,7 @@ local GREATEST = 2 ^ 53
 
 local function whole_number(value, name)
    if type(value) ~= 'number' or value < 0 or value > GREATEST or value % 1 ~= 0 then
-      error(('%s is to be a whole number, not %s'):format(name, tostring(value)), 3)
+      error(('%s must be a non-negative integer, not %s'):format(name, tostring(value)), 3)
    end
    return value
 end

@@ -41,7 +41,7 @@ def _count(number, thing):
 def _released():
     return GLib.Error.new_literal(
         GLib.quark_from_string("buf-pool-error-quark"),
-        "The allocation was released",
+        "The allocation has been released",
         _RELEASED,
     )
 
@@ -56,7 +56,7 @@ def _check_settable(properties):
 def _check_cancellable(cancellable):
     # PyGObject refuses it, too, but since 3.50 it calls a function of GLib with NULL meanwhile.
     if cancellable is not None and not isinstance(cancellable, Gio.Cancellable):
-        raise TypeError(f"a cancellable is to be a Gio.Cancellable, not {cancellable!r}")
+        raise TypeError(f"cancellable must be a Gio.Cancellable, not {cancellable!r}")
 
 
 def _wait(function, *arguments, cancellable):
@@ -136,7 +136,7 @@ def _start(function, operation, arguments, callback, user_data):
     if callback is None:
         return function(*arguments)
     if not callable(callback):
-        raise TypeError(f"a callback is to be callable, not {callback!r}")
+        raise TypeError(f"callback must be callable, not {callback!r}")
 
     def on_done(source, result, *_):
         result.bufpool_operation = operation
@@ -149,7 +149,7 @@ def _claim(result, *operation):
     """A result can be fetched once, and from where it belongs: for GLib anything else is a bug in the
     program, and not an error."""
     if getattr(result, "bufpool_operation", None) != operation:
-        raise TypeError("not a result of this operation, or it was fetched before")
+        raise TypeError("the result belongs to another operation, or has already been fetched")
     result.bufpool_operation = None
     return result
 

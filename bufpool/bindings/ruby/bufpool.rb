@@ -34,7 +34,7 @@ module BufPool
 
   class << self
     def whole_number(value, name)
-      raise TypeError, "#{name} is to be a whole number, not #{value.inspect}" unless value.is_a?(Integer)
+      raise TypeError, "#{name} must be a non-negative integer, not #{value.inspect}" unless value.is_a?(Integer)
       raise RangeError, "#{name} cannot be #{value}" unless value.between?(0, 2**64 - 1)
 
       value

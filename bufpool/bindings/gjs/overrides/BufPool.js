@@ -11,7 +11,7 @@ const System = imports.system;
 
 function wholeNumber(value, name) {
     if (!Number.isSafeInteger(value) || value < 0)
-        throw new TypeError(`${name} is to be a whole number, not ${value}`);
+        throw new TypeError(`${name} must be a non-negative integer, not ${value}`);
     return value;
 }
 
@@ -23,7 +23,7 @@ function checkTimeout(value) {
 
 function checkBytes(data) {
     if (Array.isArray(data) && !data.every(byte => Number.isInteger(byte) && byte >= 0 && byte < 256))
-        throw new TypeError('the data are to be bytes');
+        throw new TypeError('the data must be bytes, which are integers from 0 to 255');
     return data;
 }
 
@@ -50,7 +50,7 @@ function guardAsync(prototype, name) {
     prototype[`${name}_finish`] = function (result) {
         const operation = unfetched.get(result);
         if (operation?.name !== name || operation.owner !== this)
-            throw new TypeError('not a result of this operation, or it was fetched before');
+            throw new TypeError('the result belongs to another operation, or has already been fetched');
         unfetched.delete(result);
         return finish.call(this, result);
     };
