@@ -6,10 +6,10 @@
 #include "semaphore/buf-semaphore-sections-private.h"
 
 /*
- * How a semaphore stands: for getters, and for the message of a request that was refused.
+ * The state of a semaphore, for getters and for the message of a refused request.
  */
 
-/* Adds what the keepers at @self or below keep, or are about to release. */
+/* Adds the bytes that the keepers at @self or below keep, or are about to release. */
 static void
 add_kept_locked (BufSemaphore *self, gint64 *bytes, gint64 *n_allocations)
 {
@@ -62,7 +62,7 @@ get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
   figures->oldest_bytes = oldest != NULL ? oldest->want.bytes : 0;
 }
 
-/* Of the level that refused a request. */
+/* Gets the state of the level that refused a request. */
 void
 buf_semaphore_get_refusal_locked (BufSemaphore *self,
                                   const BufWant *want,
@@ -102,7 +102,7 @@ buf_semaphore_get_figures (BufSemaphore *self, BufSemaphoreFigures *figures, Buf
   g_mutex_unlock (&self->tree->mutex);
 }
 
-/* How things stand at the level that refused @waiter, which is settled. */
+/* Gets the current state of the level that refused @waiter, which is settled. */
 void
 buf_semaphore_get_refusal (BufSemaphore *self,
                            const BufWaiter *waiter,
