@@ -478,13 +478,13 @@ test_shrink (void)
 static void
 test_zeroed_again (void)
 {
-  const gsize sizes[] = { 256 * KIBIBYTE, 3 * MEBIBYTE };
+  const gsize zeroed[] = { 256 * KIBIBYTE, 3 * MEBIBYTE };
 
   g_test_summary ("A large block that is used again is zero, whether or not it lies in a mapping");
 
-  for (guint i = 0; i < 2 * G_N_ELEMENTS (sizes); i++)
+  for (guint i = 0; i < 2 * G_N_ELEMENTS (zeroed); i++)
     {
-      gsize size = sizes[i / 2];
+      gsize size = zeroed[i / 2];
       g_autoptr (BufPool) pool = g_object_new (BUF_TYPE_POOL,
                                                "buffer-size",
                                                (guint64) size,
