@@ -32,10 +32,19 @@ add_kept_locked (BufSemaphore *self, gint64 *bytes, gint64 *n_allocations)
       }
 }
 
+/* The queue knows that of the whole tree. */
+static BufWaiter *
+find_oldest_locked (BufSemaphore *self)
+{
+  if (self->parent == NULL)
+    return buf_wait_queue_peek_head (&self->tree->queue.waiters);
+  return buf_level_find_oldest_locked (&self->level);
+}
+
 static void
 get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
 {
-  BufWaiter *oldest = buf_level_find_oldest_locked (&self->level);
+  BufWaiter *oldest = find_oldest_locked (self);
   gint64 available = self->level.free;
   gint64 n_allocations = self->level.n_allocations;
   gint64 n_kept = 0;

@@ -63,6 +63,7 @@ buf_semaphore_restore_locked (BufSemaphore *self)
   for (guint i = 0; i <= atomic_load_explicit (&self->mask, memory_order_relaxed); i++)
     atomic_store_explicit (&self->stripes[i].word, 0, memory_order_release);
   self->level.revoked = FALSE;
+  buf_level_stir_locked (&self->level);
   if (self->n_keepers > 0)
     buf_semaphore_reopen_below_locked (self);
 }
@@ -74,7 +75,7 @@ buf_semaphore_collect_locked (BufSemaphore *self, BufStripe *stripe, gint64 mark
   gint64 word = atomic_exchange_explicit (&stripe->word, mark, memory_order_acq_rel);
 
   g_assert (buf_stripe_get_credit (word) >= 0);
-  self->level.free += buf_stripe_get_credit (word);
+  buf_level_add_free_locked (&self->level, buf_stripe_get_credit (word));
   self->level.n_allocations += buf_stripe_get_count (word);
 }
 

@@ -135,7 +135,7 @@ put_aside_locked (BufSemaphore *self, const BufSemaphore *refuser, gint64 bytes)
 {
   for (; self != refuser; self = self->parent)
     {
-      self->level.free += bytes;
+      buf_level_add_free_locked (&self->level, bytes);
       self->level.n_allocations--;
     }
 }
@@ -320,7 +320,7 @@ add_free_locked (BufSemaphore *self, const BufSemaphore *top, gint64 bytes, gint
 {
   for (;; self = self->parent)
     {
-      self->level.free += bytes;
+      buf_level_add_free_locked (&self->level, bytes);
       self->level.n_allocations -= n_allocations;
       if (self == top)
         break;
