@@ -20,7 +20,8 @@
  * children with waiters are stuck, too. Whatever happens elsewhere in the tree, nobody there can be
  * served, so the levels that are stuck are not looked at: there may be thousands of pools that are
  * at their own limits. What could change that *stirs* the level: more free bytes, a smaller
- * reserve, another waiter that is asleep, and stripes that come back.
+ * reserve, and another waiter that is asleep. Its stripes do not come back while somebody waits
+ * there.
  */
 
 void

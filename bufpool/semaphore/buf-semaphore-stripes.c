@@ -63,7 +63,6 @@ buf_semaphore_restore_locked (BufSemaphore *self)
   for (guint i = 0; i <= atomic_load_explicit (&self->mask, memory_order_relaxed); i++)
     atomic_store_explicit (&self->stripes[i].word, 0, memory_order_release);
   self->level.revoked = FALSE;
-  buf_level_stir_locked (&self->level);
   if (self->n_keepers > 0)
     buf_semaphore_reopen_below_locked (self);
 }
