@@ -192,7 +192,10 @@ enqueue_locked (BufSemaphore *self, BufWaiter *waiter)
     }
   else if (outcome == BUF_OUTCOME_PENDING && waiter->want.bytes > 0 &&
            (waiter->refuser = buf_wait_queue_find_full_locked (&self->level)) != NULL)
-    outcome = BUF_OUTCOME_OVERLOADED;
+    {
+      waiter->n_waiting = waiter->refuser->n_waiting;
+      outcome = BUF_OUTCOME_OVERLOADED;
+    }
 
   if (outcome != BUF_OUTCOME_PENDING)
     buf_wait_queue_finish_locked (waiter, outcome, &self->tree->ready);
