@@ -7,7 +7,6 @@
 Readers are faster than what hashes, so the budget fills up, and from then on the readers wait for it. The
 budget, the number of hashing threads and the size of a request can be changed while the job runs."""
 
-import argparse
 import collections
 import gc
 import json
@@ -22,6 +21,7 @@ gi.require_version("Graphene", "1.0")
 gi.require_version("Gtk", "4.0")
 from gi.repository import BufPool, Gdk, Gio, GLib, Graphene, Gtk  # noqa: E402
 from monitor_job import MAX_WORKERS, N_READERS, Job, Settings  # noqa: E402
+from monitor_options import create_parser  # noqa: E402
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -247,13 +247,15 @@ class Window(Gtk.ApplicationWindow):
         else:
             self._status.set_text(
                 f"{state.capitalize()}: {job.n_files} files, {describe_bytes(job.n_bytes)}; "
-                f"{stats.n_waits} waits, the longest {stats.longest_wait / 1000:.1f} ms"
+                f"{stats.n_waits} waits, the longest {stats.longest_wait / 1000:.1f} ms; "
+                f"{describe_bytes(self._pool.props.cached_memory)} cached"
             )
         for chart in self._charts:
             chart.say()
         if self._report:
             figures = {
                 "state": state, "budget": stats.max_memory, "out": stats.allocated_memory, "waits": stats.n_waits,
+                "cached": self._pool.props.cached_memory, "hits": stats.n_hits,
                 "waiting": stats.waiting, "files": job.n_files if job else 0, "threads": self._settings.n_workers,
                 "request": self._settings.n_buffers * BUFFER_SIZE,
             }
@@ -315,11 +317,7 @@ def find_files(paths):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Hashes files through a buffer pool, and draws what it does.")
-    parser.add_argument("paths", nargs="*", metavar="FILE-OR-FOLDER")
-    parser.add_argument("--repeat", action="store_true", help="begin again at the end")
-    parser.add_argument("--report", action="store_true", help="print the figures, too, as JSON")
-    arguments = parser.parse_args()
+    arguments = create_parser(BufPool.VERSION_S).parse_args()
     if not Gtk.init_check() or Gdk.Display.get_default() is None:
         sys.exit("There is no display.")
 

@@ -23,6 +23,7 @@ number_option_set (const NumberOption *options,
     options++;
 
   least = options->least > 0 ? ((options->least - 1) >> shift) + 1 : 0;
+  least = MIN (least, options->most >> shift);
   if (!g_ascii_string_to_unsigned (digits,
                                    10,
                                    least,

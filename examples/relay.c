@@ -47,6 +47,7 @@ static GMainLoop *loop;
 static GSocketService *service;
 static GList *connections;
 static gboolean stopping;
+static gboolean version;
 static guint64 n_connections, n_failed, n_bytes;
 static gsize most_out;
 
@@ -269,6 +270,7 @@ parse_options (gint *argc, gchar ***argv, GError **error)
       "Forward to this server, and its answers back; otherwise, echo", "HOST:PORT" },
     { "timeout", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
       "Drop a receiver that takes nothing for so many seconds; 0: never (default: 60)", "SECONDS" },
+    { "version", 0, 0, G_OPTION_ARG_NONE, &version, "Print the version", NULL },
     G_OPTION_ENTRY_NULL
   };
   /* clang-format on */
@@ -280,7 +282,7 @@ parse_options (gint *argc, gchar ***argv, GError **error)
     return FALSE;
   if (*argc > 1)
     g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "“%s” is no option", (*argv)[1]);
-  return *argc == 1 && create_pool (error);
+  return *argc == 1 && (version || create_pool (error));
 }
 
 static gboolean
@@ -329,13 +331,22 @@ run (void)
   stats = buf_pool_get_stats (pool);
   g_print ("%" G_GUINT64_FORMAT " connections (%" G_GUINT64_FORMAT " failed), %" G_GUINT64_FORMAT
            " bytes, at most %" G_GSIZE_FORMAT " of %" G_GSIZE_FORMAT
-           " bytes out, %" G_GUINT64_FORMAT " requests waited\n",
+           " bytes out, %" G_GUINT64_FORMAT " requests waited, %" G_GUINT64_FORMAT
+           " used a cached block, %" G_GSIZE_FORMAT " bytes cached\n",
            n_connections,
            n_failed,
            n_bytes,
            most_out,
            max_memory,
-           stats->n_waits);
+           stats->n_waits,
+           stats->n_hits,
+           buf_pool_get_cached_memory (pool));
+}
+
+static void
+print_version (void)
+{
+  g_print ("%s (libbufpool) %s\n", g_get_prgname (), BUF_VERSION_S);
 }
 
 int
@@ -347,8 +358,10 @@ main (int argc, char **argv)
   setlocale (LC_ALL, "");
   setvbuf (stdout, NULL, _IOLBF, 0);
   if (parse_options (&argc, &argv, &error))
-    status = listen_at_port (&error) ? EXIT_SUCCESS : EXIT_FAILURE;
-  if (status == EXIT_SUCCESS)
+    status = version || listen_at_port (&error) ? EXIT_SUCCESS : EXIT_FAILURE;
+  if (error == NULL && version)
+    print_version ();
+  else if (error == NULL)
     run ();
   else
     g_printerr ("relay: %s\n", error->message);

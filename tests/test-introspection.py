@@ -82,10 +82,10 @@ CHECKS = {
     "PoolAllocation is a boxed record": lambda: allocation.get(GLIB + "get-type") == "buf_pool_allocation_get_type",
     "PoolAllocation has its methods": lambda: {
         "get_length", "get_buffer_size", "get_allocated_bytes", "get_first", "get_buffer", "get_data", "get_bytes",
-        "get_buffer_bytes", "fill", "extract",
+        "get_buffer_bytes", "fill", "extract", "shrink",
     } <= methods(allocation).keys(),
     "references are not counted by hand": lambda: not {"ref", "unref"} & methods(allocation).keys(),
-    "what is out of range throws": lambda: throws(allocation, "fill", "extract"),
+    "what is out of range throws": lambda: throws(allocation, "fill", "extract", "shrink"),
     "Reader is a final class with its methods": lambda: reader.get("final") == "1" and {
         "next_block", "next_block_async", "next_block_finish", "splice", "splice_async", "splice_finish",
         "get_stream", "get_pool", "get_n_buffers", "get_read_ahead", "set_read_ahead", "get_position",

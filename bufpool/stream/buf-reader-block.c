@@ -12,17 +12,22 @@
  * more. The GBytes owns the reference on the allocation.
  */
 
-/* Returns buffers that a short block does not need, where the budget allows it. */
-static BufPoolAllocation *
+/* Returns the buffers that a short block does not need, where the budget allows the exchange. */
+static void
 fit (BufPoolAllocation *allocation, gsize n_read)
 {
-  return allocation;
+  gsize buffer_size = buf_pool_allocation_get_buffer_size (allocation);
+  gsize n_needed = (n_read - 1) / buffer_size + 1;
+
+  if (n_needed < buf_pool_allocation_get_length (allocation))
+    (void) buf_pool_allocation_shrink (allocation, n_needed, NULL);
 }
 
 static GBytes *
-make_bytes (BufPoolAllocation *allocation, gsize n_read)
+make_bytes (BufReaderCore *self, BufPoolAllocation *allocation, gsize n_read)
 {
-  allocation = fit (allocation, n_read);
+  if (atomic_load (&self->fits))
+    fit (allocation, n_read);
   return g_bytes_new_with_free_func (buf_pool_allocation_get_first (allocation),
                                      n_read,
                                      (GDestroyNotify) buf_pool_allocation_unref,
@@ -41,7 +46,7 @@ buf_reader_core_make_item (BufReaderCore *self,
 
   if (n_read > 0 && (gsize) n_read <= size)
     {
-      item.bytes = make_bytes (allocation, n_read);
+      item.bytes = make_bytes (self, allocation, n_read);
       return item;
     }
 

@@ -48,6 +48,7 @@ struct _BufReaderCore
   GCancellable *stop; /* cancels what is read ahead */
 
   _Atomic guint read_ahead; /* atomic */
+  _Atomic gboolean fits;    /* atomic; whether short blocks are kept long enough to be shrunk */
 
   GMutex mutex;
   GCond changed;               /* an item came, or nobody reads any more */

@@ -360,6 +360,30 @@ test_short_blocks (void)
 }
 
 static void
+test_short_blocks_shrink (void)
+{
+  g_test_summary ("A short block holds only the buffers that it needs, where there is room to "
+                  "exchange it");
+
+  for (gsize n_others = 0; n_others <= 4; n_others += 4)
+    for (gboolean pollable = FALSE; pollable <= TRUE; pollable++)
+      for (gboolean async = FALSE; async <= TRUE; async++)
+        {
+          g_autoptr (BufPool) pool = test_pool_new (4, 8);
+          g_autoptr (BufPoolAllocation) others = n_others ? test_allocate (pool, n_others) : NULL;
+          g_autoptr (ScriptedStream) stream = scripted_stream_new (pollable);
+          g_autoptr (BufReader) reader = buf_reader_new (G_INPUT_STREAM (stream), pool, 4);
+          g_autoptr (GBytes) bytes = NULL;
+
+          buf_reader_set_read_ahead (reader, 0);
+          scripted_stream_add_data (stream, "abcde");
+          bytes = test_next_block (async, reader, NULL, NULL);
+          g_assert_cmpmem (g_bytes_get_data (bytes, NULL), g_bytes_get_size (bytes), "abcde", 5);
+          test_assert_figures (pool, n_others + (n_others ? 4 : 2), n_others ? 2 : 1);
+        }
+}
+
+static void
 test_reads_after_the_end (void)
 {
   g_test_summary ("After the end the stream is read again: a file may have grown");
@@ -487,6 +511,7 @@ main (int argc, char **argv)
   g_test_add_func ("/reader/idle-holds-nothing", test_idle_holds_nothing);
   g_test_add_func ("/reader/many-idle-connections", test_many_idle_connections);
   g_test_add_func ("/reader/short-blocks", test_short_blocks);
+  g_test_add_func ("/reader/short-blocks-shrink", test_short_blocks_shrink);
   g_test_add_func ("/reader/reads-after-the-end", test_reads_after_the_end);
   g_test_add_func ("/reader/invalid", test_invalid);
   g_test_add_func ("/reader/closed-pool", test_closed_pool);

@@ -26,7 +26,8 @@ _RELEASED = int(BufPool.PoolError.RELEASED)
 # Likewise, and PyGObject 3.58 crashes when a signal interrupts it while it makes flags of a number.
 _READ_ONLY = {
     specification.name.replace("-", "_")
-    for specification in (*GObject.list_properties(BufPool.Pool), *GObject.list_properties(BufPool.Budget))
+    for kind in (BufPool.Pool, BufPool.Budget, BufPool.Reader)
+    for specification in GObject.list_properties(kind)
     if not specification.flags & GObject.ParamFlags.WRITABLE
 }
 
@@ -484,6 +485,7 @@ class Reader(BufPool.Reader):
     memoryviews, without a copy. A block returns to the pool when its last view is gone."""
 
     def __init__(self, **properties):
+        _check_settable(properties)
         for name in ("n_buffers", "read_ahead"):
             if name in properties:
                 properties[name] = whole_number(properties[name])
