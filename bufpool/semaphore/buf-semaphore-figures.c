@@ -74,7 +74,7 @@ get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
 
 /* The level that has too little for a new request; or NULL. */
 static BufLevel *
-find_short_locked (BufLevel *level, const BufWant *want)
+find_refuser_locked (BufLevel *level, const BufWant *want)
 {
   BufLevel *found = buf_wait_queue_find_short_locked (level, want);
   gint64 missing;
@@ -108,7 +108,7 @@ buf_semaphore_get_refusal_locked (BufSemaphore *self,
   else if (outcome == BUF_OUTCOME_TOO_LARGE)
     level = buf_wait_queue_find_too_small_locked (&self->level, want);
   if (level == NULL && (outcome == BUF_OUTCOME_PENDING || outcome == BUF_OUTCOME_TIMED_OUT))
-    level = find_short_locked (&self->level, want);
+    level = find_refuser_locked (&self->level, want);
 
   if (level == NULL)
     level = &self->level;
