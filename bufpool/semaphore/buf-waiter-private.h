@@ -102,6 +102,7 @@ struct _BufWaiter
   BufLevel *refuser;      /* LOCK: mutex; the level at which it was TOO_LARGE or OVERLOADED; or
                            * NULL */
   gint64 maximum;         /* LOCK: mutex; the most that could be granted there */
+  guint n_waiting;        /* LOCK: mutex; how many waited there when it was OVERLOADED */
   gint64 since;           /* LOCK: mutex; when it began to wait (monotonic microseconds) */
   gint64 waited;          /* LOCK: mutex; how long it waited, set when it is settled; 0 if it did
                            * not wait */
