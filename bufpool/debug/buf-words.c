@@ -5,7 +5,7 @@
 
 #include "debug/buf-words-private.h"
 
-/* The size of a request, which is @bytes in total. */
+/* Describes the size of a request, which is @bytes in total. */
 gchar *
 buf_words_buffers (gsize n_buffers, guint64 buffer_size, gint64 bytes)
 {

@@ -11,11 +11,11 @@
 #include "memory/buf-memory-private.h"
 
 /*
- * Who holds what: of one memory, and of all that there are when the program ends.
+ * Reports of outstanding allocations: of one memory, and of all memories when the program ends.
  */
 
-/* Whose pools the report at exit is about. After a fork it is not the child, until that makes a
- * pool of its own. */
+/* The process whose pools the report at exit covers. After a fork, this is not the child until the
+ * child creates a pool of its own. */
 static _Atomic pid_t reporter; /* atomic */
 
 /* The levels above the pool, from the lowest one up. */
@@ -91,9 +91,9 @@ append_at_exit (BufMemory *self, gpointer data)
   append_description (self, &figures, report);
 }
 
-/* The child of a fork inherits this handler, too, and perhaps a lock that was held by a thread
- * which it does not have. It is printed without the lock: the program may have replaced what
- * prints. */
+/* The child of a fork also inherits this handler, and possibly a lock held by a thread that does
+ * not exist in the child. The report is printed without the lock, because the program may have
+ * replaced the print handler. */
 static void
 describe_all (void)
 {
@@ -107,7 +107,7 @@ describe_all (void)
     g_printerr ("%s", report->str);
 }
 
-/* With BUFPOOL_DEBUG=exit. From now on the report is about the pools of this process. */
+/* For BUFPOOL_DEBUG=exit. From now on, the report covers the pools of this process. */
 void
 buf_memory_describe_all_at_exit (void)
 {
