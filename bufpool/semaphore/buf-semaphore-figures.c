@@ -74,7 +74,7 @@ get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
 
 /* The level that has too little for a new request; or NULL. */
 static BufLevel *
-find_short_locked (BufLevel *level, const BufWant *want)
+find_refuser_locked (BufLevel *level, const BufWant *want)
 {
   BufLevel *found = buf_wait_queue_find_short_locked (level, want);
   gint64 missing;
@@ -84,7 +84,7 @@ find_short_locked (BufLevel *level, const BufWant *want)
 
 /* How much of what is free at the level is left to the request that is owed it. */
 static gint64
-get_owed_locked (BufLevel *level, const BufWant *want)
+get_owed_bytes_locked (BufLevel *level, const BufWant *want)
 {
   const BufWaiter *owed = buf_wait_queue_get_owed_locked (level->queue);
   gboolean urgent = buf_want_is_urgent (want);
@@ -108,13 +108,13 @@ buf_semaphore_get_refusal_locked (BufSemaphore *self,
   else if (outcome == BUF_OUTCOME_TOO_LARGE)
     level = buf_wait_queue_find_too_small_locked (&self->level, want);
   if (level == NULL && (outcome == BUF_OUTCOME_PENDING || outcome == BUF_OUTCOME_TIMED_OUT))
-    level = find_short_locked (&self->level, want);
+    level = find_refuser_locked (&self->level, want);
 
   if (level == NULL)
     level = &self->level;
   get_figures_locked (buf_semaphore_get_for_level (level), figures);
   if (outcome == BUF_OUTCOME_PENDING || outcome == BUF_OUTCOME_TIMED_OUT)
-    figures->owed = get_owed_locked (level, want);
+    figures->owed = get_owed_bytes_locked (level, want);
   if (outcome == BUF_OUTCOME_OVERLOADED && waiter != NULL)
     figures->n_waiting = waiter->n_waiting; /* they may be gone by now */
   if (outcome != BUF_OUTCOME_TOO_LARGE)
