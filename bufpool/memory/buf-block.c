@@ -286,7 +286,9 @@ buf_block_show (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
 #ifdef HAVE_VALGRIND
   VALGRIND_MAKE_MEM_UNDEFINED (data, bytes);
 #endif
-  if (memory->zero_fill)
+  if (memory->zero_fill && buf_block_is_large (memory, bytes, 0))
+    buf_large_clear (data, bytes);
+  else if (memory->zero_fill)
     memset (data, 0, bytes);
 }
 
