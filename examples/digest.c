@@ -294,6 +294,11 @@ report (void)
            n_blocks + n_printed - n_failed,
            stats->total_wait_time / (gdouble) G_USEC_PER_SEC,
            stats->longest_wait / (gdouble) G_USEC_PER_SEC);
+  fprintf (stderr,
+           "digest: %" G_GUINT64_FORMAT " requests used a cached block, %" G_GSIZE_FORMAT
+           " bytes are cached\n",
+           stats->n_hits,
+           buf_pool_get_cached_memory (pool));
 }
 
 static gint

@@ -82,6 +82,20 @@ set_too_large (const gchar *asked,
                figures->keeps_reserve ? " beyond its reserve" : "");
 }
 
+/* What part of the bytes that are available is not for this request. */
+static gchar *
+get_kept (const BufSemaphoreFigures *figures)
+{
+  gint64 owed = MIN (figures->owed, figures->available);
+  gint64 reserved = MIN (figures->reserved, figures->available);
+
+  if (owed > 0)
+    return g_strdup_printf (" (%" G_GINT64_FORMAT " of them owed to an older request)", owed);
+  if (figures->reserved > 0)
+    return g_strdup_printf (" (%" G_GINT64_FORMAT " of them reserved)", reserved);
+  return g_strdup ("");
+}
+
 static void
 set_unavailable (const gchar *asked,
                  const gchar *refuser,
@@ -91,10 +105,7 @@ set_unavailable (const gchar *asked,
                  GError **error)
 {
   g_autofree gchar *place = own ? g_strdup ("") : g_strdup_printf (" of %s", refuser);
-  g_autofree gchar *reserve = figures->reserved == 0
-                                  ? g_strdup ("")
-                                  : g_strdup_printf (" (%" G_GINT64_FORMAT " of them reserved)",
-                                                     MIN (figures->reserved, figures->available));
+  g_autofree gchar *kept = get_kept (figures);
 
   g_set_error (error,
                G_IO_ERROR,
@@ -107,7 +118,7 @@ set_unavailable (const gchar *asked,
                buf_words_choose (figures->maximum, "byte", "bytes"),
                place,
                buf_words_choose (figures->available, "is", "are"),
-               reserve,
+               kept,
                figures->n_waiting,
                buf_words_choose (figures->n_waiting, "other waits", "others wait"));
 }

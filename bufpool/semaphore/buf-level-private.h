@@ -51,9 +51,11 @@ struct _BufLevel
   BufWaiterTree asleep[BUF_WAITERS_N_KINDS]; /* LOCK: mutex; those of @waiters that are asleep */
   GQueue drainers;                           /* LOCK: mutex; until nothing is outstanding */
   guint n_waiting;                           /* LOCK: mutex; for bytes, at this level or below */
-  gint max_waiting; /* LOCK: mutex; limits @n_waiting; negative: no limit */
-  GQueue active;    /* LOCK: mutex; children at which, or below which, somebody waits */
-  GList link;       /* LOCK: mutex; in @active of the parent */
+  gint max_waiting;  /* LOCK: mutex; limits @n_waiting; negative: no limit */
+  GQueue active;     /* LOCK: mutex; children at which, or below which, somebody waits */
+  GQueue stuck;      /* LOCK: mutex; likewise, but nobody there can be served for now */
+  gboolean is_stuck; /* LOCK: mutex; in @stuck of the parent */
+  GList link;        /* LOCK: mutex; in @active or @stuck of the parent */
 
   guint64 n_taken;    /* LOCK: mutex; by whatever request */
   gint64 sum_since;   /* LOCK: mutex; of all that are in @waiters, modulo 2⁶⁴ */
@@ -64,6 +66,10 @@ void buf_level_init (BufLevel *self, BufWaitQueue *queue, BufLevel *parent, gint
 
 void buf_level_add_waiter_locked (BufLevel *self, BufWaiter *waiter);
 void buf_level_remove_waiter_locked (BufLevel *self, BufWaiter *waiter);
+void buf_level_add_asleep_locked (BufLevel *self, BufWaiter *waiter);
+void buf_level_add_free_locked (BufLevel *self, gint64 bytes);
+void buf_level_stir_locked (BufLevel *self);
+void buf_level_check_stuck_locked (BufLevel *self);
 BufWaiterTree *buf_level_get_tree (BufLevel *self, const BufWaiter *waiter);
 
 gint64 buf_level_get_limit_locked (BufLevel *self, gboolean urgent, const BufWaiter *owed);

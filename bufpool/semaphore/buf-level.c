@@ -15,6 +15,13 @@
  * lower priority leaves the reserve alone. If a waiter is owed its bytes, they are *earmarked* at
  * each level of its path. An urgent request may still use the reserve, which the owed waiter could
  * not use either unless it is urgent itself.
+ *
+ * A level is *stuck* when none of its waiters that are asleep fits into what is free there, and all
+ * children with waiters are stuck, too. Whatever happens elsewhere in the tree, nobody there can be
+ * served, so the levels that are stuck are not looked at: there may be thousands of pools that are
+ * at their own limits. What could change that *stirs* the level: more free bytes, a smaller
+ * reserve, and another waiter that is asleep. Its stripes do not come back while somebody waits
+ * there.
  */
 
 void
@@ -43,6 +50,65 @@ buf_level_get_tree (BufLevel *self, const BufWaiter *waiter)
   return &self->asleep[task ? BUF_WAITERS_TASKS : BUF_WAITERS_THREADS];
 }
 
+static GQueue *
+get_list_of_parent (BufLevel *self)
+{
+  return self->is_stuck ? &self->parent->stuck : &self->parent->active;
+}
+
+static void
+set_stuck_locked (BufLevel *self, gboolean stuck)
+{
+  g_queue_unlink (get_list_of_parent (self), &self->link);
+  self->is_stuck = stuck;
+  g_queue_push_tail_link (get_list_of_parent (self), &self->link);
+}
+
+/* Somebody at this level or below may fit now. Above a level that is not stuck, none is. */
+void
+buf_level_stir_locked (BufLevel *self)
+{
+  for (; self != NULL && self->is_stuck; self = self->parent)
+    set_stuck_locked (self, FALSE);
+}
+
+static gboolean
+fits_any_locked (BufLevel *self)
+{
+  for (guint kind = 0; kind < BUF_WAITERS_N_KINDS; kind++)
+    {
+      const BufWaiter *root = self->asleep[kind].root;
+      gboolean urgent = kind <= BUF_WAITERS_URGENT_TASKS;
+
+      if (root != NULL && (!self->revoked ||
+                           root->node.smallest <= buf_level_get_limit_locked (self, urgent, NULL)))
+        return TRUE;
+    }
+  return FALSE;
+}
+
+/* Finds out whether the level, at which or below which somebody waits, is stuck. It is not yet. */
+void
+buf_level_check_stuck_locked (BufLevel *self)
+{
+  if (self->parent != NULL && self->active.head == NULL && !fits_any_locked (self))
+    set_stuck_locked (self, TRUE);
+}
+
+void
+buf_level_add_free_locked (BufLevel *self, gint64 bytes)
+{
+  self->free += bytes;
+  buf_level_stir_locked (self);
+}
+
+void
+buf_level_add_asleep_locked (BufLevel *self, BufWaiter *waiter)
+{
+  buf_waiter_tree_insert (buf_level_get_tree (self, waiter), waiter);
+  buf_level_stir_locked (self);
+}
+
 /* It is not in a tree yet. */
 void
 buf_level_add_waiter_locked (BufLevel *self, BufWaiter *waiter)
@@ -51,7 +117,9 @@ buf_level_add_waiter_locked (BufLevel *self, BufWaiter *waiter)
   self->sum_since = (gint64) ((guint64) self->sum_since + (guint64) waiter->since);
   self->history.n_waits++;
   for (BufLevel *level = self; level != NULL; level = level->parent)
-    if (level->n_waiting++ == 0 && level->parent != NULL)
+    if (level->n_waiting++ > 0)
+      buf_level_stir_locked (level);
+    else if (level->parent != NULL)
       g_queue_push_tail_link (&level->parent->active, &level->link);
 }
 
@@ -62,7 +130,10 @@ buf_level_remove_waiter_locked (BufLevel *self, BufWaiter *waiter)
   self->sum_since = (gint64) ((guint64) self->sum_since - (guint64) waiter->since);
   for (BufLevel *level = self; level != NULL; level = level->parent)
     if (--level->n_waiting == 0 && level->parent != NULL)
-      g_queue_unlink (&level->parent->active, &level->link);
+      {
+        g_queue_unlink (get_list_of_parent (level), &level->link);
+        level->is_stuck = FALSE;
+      }
 }
 
 static gboolean
@@ -98,7 +169,8 @@ buf_level_get_ceiling_locked (const BufLevel *self, gboolean urgent)
   return self->maximum - (urgent ? 0 : MIN (self->reserved, self->maximum));
 }
 
-/* The most bytes that any waiter of that urgency wants, at this level or below. */
+/* The most bytes that any waiter of that urgency wants, at this level or below, unless it is stuck
+ * further below. */
 static gint64
 find_largest_locked (BufLevel *self, gboolean urgent)
 {
@@ -135,15 +207,17 @@ buf_level_is_short_locked (BufLevel *self, const BufWaiter *owed)
 BufWaiter *
 buf_level_find_oldest_locked (BufLevel *self)
 {
+  const GQueue *lists[] = { &self->active, &self->stuck };
   BufWaiter *oldest = g_queue_peek_head (&self->waiters);
 
-  for (GList *link = self->active.head; link != NULL; link = link->next)
-    {
-      BufWaiter *other = buf_level_find_oldest_locked (link->data);
+  for (guint i = 0; i < G_N_ELEMENTS (lists); i++)
+    for (GList *link = lists[i]->head; link != NULL; link = link->next)
+      {
+        BufWaiter *other = buf_level_find_oldest_locked (link->data);
 
-      if (oldest == NULL || (other != NULL && other->number < oldest->number))
-        oldest = other;
-    }
+        if (oldest == NULL || (other != NULL && other->number < oldest->number))
+          oldest = other;
+      }
   return oldest;
 }
 

@@ -32,10 +32,19 @@ add_kept_locked (BufSemaphore *self, gint64 *bytes, gint64 *n_allocations)
       }
 }
 
+/* The queue knows that of the whole tree. */
+static BufWaiter *
+find_oldest_locked (BufSemaphore *self)
+{
+  if (self->parent == NULL)
+    return buf_wait_queue_peek_head (&self->tree->queue.waiters);
+  return buf_level_find_oldest_locked (&self->level);
+}
+
 static void
 get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
 {
-  BufWaiter *oldest = buf_level_find_oldest_locked (&self->level);
+  BufWaiter *oldest = find_oldest_locked (self);
   gint64 available = self->level.free;
   gint64 n_allocations = self->level.n_allocations;
   gint64 n_kept = 0;
@@ -60,6 +69,28 @@ get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
   figures->n_allocations = MAX (n_allocations - n_kept, 0);
   figures->n_waiting = self->level.n_waiting;
   figures->oldest_bytes = oldest != NULL ? oldest->want.bytes : 0;
+  figures->owed = 0;
+}
+
+/* The level that has too little for a new request; or NULL. */
+static BufLevel *
+find_refuser_locked (BufLevel *level, const BufWant *want)
+{
+  BufLevel *found = buf_wait_queue_find_short_locked (level, want);
+  gint64 missing;
+
+  return found != NULL ? found : buf_wait_queue_find_missing_locked (level, want, &missing);
+}
+
+/* How much of what is free at the level is left to the request that is owed it. */
+static gint64
+get_owed_locked (BufLevel *level, const BufWant *want)
+{
+  const BufWaiter *owed = buf_wait_queue_get_owed_locked (level->queue);
+  gboolean urgent = buf_want_is_urgent (want);
+
+  return buf_level_get_limit_locked (level, urgent, NULL) -
+         buf_level_get_limit_locked (level, urgent, owed);
 }
 
 /* Of the level that refused a request. */
@@ -77,11 +108,15 @@ buf_semaphore_get_refusal_locked (BufSemaphore *self,
   else if (outcome == BUF_OUTCOME_TOO_LARGE)
     level = buf_wait_queue_find_too_small_locked (&self->level, want);
   if (level == NULL && (outcome == BUF_OUTCOME_PENDING || outcome == BUF_OUTCOME_TIMED_OUT))
-    level = buf_wait_queue_find_short_locked (&self->level, want);
+    level = find_refuser_locked (&self->level, want);
 
   if (level == NULL)
     level = &self->level;
   get_figures_locked (buf_semaphore_get_for_level (level), figures);
+  if (outcome == BUF_OUTCOME_PENDING || outcome == BUF_OUTCOME_TIMED_OUT)
+    figures->owed = get_owed_locked (level, want);
+  if (outcome == BUF_OUTCOME_OVERLOADED && waiter != NULL)
+    figures->n_waiting = waiter->n_waiting; /* they may be gone by now */
   if (outcome != BUF_OUTCOME_TOO_LARGE)
     return;
 

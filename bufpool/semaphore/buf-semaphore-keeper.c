@@ -65,16 +65,30 @@ buf_semaphore_ask_and_leave (BufSemaphore *self, gboolean complete)
   buf_semaphore_leave (self);
 }
 
-/* Asks all keepers of the tree that keep what is wanted. The caller holds no lock, and is inside or
- * has a reference on the owner. */
+/* The highest level of the path that is wanted: what is kept elsewhere cannot be of use here. */
+static BufSemaphore *
+find_wanted (BufSemaphore *self)
+{
+  BufSemaphore *wanted = self;
+
+  g_mutex_lock (&self->tree->mutex);
+  for (BufSemaphore *each = self; each != NULL; each = each->parent)
+    if (each->level.revoked && buf_semaphore_is_wanted_locked (each))
+      wanted = each;
+  g_mutex_unlock (&self->tree->mutex);
+  return wanted;
+}
+
+/* Asks all keepers that keep what is wanted for @self, or, if it has to be @complete, anywhere in
+ * the tree. The caller holds no lock, and is inside or has a reference on the owner. */
 void
 buf_semaphore_reclaim (BufSemaphore *self, gboolean complete)
 {
-  BufSemaphore *root = buf_semaphore_get_root (self);
+  BufSemaphore *top = complete ? buf_semaphore_get_root (self) : find_wanted (self);
   guint64 round = buf_semaphore_begin_round (self);
   BufSemaphore *semaphore;
 
-  while ((semaphore = buf_semaphore_ask_next (root, TRUE, round)) != NULL)
+  while ((semaphore = buf_semaphore_ask_next (top, TRUE, round)) != NULL)
     buf_semaphore_ask_and_leave (semaphore, complete);
 }
 

@@ -77,6 +77,21 @@ buf_semaphore_may_keep_locked (BufSemaphore *self)
   return TRUE;
 }
 
+/* Most semaphores with a keeper are leaves: then there is no need to look for others, of which
+ * there may be thousands in the tree. */
+static gboolean
+has_own_keeper_only (const BufSemaphore *self)
+{
+  return self->keeper != NULL && self->n_keepers == 1;
+}
+
+static void
+reopen_locked (BufSemaphore *self)
+{
+  if (buf_semaphore_may_keep_locked (self))
+    self->keeper->reopen_locked (self);
+}
+
 static void
 reopen_listed_locked (BufSemaphore *self, GQueue *list)
 {
@@ -87,8 +102,8 @@ reopen_listed_locked (BufSemaphore *self, GQueue *list)
       BufSemaphore *semaphore = link->data;
 
       link = link->next; /* before it moves to the other list */
-      if (buf_semaphore_is_below (semaphore, self) && buf_semaphore_may_keep_locked (semaphore))
-        semaphore->keeper->reopen_locked (semaphore);
+      if (buf_semaphore_is_below (semaphore, self))
+        reopen_locked (semaphore);
     }
 }
 
@@ -97,18 +112,37 @@ reopen_listed_locked (BufSemaphore *self, GQueue *list)
 void
 buf_semaphore_reopen_below_locked (BufSemaphore *self)
 {
+  if (G_LIKELY (has_own_keeper_only (self)))
+    {
+      reopen_locked (self);
+      return;
+    }
   reopen_listed_locked (self, &self->tree->keeping);
   reopen_listed_locked (self, &self->tree->resting);
 }
 
+/* Whether the keeper of @self, which keeps something, has to be asked in this @round, and not again
+ * then. */
+static gboolean
+begin_to_ask_locked (BufSemaphore *self, gboolean wanted, guint64 round)
+{
+  self->round = round;
+  return !(wanted && buf_semaphore_may_keep_locked (self));
+}
+
 /* The next semaphore, at @top or below, that keeps something, and whose keeper was not asked in
  * this
- * @round yet; or NULL. If only what is @wanted is asked for, the keepers of others are left alone.
- */
+ * @round yet; or NULL. If only what is @wanted is asked for, the keepers of others are left
+ * alone. */
 BufSemaphore *
 buf_semaphore_ask_next_locked (BufSemaphore *top, gboolean wanted, guint64 round)
 {
   GQueue *keeping = &top->tree->keeping;
+
+  if (top->n_keeping == 0)
+    return NULL;
+  if (has_own_keeper_only (top))
+    return top->round != round && begin_to_ask_locked (top, wanted, round) ? top : NULL;
 
   while (keeping->head != NULL)
     {
@@ -117,11 +151,9 @@ buf_semaphore_ask_next_locked (BufSemaphore *top, gboolean wanted, guint64 round
       if (semaphore->round == round)
         return NULL;
 
-      semaphore->round = round;
       g_queue_unlink (keeping, &semaphore->keeper_link);
       g_queue_push_tail_link (keeping, &semaphore->keeper_link);
-      if (buf_semaphore_is_below (semaphore, top) &&
-          !(wanted && buf_semaphore_may_keep_locked (semaphore)))
+      if (begin_to_ask_locked (semaphore, wanted, round) && buf_semaphore_is_below (semaphore, top))
         return semaphore;
     }
   return NULL;

@@ -137,6 +137,7 @@ typedef struct
   gint64 reserved;
   gboolean keeps_reserve; /* @maximum is less than the limit, by the reserve */
   gint64 available;       /* never negative */
+  gint64 owed;            /* of a refusal: what is left to a request that waits; 0: nothing */
   gint64 allocated;
   gint64 n_allocations;
   guint n_waiting;

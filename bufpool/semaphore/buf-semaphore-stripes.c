@@ -74,7 +74,7 @@ buf_semaphore_collect_locked (BufSemaphore *self, BufStripe *stripe, gint64 mark
   gint64 word = atomic_exchange_explicit (&stripe->word, mark, memory_order_acq_rel);
 
   g_assert (buf_stripe_get_credit (word) >= 0);
-  self->level.free += buf_stripe_get_credit (word);
+  buf_level_add_free_locked (&self->level, buf_stripe_get_credit (word));
   self->level.n_allocations += buf_stripe_get_count (word);
 }
 

@@ -135,7 +135,7 @@ put_aside_locked (BufSemaphore *self, const BufSemaphore *refuser, gint64 bytes)
 {
   for (; self != refuser; self = self->parent)
     {
-      self->level.free += bytes;
+      buf_level_add_free_locked (&self->level, bytes);
       self->level.n_allocations--;
     }
 }
@@ -192,7 +192,10 @@ enqueue_locked (BufSemaphore *self, BufWaiter *waiter)
     }
   else if (outcome == BUF_OUTCOME_PENDING && waiter->want.bytes > 0 &&
            (waiter->refuser = buf_wait_queue_find_full_locked (&self->level)) != NULL)
-    outcome = BUF_OUTCOME_OVERLOADED;
+    {
+      waiter->n_waiting = waiter->refuser->n_waiting;
+      outcome = BUF_OUTCOME_OVERLOADED;
+    }
 
   if (outcome != BUF_OUTCOME_PENDING)
     buf_wait_queue_finish_locked (waiter, outcome, &self->tree->ready);
@@ -320,7 +323,7 @@ add_free_locked (BufSemaphore *self, const BufSemaphore *top, gint64 bytes, gint
 {
   for (;; self = self->parent)
     {
-      self->level.free += bytes;
+      buf_level_add_free_locked (&self->level, bytes);
       self->level.n_allocations -= n_allocations;
       if (self == top)
         break;

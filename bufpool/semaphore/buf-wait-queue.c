@@ -83,7 +83,7 @@ buf_wait_queue_push_locked (BufLevel *level, BufWaiter *waiter)
     return;
 
   buf_level_add_waiter_locked (level, waiter);
-  buf_waiter_tree_insert (buf_level_get_tree (level, waiter), waiter);
+  buf_level_add_asleep_locked (level, waiter);
 }
 
 static void
@@ -118,7 +118,7 @@ buf_wait_queue_rejoin_locked (BufWaiter *waiter)
     buf_wait_queue_note_overtaken_locked (waiter);
 
   buf_wait_queue_end_promise_locked (self, waiter, BUF_WAITER_ASLEEP);
-  buf_waiter_tree_insert (buf_level_get_tree (level, waiter), waiter);
+  buf_level_add_asleep_locked (level, waiter);
   self->has_impossible |= buf_wait_queue_find_too_small_locked (level, &waiter->want) != NULL;
 }
 
@@ -209,6 +209,7 @@ grant_locked (BufWaiter *waiter, BufReady *ready)
 static BufWaiter *
 find_impossible_locked (BufLevel *level)
 {
+  const GQueue *lists[] = { &level->active, &level->stuck };
   BufWaiter *waiter = NULL;
 
   if (level->closed)
@@ -223,8 +224,9 @@ find_impossible_locked (BufLevel *level)
         ceiling = MIN (ceiling, buf_level_get_ceiling_locked (each, urgent));
       waiter = buf_waiter_tree_find_above (&level->asleep[kind], ceiling);
     }
-  for (GList *link = level->active.head; waiter == NULL && link != NULL; link = link->next)
-    waiter = find_impossible_locked (link->data);
+  for (guint i = 0; i < G_N_ELEMENTS (lists); i++)
+    for (GList *link = lists[i]->head; waiter == NULL && link != NULL; link = link->next)
+      waiter = find_impossible_locked (link->data);
   return waiter;
 }
 
@@ -264,6 +266,26 @@ lower_limits_locked (BufLevel *level, const BufWaiter *owed, Limits *limits)
       MIN (limits->other, buf_level_get_limit_locked (level, FALSE, owed) - level->promised);
 }
 
+static BufWaiter *find_first_locked (BufLevel *level, Limits limits, const BufWaiter *owed);
+
+/* Below @level. */
+static BufWaiter *
+find_first_below_locked (BufLevel *level, Limits limits, const BufWaiter *owed)
+{
+  GList *link = level->active.head;
+  BufWaiter *first = NULL;
+
+  while (link != NULL)
+    {
+      BufLevel *child = link->data;
+
+      link = link->next; /* before it moves to the other list */
+      first = get_first (first, find_first_locked (child, limits, owed));
+      buf_level_check_stuck_locked (child);
+    }
+  return first;
+}
+
 /* The first waiter at @level or below that fits. */
 static BufWaiter *
 find_first_locked (BufLevel *level, Limits limits, const BufWaiter *owed)
@@ -280,9 +302,7 @@ find_first_locked (BufLevel *level, Limits limits, const BufWaiter *owed)
       if (level->asleep[kind].root != NULL && (may_wake || !thread))
         first = get_first (first, buf_waiter_tree_find_first (&level->asleep[kind], limit));
     }
-  for (GList *link = level->active.head; link != NULL; link = link->next)
-    first = get_first (first, find_first_locked (link->data, limits, owed));
-  return first;
+  return get_first (first, find_first_below_locked (level, limits, owed));
 }
 
 /* Revokes the stripes of those levels that seem to have too little for @waiter, unless they are
@@ -382,7 +402,7 @@ buf_wait_queue_close_locked (BufLevel *level)
 void
 buf_wait_queue_set_maximum_locked (BufLevel *level, gint64 maximum)
 {
-  level->free += maximum - level->maximum;
+  buf_level_add_free_locked (level, maximum - level->maximum);
   level->maximum = maximum;
   level->queue->has_impossible = TRUE;
 }
@@ -392,6 +412,7 @@ void
 buf_wait_queue_set_reserved_locked (BufLevel *level, gint64 reserved)
 {
   level->reserved = reserved;
+  buf_level_stir_locked (level);
   level->queue->has_impossible = TRUE;
 }
 

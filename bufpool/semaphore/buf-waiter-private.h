@@ -100,6 +100,7 @@ struct _BufWaiter
   gboolean spares_pinned; /* const; of a drainer: does not wait for what is pinned */
   BufLevel *refuser;      /* LOCK: mutex; for which it was TOO_LARGE or OVERLOADED; or NULL */
   gint64 maximum;         /* LOCK: mutex; what could be granted there at most */
+  guint n_waiting;        /* LOCK: mutex; how many waited there when it was OVERLOADED */
   gint64 since;           /* LOCK: mutex; when it began to wait (monotonic microseconds) */
   gint64 waited;          /* LOCK: mutex; for how long, once it is settled; 0 if not at all */
   guint thread_id;        /* const; of the thread that made the request */

@@ -442,6 +442,32 @@ test_overload (void)
   buf_permit_unref (all);
 }
 
+static void
+test_overloaded_task (void)
+{
+  g_autoptr (BufBudget) budget = buf_budget_new (100);
+  g_autoptr (GAsyncResult) first = NULL;
+  g_autoptr (GAsyncResult) second = NULL;
+  g_autoptr (GError) error = NULL;
+  BufPermit *all = acquire (budget, 100);
+
+  g_test_summary ("A task that was one too many is told how many waited then");
+
+  buf_budget_set_max_waiting (budget, 1);
+  buf_budget_acquire_async (budget, 10, G_PRIORITY_DEFAULT, NULL, test_keep_result, &first);
+  buf_budget_acquire_async (budget, 10, G_PRIORITY_DEFAULT, NULL, test_keep_result, &second);
+  buf_permit_unref (all);
+  g_assert_cmpuint (buf_budget_get_waiting (budget), ==, 0);
+  test_iterate_until (&second);
+  g_assert_null (buf_budget_acquire_finish (budget, second, &error));
+  g_assert_cmpstr (error->message,
+                   ==,
+                   "10 bytes were asked for, but 1 request waits at the budget already, and no "
+                   "more may wait");
+  test_iterate_until (&first);
+  buf_permit_unref (buf_budget_acquire_finish (budget, first, NULL));
+}
+
 int
 main (int argc, char *argv[])
 {
@@ -464,5 +490,6 @@ main (int argc, char *argv[])
   g_test_add_func ("/budget/reserve", test_reserve);
   g_test_add_func ("/budget/reserve-is-raised", test_reserve_is_raised);
   g_test_add_func ("/budget/overload", test_overload);
+  g_test_add_func ("/budget/overloaded-task", test_overloaded_task);
   return g_test_run ();
 }

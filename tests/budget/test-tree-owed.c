@@ -119,6 +119,22 @@ test_release_serves (Fixture *self, gconstpointer data)
 }
 
 static void
+test_refusal (Fixture *self, gconstpointer data)
+{
+  BufPermit *rest = acquire (self->root, TOTAL - 2 * OWED - 1);
+
+  g_test_summary ("A request that is refused because of what is owed is told so");
+
+  assert_refused (self->other,
+                  2,
+                  G_IO_ERROR,
+                  G_IO_ERROR_WOULD_BLOCK,
+                  "2 bytes were asked for, but only 65537 of 1048576 bytes of the budget are "
+                  "available (65536 of them owed to an older request), and 1 other waits");
+  buf_permit_unref (rest);
+}
+
+static void
 test_cached_blocks_serve_try (Fixture *self, gconstpointer data)
 {
   g_autoptr (BufPool) cacher = new_caching_pool (self->root);
@@ -174,6 +190,7 @@ main (int argc, char *argv[])
   g_test_init (&argc, &argv, NULL);
 
   ADD ("release-serves", test_release_serves);
+  ADD ("refusal", test_refusal);
   ADD ("cached-blocks-serve-try", test_cached_blocks_serve_try);
   ADD ("cached-blocks-serve-waiter", test_cached_blocks_serve_waiter);
 
