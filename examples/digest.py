@@ -64,7 +64,7 @@ def digest(pool, n_buffers, name):
     while True:
         with pool.allocate(n_buffers) as allocation:  # waits for the budget
             capacity = allocation.get_allocated_bytes()
-            _, n_read = allocation.fill_from_stream(stream, 0, capacity, None)
+            n_read = allocation.fill_from_stream(stream, 0, capacity, None)
             checksum.update(allocation.view()[:n_read])
         if n_read < capacity:
             return checksum.hexdigest()

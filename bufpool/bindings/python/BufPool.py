@@ -1,18 +1,20 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What makes BufPool natural in Python: construction that checks, waiting that Ctrl-C can interrupt, and
-allocations that are sequences of writable buffers."""
+"""What makes BufPool natural in Python: construction that checks, waiting that Ctrl-C interrupts, calls
+that can be awaited, properties as attributes, and allocations that are sequences of writable buffers."""
 
 import ctypes
-import gc
-import threading
 from operator import index as whole_number
 
 from gi.repository import Gio, GLib, GObject
 
 from ..module import get_introspection_module
 from ..overrides import override
+from ._bufpool_arguments import MAX_SIZE, MAX_TIME, bytes_of, check_cancellable, integer, microseconds, part, priority
+from ._bufpool_awaiting import Awaitable, operate, request
+from ._bufpool_callbacks import call_back, claim, in_context
+from ._bufpool_waiting import unless, wait
 
 BufPool = get_introspection_module("BufPool")
 
@@ -44,92 +46,24 @@ def _released():
     )
 
 
-def _check_cancellable(cancellable):
-    # PyGObject refuses it, too, but since 3.50 it calls a function of GLib with NULL meanwhile.
-    if cancellable is not None and not isinstance(cancellable, Gio.Cancellable):
-        raise TypeError(f"a cancellable is to be a Gio.Cancellable, not {cancellable!r}")
+def _attribute(base, specification):
+    """A property as an attribute."""
+    name = specification.name.replace("-", "_")
+    getter = getattr(base, "get_" + name, None) or getattr(base, "is_" + name)
+    settable = specification.flags & GObject.ParamFlags.WRITABLE
+    fixed = specification.flags & GObject.ParamFlags.CONSTRUCT_ONLY
+    setter = (lambda self, value: getattr(self, "set_" + name)(value)) if settable and not fixed else None
+    return name, property(lambda self: getter(self), setter, doc=specification.blurb)
 
 
-def _wait(function, *arguments, cancellable):
-    """Calls a C function that may wait. What is garbage, but in a cycle, may hold what it waits for, so
-    the collector runs before. In the main thread the function is called in another thread, since a signal
-    does not reach Python while it waits in C. It is one wait, so a request keeps its place in the queue.
-    An interruption cancels it."""
-    gc.collect()
-    if threading.current_thread() is not threading.main_thread():
-        return function(*arguments, cancellable)
-
-    interruption = Gio.Cancellable()
-    done = threading.Event()
-    result = []
-
-    def run():
-        try:
-            result.append(function(*arguments, interruption))
-        except Exception as error:  # pylint: disable=broad-except
-            result.append(error)
-        done.set()
-
-    handler = 0
-    if cancellable is not None:
-        # Not Gio.Cancellable.connect(), whose counterpart waits for handlers that are running.
-        handler = GObject.Object.connect(cancellable, "cancelled", lambda _: interruption.cancel())
-        if cancellable.is_cancelled():
-            interruption.cancel()
-    thread = threading.Thread(target=run, daemon=True)
-    try:
-        thread.start()
-        # Not Thread.join(), which Python 3.11 takes for a success when it was interrupted.
-        done.wait()
-    except BaseException:
-        interruption.cancel()
-        if thread.is_alive():
-            done.wait()
-        result.clear()
-        raise
-    finally:
-        if handler:
-            GObject.Object.disconnect(cancellable, handler)
-
-    # The thread may still be on its way out: it is not to hold what is returned.
-    outcome = result.pop()
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
+def _add_attributes(cls, base):
+    for specification in GObject.list_properties(base):
+        name, attribute = _attribute(base, specification)
+        setattr(cls, name, attribute)
 
 
-def _unless(code, function, *arguments):
-    """What the function returns, or None if it fails with this code of Gio."""
-    try:
-        return function(*arguments)
-    except GLib.Error as error:
-        if not error.matches(Gio.io_error_quark(), code):
-            raise
-    return None
-
-
-def _start(function, operation, arguments, callback, user_data):
-    """Starts an asynchronous operation. What its callback is given as the result can then be claimed."""
-    _check_cancellable(arguments[-1])
-    if callback is None:
-        return function(*arguments)
-    if not callable(callback):
-        raise TypeError(f"a callback is to be callable, not {callback!r}")
-
-    def on_done(source, result, *_):
-        result.bufpool_operation = operation
-        callback(source, result, *user_data)
-
-    return function(*arguments, on_done)
-
-
-def _claim(result, *operation):
-    """A result can be fetched once, and from where it belongs: for GLib anything else is a bug in the
-    program, and not an error."""
-    if getattr(result, "bufpool_operation", None) != operation:
-        raise TypeError("not a result of this operation, or it was fetched before")
-    result.bufpool_operation = None
-    return result
+_Pool = BufPool.Pool
+_try_allocate = _Pool.try_allocate
 
 
 class Pool(BufPool.Pool):
@@ -140,7 +74,9 @@ class Pool(BufPool.Pool):
             if name.replace("-", "_") in _READ_ONLY:
                 raise TypeError(f"{name} cannot be set")
             if name in ("buffer_size", "max_memory", "alignment"):
-                properties[name] = whole_number(properties[name])
+                properties[name] = integer(properties[name], name)
+            elif name == "max_cached_memory":
+                properties[name] = integer(properties[name], name, -1, MAX_TIME)
         super().__init__(**properties)
         self.init(None)
 
@@ -149,78 +85,128 @@ class Pool(BufPool.Pool):
         """The same as the constructor."""
         return cls(buffer_size=buffer_size, max_memory=max_memory)
 
-    def allocate(self, n_buffers, cancellable=None):
-        """Allocates n_buffers buffers, and waits for the budget if need be."""
-        return self._allocate(super().allocate, whole_number(n_buffers), cancellable=cancellable)
+    def allocate(self, n_buffers, cancellable=None, *, timeout=None):
+        """Allocates n_buffers buffers, and waits for the budget if need be: for at most timeout seconds,
+        or without a limit if it is None."""
+        if type(n_buffers) is not int or not 0 <= n_buffers <= MAX_SIZE:
+            n_buffers = integer(n_buffers, "n_buffers")
+        if cancellable is None:
+            allocation = unless(_WOULD_BLOCK, _try_allocate, self, n_buffers)
+            if allocation is not None:
+                return allocation
+        limit = microseconds(timeout)
+        if limit >= 0:
+            return self._allocate(_Pool.allocate_timeout, n_buffers, limit, cancellable=cancellable)
+        return self._allocate(_Pool.allocate, n_buffers, cancellable=cancellable)
 
     def allocate_timeout(self, n_buffers, timeout, cancellable=None):
         """Like allocate(), but waits for so many microseconds at the most."""
-        arguments = whole_number(n_buffers), whole_number(timeout)
-        return self._allocate(super().allocate_timeout, *arguments, cancellable=cancellable)
+        arguments = integer(n_buffers, "n_buffers"), integer(timeout, "timeout")
+        return self._allocate(_Pool.allocate_timeout, *arguments, cancellable=cancellable)
 
     def _allocate(self, allocate, *arguments, cancellable):
-        _check_cancellable(cancellable)
+        check_cancellable(cancellable)
         if cancellable is not None and cancellable.is_cancelled():
-            return allocate(*arguments, cancellable)
-        allocation = _unless(_WOULD_BLOCK, self.try_allocate, arguments[0])
+            return allocate(self, *arguments, cancellable)
+        allocation = unless(_WOULD_BLOCK, _try_allocate, self, arguments[0])
         if allocation is not None:
             return allocation
-        return _wait(allocate, *arguments, cancellable=cancellable)
+        return wait(self, allocate, self, *arguments, cancellable=cancellable)
 
     def try_allocate(self, n_buffers):
         """Like allocate(), but fails with Gio.IOErrorEnum.WOULD_BLOCK instead of waiting."""
-        return super().try_allocate(whole_number(n_buffers))
+        return _try_allocate(self, integer(n_buffers, "n_buffers"))
 
-    def allocate_async(self, n_buffers, io_priority, cancellable=None, callback=None, *user_data):
-        """Like allocate(), but calls back from the main loop."""
-        arguments = whole_number(n_buffers), whole_number(io_priority), cancellable
-        if arguments[0] * self.get_buffer_size() > self.get_available_memory():
-            self._collect_before_a_task_waits()
-        return _start(super().allocate_async, ("allocate", self), arguments, callback, user_data)
+    def allocate_async(
+        self, n_buffers, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None, callback=None, *user_data
+    ):
+        """Like allocate(), but calls back from the main loop. Without a callback, the result is to be
+        awaited: allocation = await pool.allocate_async(4), or async with pool.allocate_async(4)."""
+        arguments = integer(n_buffers, "n_buffers"), priority(io_priority)
+        check_cancellable(cancellable)
+        if callback is None:
+            attempt = lambda: unless(_WOULD_BLOCK, _try_allocate, self, arguments[0])  # noqa: E731
+            return Awaitable(self._await(attempt, "allocate", arguments, cancellable))
+        waits = arguments[0] * self.get_buffer_size() > self.get_available_memory()
+        return call_back(
+            *self._operation("allocate"),
+            (self, *arguments, cancellable),
+            callback,
+            user_data,
+            in_context(self) if waits or self.get_waiting() else None,
+        )
 
-    def _collect_before_a_task_waits(self):
-        """What is garbage, but in a cycle, may hold what it is going to wait for. Not for each of many."""
-        if self.get_waiting() == 0:
-            gc.collect()
+    @staticmethod
+    def _functions(name):
+        return getattr(_Pool, name + "_async"), getattr(_Pool, name + "_finish")
+
+    def _operation(self, name):
+        return *self._functions(name), (name, self)
+
+    def _await(self, attempt, name, arguments, cancellable):
+        return request(self, attempt, *self._functions(name), self, *arguments, cancellable=cancellable)
 
     def allocate_finish(self, result):
         """Fetches the allocation, in the callback."""
-        return super().allocate_finish(_claim(result, "allocate", self))
+        return super().allocate_finish(claim(result, "allocate", self))
 
     # allocate_async() is the pinned request of C, whose own finish function is visible, too.
     allocate_pinned_finish = allocate_finish
 
-    def drain(self, cancellable=None):
-        """Waits until nothing is outstanding."""
-        return self._drain(super().drain, cancellable=cancellable)
+    def drain(self, cancellable=None, *, timeout=None):
+        """Waits until nothing is outstanding: for at most timeout seconds, if it is not None."""
+        limit = microseconds(timeout)
+        if limit >= 0:
+            return self._drain(_Pool.drain_timeout, limit, cancellable=cancellable)
+        return self._drain(_Pool.drain, cancellable=cancellable)
 
     def drain_timeout(self, timeout, cancellable=None):
         """Like drain(), but waits for so many microseconds at the most."""
-        return self._drain(super().drain_timeout, whole_number(timeout), cancellable=cancellable)
+        return self._drain(_Pool.drain_timeout, integer(timeout, "timeout"), cancellable=cancellable)
 
     def _drain(self, drain, *arguments, cancellable):
-        return _unless(
-            _TIMED_OUT, super().drain_timeout, 0, cancellable
-        ) or _wait(drain, *arguments, cancellable=cancellable)
+        check_cancellable(cancellable)
+        return unless(_TIMED_OUT, _Pool.drain_timeout, self, 0, cancellable) or wait(
+            self, drain, self, *arguments, cancellable=cancellable
+        )
 
-    def drain_async(self, io_priority, cancellable=None, callback=None, *user_data):
-        """Like drain(), but calls back from the main loop."""
-        arguments = whole_number(io_priority), cancellable
-        if self.get_active_allocations() > 0:
-            self._collect_before_a_task_waits()
-        return _start(super().drain_async, ("drain", self), arguments, callback, user_data)
+    def drain_async(self, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None, callback=None, *user_data):
+        """Like drain(), but calls back from the main loop, or is to be awaited."""
+        arguments = (priority(io_priority),)
+        check_cancellable(cancellable)
+        if callback is None:
+            return Awaitable(self._await(lambda: None, "drain", arguments, cancellable))
+        return call_back(
+            *self._operation("drain"),
+            (self, *arguments, cancellable),
+            callback,
+            user_data,
+            in_context(self) if self.get_active_allocations() else None,
+        )
 
     def drain_finish(self, result):
         """Fetches the result of drain_async(), in the callback."""
-        return super().drain_finish(_claim(result, "drain", self))
+        return super().drain_finish(claim(result, "drain", self))
 
     def set_max_memory(self, max_memory):
         """Changes the budget, in bytes."""
-        super().set_max_memory(whole_number(max_memory))
+        super().set_max_memory(integer(max_memory, "max_memory"))
+
+    def set_max_cached_memory(self, max_cached_memory):
+        """Changes how many bytes of free blocks the pool keeps: -1 lets it choose."""
+        super().set_max_cached_memory(integer(max_cached_memory, "max_cached_memory", -1, MAX_TIME))
+
+    def trim(self, target):
+        """Frees cached blocks until at most target bytes remain; returns how many bytes that were."""
+        return super().trim(integer(target, "target"))
 
 
+_add_attributes(Pool, _Pool)
 Pool = override(Pool)
 __all__.append("Pool")
+
+
+_Allocation = BufPool.PoolAllocation
 
 
 class PoolAllocation(BufPool.PoolAllocation):
@@ -233,6 +219,12 @@ class PoolAllocation(BufPool.PoolAllocation):
         return self
 
     def __exit__(self, *_):
+        self.release()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
         self.release()
 
     def __len__(self):
@@ -259,6 +251,15 @@ class PoolAllocation(BufPool.PoolAllocation):
     def __buffer__(self, _flags):
         return self._memory()
 
+    def __array__(self, dtype=None, copy=None):
+        """For numpy, which would otherwise take the buffers for a sequence, and copy them."""
+        import numpy  # pylint: disable=import-outside-toplevel
+
+        view = numpy.asarray(self._memory())
+        if copy is False and dtype not in (None, view.dtype):
+            raise ValueError(f"a view has the dtype uint8: for {dtype} a copy is needed")
+        return view.astype(dtype or view.dtype, copy=bool(copy))
+
     def __getitem__(self, index):
         memory = self._memory()
         size = self.get_buffer_size()
@@ -283,7 +284,11 @@ class PoolAllocation(BufPool.PoolAllocation):
 
     def _reaches(self, index):
         """Whether there is a buffer to be returned: there is none any more when it was released."""
-        index, length = whole_number(index), len(self)
+        length = len(self)
+        try:
+            index = whole_number(index)
+        except TypeError:
+            raise TypeError(f"index must be an integer, not {index!r}") from None
         if length and not 0 <= index < length:
             raise IndexError(f"buffer index {index} is out of range 0 to {length - 1}")
         return length > 0
@@ -301,46 +306,68 @@ class PoolAllocation(BufPool.PoolAllocation):
         return super().get_buffer_bytes(index) if self._reaches(index) else None
 
     def fill(self, offset, data):
-        """Copies data into the allocation."""
-        return super().fill(whole_number(offset), data)
+        """Copies data into the allocation: the bytes of any bytes-like object, also of an array."""
+        return super().fill(integer(offset, "offset"), bytes_of(data))
 
     def extract(self, offset, size):
         """A part of the allocation, as a copy."""
-        return super().extract(whole_number(offset), whole_number(size))
+        return super().extract(integer(offset, "offset"), integer(size, "size"))
 
     def fill_from_stream(self, stream, offset, size, cancellable=None):
-        """Reads into the allocation; returns True, and how many bytes that were."""
-        return super().fill_from_stream(stream, whole_number(offset), whole_number(size), cancellable)
+        """Reads into the allocation; returns how many bytes that were."""
+        return super().fill_from_stream(stream, *part(offset, size), cancellable)[1]
 
     def fill_from_stream_async(
-        self, stream, offset, size, io_priority, cancellable=None, callback=None, *user_data
+        self,
+        stream,
+        offset,
+        size,
+        io_priority=GLib.PRIORITY_DEFAULT,
+        cancellable=None,
+        callback=None,
+        *user_data,
     ):
-        """Like fill_from_stream(), but calls back from the main loop."""
-        numbers = whole_number(offset), whole_number(size), whole_number(io_priority)
-        arguments = stream, *numbers, cancellable
-        operation = "fill_from_stream", self
-        return _start(super().fill_from_stream_async, operation, arguments, callback, user_data)
+        """Like fill_from_stream(), but calls back from the main loop, or is to be awaited."""
+        arguments = self, stream, *part(offset, size), priority(io_priority)
+        return self._transfer("fill_from_stream", arguments, cancellable, callback, user_data)
+
+    def _transfer(self, name, arguments, cancellable, callback, user_data):
+        start, finish = getattr(_Allocation, name + "_async"), getattr(_Allocation, name + "_finish")
+        kind = Gio.InputStream if name == "fill_from_stream" else Gio.OutputStream
+        if not isinstance(arguments[1], kind):
+            raise TypeError(f"stream must be a Gio.{kind.__name__}, not {arguments[1]!r}")
+        check_cancellable(cancellable)
+        if callback is None:
+            n_bytes = lambda _, result: finish(self, result)[1]  # noqa: E731
+            return Awaitable(operate(start, n_bytes, *arguments, cancellable=cancellable))
+        arguments = *arguments, cancellable
+        return call_back(start, finish, (name, self), arguments, callback, user_data)
 
     def fill_from_stream_finish(self, result):
-        """Fetches the result of fill_from_stream_async(), in the callback."""
-        return super().fill_from_stream_finish(_claim(result, "fill_from_stream", self))
+        """Fetches the result of fill_from_stream_async(), in the callback: how many bytes were read."""
+        return super().fill_from_stream_finish(claim(result, "fill_from_stream", self))[1]
 
     def write_to_stream(self, stream, offset, size, cancellable=None):
-        """Writes a part of the allocation; returns True, and how many bytes that were."""
-        return super().write_to_stream(stream, whole_number(offset), whole_number(size), cancellable)
+        """Writes a part of the allocation; returns how many bytes that were."""
+        return super().write_to_stream(stream, *part(offset, size), cancellable)[1]
 
     def write_to_stream_async(
-        self, stream, offset, size, io_priority, cancellable=None, callback=None, *user_data
+        self,
+        stream,
+        offset,
+        size,
+        io_priority=GLib.PRIORITY_DEFAULT,
+        cancellable=None,
+        callback=None,
+        *user_data,
     ):
-        """Like write_to_stream(), but calls back from the main loop."""
-        numbers = whole_number(offset), whole_number(size), whole_number(io_priority)
-        arguments = stream, *numbers, cancellable
-        operation = "write_to_stream", self
-        return _start(super().write_to_stream_async, operation, arguments, callback, user_data)
+        """Like write_to_stream(), but calls back from the main loop, or is to be awaited."""
+        arguments = self, stream, *part(offset, size), priority(io_priority)
+        return self._transfer("write_to_stream", arguments, cancellable, callback, user_data)
 
     def write_to_stream_finish(self, result):
-        """Fetches the result of write_to_stream_async(), in the callback."""
-        return super().write_to_stream_finish(_claim(result, "write_to_stream", self))
+        """Fetches the result of write_to_stream_async(), in the callback: how many bytes were written."""
+        return super().write_to_stream_finish(claim(result, "write_to_stream", self))[1]
 
     def __repr__(self):
         if self.is_released():
