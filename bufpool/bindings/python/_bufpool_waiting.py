@@ -82,7 +82,6 @@ class _Job:
             self._outcome.append((None, error))
         if self._abandoned:
             self._discard()
-        self.done.release()
 
     def abandon(self):
         """The caller was interrupted."""
@@ -105,31 +104,45 @@ class _Job:
 
 
 class _Helpers:
-    """Threads that wait for others. They are kept: usually it is one. Each step leaves a usable state, in
-    whatever place an interruption comes: at worst, with a thread more than is needed."""
+    """Threads that wait for others. A few are kept: usually it is one. Each step leaves a usable state, in
+    whatever place an interruption comes: sets and queues change in one step."""
+
+    # How many stay when there is nothing to do.
+    KEPT = 2
 
     def __init__(self):
         self._jobs = queue.SimpleQueue()
-        self._unfinished = {}
-        self._n_threads = 0
+        self._unfinished = set()
+        self._threads = set()
 
     def add(self, job):
-        self._unfinished[id(job)] = job
-        while self._n_threads < len(self._unfinished):
-            _thread.start_new_thread(self._run, (self._jobs,))
-            self._n_threads += 1
+        """Has a thread run the job."""
+        self._unfinished.add(job)
         self._jobs.put(job)
+        while len(self._threads) < len(self._unfinished):
+            thread = object()
+            _thread.start_new_thread(self._run, (thread, self._jobs))
+            self._threads.add(thread)
 
-    def drop(self, job):
-        """The job will not run, or has run."""
-        self._unfinished.pop(id(job), None)
-
-    def _run(self, jobs):
-        while True:
-            job = jobs.get()
+    def _run(self, thread, jobs):
+        while job := self._next(thread, jobs):
             job.run()
-            self.drop(job)
+            self._unfinished.discard(job)
+            job.done.release()
             del job
+
+    def _next(self, thread, jobs):
+        """None if the thread is to end. Who adds a job meanwhile does not count this thread any more, or
+        has put the job before."""
+        if len(self._threads) <= len(self._unfinished) + self.KEPT:
+            return jobs.get()
+        self._threads.discard(thread)
+        try:
+            job = jobs.get_nowait()
+        except queue.Empty:
+            return None
+        self._threads.add(thread)
+        return job
 
 
 class Service:
