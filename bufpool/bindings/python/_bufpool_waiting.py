@@ -119,12 +119,12 @@ class _Helpers:
         """Has a thread run the job."""
         self._unfinished.add(job)
         self._jobs.put(job)
-        while len(self._threads) < len(self._unfinished):
-            thread = object()
-            _thread.start_new_thread(self._run, (thread, self._jobs))
-            self._threads.add(thread)
+        if len(self._threads) < len(self._unfinished):
+            _thread.start_new_thread(self._run, (object(), self._jobs))
 
     def _run(self, thread, jobs):
+        # A thread counts itself: an interruption cannot come between.
+        self._threads.add(thread)
         while job := self._next(thread, jobs):
             job.run()
             self._unfinished.discard(job)
