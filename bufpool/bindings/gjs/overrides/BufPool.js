@@ -4,73 +4,191 @@
 /* What makes BufPool natural in JavaScript: promises, construction that checks, iteration, and a
  * synchronous allocate() that does not wait for what only this thread could give back. */
 
-/* exported _init */
+/* exported _init, collector */
 
 const {Gio, GLib} = imports.gi;
 const System = imports.system;
 
-function wholeNumber(value, name) {
-    if (!Number.isSafeInteger(value) || value < 0)
-        throw new TypeError(`${name} is to be a whole number, not ${value}`);
+/* GJS takes Infinity, fractions and numbers that are too large for 0 or another number. */
+function integer(value, name, least = 0) {
+    if (!Number.isSafeInteger(value))
+        throw new TypeError(`${name} must be an integer, not ${value}`);
+    if (value < least)
+        throw new TypeError(`${name} must be ${least === 0 ? 'a non-negative integer' : `at least ${least}`}, not ${value}`);
     return value;
 }
 
-function checkBytes(data) {
-    if (Array.isArray(data) && !data.every(byte => Number.isInteger(byte) && byte >= 0 && byte < 256))
-        throw new TypeError('the data are to be bytes');
-    return data;
+function checkCancellable(cancellable) {
+    if (cancellable !== null && !(cancellable instanceof Gio.Cancellable))
+        throw new TypeError(`cancellable must be a Gio.Cancellable or null, not ${cancellable}`);
+    return cancellable;
+}
+
+function checkPriority(priority) {
+    return integer(priority, 'io_priority', -(2 ** 31));
+}
+
+/* All bytes of any buffer, view or GLib.Bytes. Of an array of numbers GJS would take each for a byte. */
+function bytesOf(data) {
+    if (ArrayBuffer.isView(data))
+        return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    if (data instanceof ArrayBuffer || globalThis.SharedArrayBuffer && data instanceof SharedArrayBuffer)
+        return new Uint8Array(data);
+    if (data instanceof GLib.Bytes)
+        return data.toArray();
+    if (Array.isArray(data) && data.every(byte => Number.isInteger(byte) && byte >= 0 && byte < 256))
+        return Uint8Array.from(data);
+    throw new TypeError(`data must be an ArrayBuffer, a view of one, a GLib.Bytes or an array of bytes, not ${data}`);
+}
+
+/* Garbage can hold the memory that a request waits for, and nothing but a collection frees it. That takes time
+ * in proportion to everything that is alive, so it is the last resort, and takes a bounded share of the time.
+ * A collection that freed memory is not counted, since the request needed it. */
+var collector = {
+    BRIEF: 5, // milliseconds that a request waits before the first collection
+    INTERVAL: 100, // milliseconds until the next look after a collection that freed nothing
+    SHARE: 0.03,
+    ADVANCE: 100,
+    credit: 100,
+    at: 0,
+
+    now: () => GLib.get_monotonic_time() / 1000,
+    collect: () => System.gc(),
+
+    /* Milliseconds until a collection is allowed. */
+    getPause() {
+        const now = this.now();
+        this.credit = Math.min(this.credit + (now - this.at) * this.SHARE, this.ADVANCE);
+        this.at = now;
+        return this.credit > 0 ? 0 : Math.ceil(-this.credit / this.SHARE) + 1;
+    },
+
+    /* Collects if that is allowed; returns whether that changed what progress() returns. */
+    run(progress) {
+        if (this.getPause() > 0)
+            return false;
+
+        const before = progress();
+        const begin = this.now();
+        this.collect();
+        const helped = progress() !== before;
+        if (!helped)
+            this.credit -= this.now() - begin;
+        return helped;
+    },
+};
+
+/* What changes when memory of a pool or budget is freed, also if a waiter gets it immediately. */
+function progressOf(source) {
+    return () => `${source.get_allocated_memory()} ${source.get_waiting()}`;
+}
+
+/* While requests of this program wait for a pool or budget, collects now and then. Counts the requests. */
+const waits = new WeakMap();
+
+function look(source) {
+    let delay = collector.BRIEF;
+    if (waits.get(source) === 0) {
+        waits.delete(source);
+        return;
+    }
+    if (!collector.run(progressOf(source)))
+        delay = Math.max(collector.INTERVAL, collector.getPause());
+    lookLater(source, delay);
+}
+
+function lookLater(source, delay) {
+    GLib.timeout_add(GLib.PRIORITY_DEFAULT, delay, () => {
+        look(source);
+        return GLib.SOURCE_REMOVE;
+    });
+}
+
+function beginToWait(source) {
+    if (!waits.has(source))
+        lookLater(source, collector.BRIEF);
+    waits.set(source, (waits.get(source) ?? 0) + 1);
+}
+
+function endToWait(source) {
+    waits.set(source, waits.get(source) - 1);
+}
+
+/* A program has one thread that runs JavaScript: while it waited, nothing that JavaScript holds could come
+ * back, and it would wait for ever. So what need not wait is tried; then what is garbage is collected; then
+ * it is tried for the last time. */
+function collectBetween(source, code, firstTry, lastTry) {
+    try {
+        return firstTry();
+    } catch (error) {
+        if (!(error instanceof GLib.Error) || !error.matches(Gio.IOErrorEnum, code))
+            throw error;
+        if (!collector.run(progressOf(source)) && lastTry === firstTry)
+            throw error;
+    }
+    return lastTry();
 }
 
 /* What a callback was given may be fetched once, and from where it belongs: for GLib anything else is a
  * bug in the program, and not an error. */
 const unfetched = new WeakMap();
 
-function guardAsync(prototype, name) {
-    const {[`${name}_async`]: start, [`${name}_finish`]: finish} = prototype;
-
-    prototype[`${name}_async`] = function (...parameters) {
-        const callback = parameters.pop();
-        if (typeof callback !== 'function')
-            return start.call(this, ...parameters, callback);
-
-        return start.call(this, ...parameters, (source, result) => {
-            unfetched.set(result, {name, owner: this});
-            callback(this, result);
-        });
-    };
-    // By this Gio._promisify() knows whether there is a callback.
-    Object.defineProperty(prototype[`${name}_async`], 'length', {value: start.length});
-
+function guardFinish(prototype, name, finish, convert) {
     prototype[`${name}_finish`] = function (result) {
         const operation = unfetched.get(result);
         if (operation?.name !== name || operation.owner !== this)
             throw new TypeError('not a result of this operation, or it was fetched before');
         unfetched.delete(result);
-        return finish.call(this, result);
+        return convert(finish.call(this, result));
     };
 }
 
-/* Not Gio._promisify(), which finishes on the source object of the result: an allocation is none. The
- * promise is for the number of bytes. */
-function promisifyTransfer(prototype, name) {
-    const {[`${name}_async`]: start, [name]: wait} = prototype;
+/* What a callback did not fetch before it threw goes back: nobody has it any more. */
+function giveBack(owner, name, result) {
+    if (!unfetched.has(result))
+        return;
+    try {
+        owner[`${name}_finish`](result)?.release?.();
+    } catch (error) {
+        if (!(error instanceof GLib.Error))
+            throw error;
+    }
+}
 
-    prototype[name] = function (stream, offset, size, cancellable = null) {
-        return wait.call(this, stream, wholeNumber(offset, 'the offset'), wholeNumber(size, 'the size'),
-            cancellable);
+/* Replaces start(…, io_priority, cancellable, callback) and its finish function: only the first nParameters have
+ * to be given; without a callback the result is a promise. check() takes and returns the parameters. Not
+ * Gio._promisify(), which finishes on the source object of the result: an allocation is none. */
+function overrideAsync(prototype, name, nParameters, check, {mayWait = null, convert = value => value} = {}) {
+    const {[`${name}_async`]: start, [`${name}_finish`]: finish} = prototype;
+    guardFinish(prototype, name, finish, convert);
+
+    const begin = (owner, parameters, whenDone) => {
+        const [priority = GLib.PRIORITY_DEFAULT, cancellable = null] = parameters.splice(nParameters);
+        const checked = [...check(...parameters), checkPriority(priority), checkCancellable(cancellable)];
+        const waiting = mayWait?.call(owner, ...checked);
+
+        start.call(owner, ...checked, (_, result) => {
+            if (waiting)
+                endToWait(owner);
+            unfetched.set(result, {name, owner});
+            try {
+                whenDone(owner, result);
+            } catch (error) {
+                giveBack(owner, name, result);
+                throw error;
+            }
+        });
+        if (waiting)
+            beginToWait(owner);
     };
 
-    prototype[`${name}_async`] = function (stream, offset, size, priority, cancellable, callback) {
-        const transfer = whenDone =>
-            start.call(this, stream, wholeNumber(offset, 'the offset'), wholeNumber(size, 'the size'),
-                priority, cancellable, whenDone);
+    prototype[`${name}_async`] = function (...parameters) {
+        if (typeof parameters[parameters.length - 1] === 'function')
+            return begin(this, parameters, parameters.pop());
 
-        if (callback !== undefined)
-            return transfer(callback);
-
-        return new Promise((resolve, reject) => transfer((_, result) => {
+        return new Promise((resolve, reject) => begin(this, parameters, (_, result) => {
             try {
-                resolve(this[`${name}_finish`](result)[1]);
+                resolve(this[`${name}_finish`](result));
             } catch (error) {
                 reject(error);
             }
@@ -78,56 +196,52 @@ function promisifyTransfer(prototype, name) {
     };
 }
 
-/* A program has one thread that runs JavaScript: while it waited, nothing that JavaScript holds could come
- * back, and it would wait for ever. So what need not wait is tried; then what is garbage is collected; then
- * it is tried for the last time. */
-function collectBetween(code, firstTry, lastTry) {
-    try {
-        return firstTry();
-    } catch (error) {
-        if (!(error instanceof GLib.Error) || !error.matches(Gio.IOErrorEnum, code))
-            throw error;
-    }
-
-    System.gc();
-    return lastTry();
+/* Numbers are checked, in whatever spelling the property is given or set. */
+function overrideProperty(prototype, name, least) {
+    const {[`get_${name}`]: get, [`set_${name}`]: set} = prototype;
+    const checkedSet = function (value) {
+        set.call(this, integer(value, name, least));
+    };
+    prototype[`set_${name}`] = checkedSet;
+    for (const spelling of [name, name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())])
+        Object.defineProperty(prototype, spelling, {get, set: checkedSet});
 }
 
-function overridePool(Pool) {
+function checkProperties(properties) {
+    for (const [name, value] of Object.entries(properties)) {
+        if (/^(buffer.?size|max.?memory|alignment)$/i.test(name))
+            integer(value, name);
+        else if (/^max.?cached.?memory$/i.test(name))
+            integer(value, name, -1);
+    }
+}
+
+function overrideWaiting(Pool) {
     const {WOULD_BLOCK, TIMED_OUT} = Gio.IOErrorEnum;
-    const {_init, allocate_timeout, try_allocate, drain_timeout, get_max_memory, set_max_memory} = Pool.prototype;
-
-    Pool.prototype._init = function (properties = {}) {
-        for (const [name, value] of Object.entries(properties)) {
-            if (/^(buffer.?size|max.?memory|alignment)$/i.test(name))
-                wholeNumber(value, name);
-        }
-        _init.call(this, properties);
-        this.init(null);
-    };
-
-    Pool.new = (buffer_size, max_memory) => new Pool({buffer_size, max_memory});
+    const {allocate_timeout, try_allocate, drain_timeout} = Pool.prototype;
 
     Pool.prototype.try_allocate = function (count) {
-        return try_allocate.call(this, wholeNumber(count, 'the number of buffers'));
+        return try_allocate.call(this, integer(count, 'n_buffers'));
     };
 
     /* It fails where it would wait. Who wants to wait has allocate_async(). */
     Pool.prototype.allocate = function (count, cancellable = null) {
-        cancellable?.set_error_if_cancelled();
-        return collectBetween(WOULD_BLOCK, () => this.try_allocate(count), () => this.try_allocate(count));
+        checkCancellable(cancellable)?.set_error_if_cancelled();
+        const attempt = () => this.try_allocate(count);
+        return collectBetween(this, WOULD_BLOCK, attempt, attempt);
     };
 
     Pool.prototype.allocate_timeout = function (count, timeout, cancellable = null) {
-        wholeNumber(timeout, 'the timeout');
-        cancellable?.set_error_if_cancelled();
-        return collectBetween(WOULD_BLOCK, () => this.try_allocate(count),
+        integer(timeout, 'timeout');
+        checkCancellable(cancellable)?.set_error_if_cancelled();
+        return collectBetween(this, WOULD_BLOCK, () => this.try_allocate(count),
             () => allocate_timeout.call(this, count, timeout, cancellable));
     };
 
     Pool.prototype.drain_timeout = function (timeout, cancellable = null) {
-        wholeNumber(timeout, 'the timeout');
-        return collectBetween(TIMED_OUT, () => drain_timeout.call(this, 0, cancellable),
+        integer(timeout, 'timeout');
+        checkCancellable(cancellable);
+        return collectBetween(this, TIMED_OUT, () => drain_timeout.call(this, 0, cancellable),
             () => drain_timeout.call(this, timeout, cancellable));
     };
 
@@ -135,50 +249,53 @@ function overridePool(Pool) {
     Pool.prototype.drain = function (cancellable = null) {
         return this.drain_timeout(0, cancellable);
     };
+}
 
-    Pool.prototype.set_max_memory = function (bytes) {
-        set_max_memory.call(this, wholeNumber(bytes, 'the budget'));
+function overridePool(Pool) {
+    const {_init, trim} = Pool.prototype;
+
+    Pool.prototype._init = function (properties = {}) {
+        checkProperties(properties);
+        _init.call(this, properties);
+        this.init(null);
     };
-    for (const name of ['max_memory', 'maxMemory'])
-        Object.defineProperty(Pool.prototype, name, {get: get_max_memory, set: Pool.prototype.set_max_memory});
+    Pool.new = (buffer_size, max_memory) => new Pool({buffer_size, max_memory});
 
-    guardAsync(Pool.prototype, 'allocate');
+    overrideProperty(Pool.prototype, 'max_memory', 0);
+    overrideProperty(Pool.prototype, 'max_cached_memory', -1);
+    Pool.prototype.trim = function (target) {
+        return trim.call(this, integer(target, 'target'));
+    };
+
+    overrideWaiting(Pool);
+    overrideAsync(Pool.prototype, 'allocate', 1, count => [integer(count, 'n_buffers')], {
+        mayWait(count) {
+            return count * this.get_buffer_size() > this.get_available_memory() || this.get_waiting() > 0;
+        },
+    });
     // allocate_async() is the pinned request of C, whose own finish function is visible, too.
     Pool.prototype.allocate_pinned_finish = Pool.prototype.allocate_finish;
-    guardAsync(Pool.prototype, 'drain');
-    Gio._promisify(Pool.prototype, 'allocate_async', 'allocate_finish');
-    Gio._promisify(Pool.prototype, 'drain_async', 'drain_finish');
-
-    /* What is garbage may hold what it is going to wait for. Not for each of many that wait. */
-    const {allocate_async, drain_async} = Pool.prototype;
-    Pool.prototype.allocate_async = function (count, ...others) {
-        const bytes = wholeNumber(count, 'the number of buffers') * this.buffer_size;
-        if (bytes > this.available_memory && this.waiting === 0)
-            System.gc();
-        return allocate_async.call(this, count, ...others);
-    };
-
-    Pool.prototype.drain_async = function (...parameters) {
-        if (this.active_allocations > 0 && this.waiting === 0)
-            System.gc();
-        return drain_async.call(this, ...parameters);
-    };
+    overrideAsync(Pool.prototype, 'drain', 0, () => [], {
+        mayWait() {
+            return this.get_active_allocations() > 0;
+        },
+    });
 }
 
 function overrideAllocation(PoolAllocation) {
     const {fill, extract, get_buffer_bytes} = PoolAllocation.prototype;
 
     PoolAllocation.prototype.fill = function (offset, data) {
-        return fill.call(this, wholeNumber(offset, 'the offset'), checkBytes(data));
+        return fill.call(this, integer(offset, 'offset'), bytesOf(data));
     };
 
     PoolAllocation.prototype.extract = function (offset, size) {
-        return extract.call(this, wholeNumber(offset, 'the offset'), wholeNumber(size, 'the size'));
+        return extract.call(this, integer(offset, 'offset'), integer(size, 'size'));
     };
 
     PoolAllocation.prototype.get_buffer_bytes = function (index) {
         const length = this.get_length();
-        if (wholeNumber(index, 'the index') >= length && length > 0)
+        if (integer(index, 'index') >= length && length > 0)
             throw new RangeError(`buffer index ${index} is out of range 0 to ${length - 1}`);
         return length > 0 ? get_buffer_bytes.call(this, index) : null;
     };
@@ -188,10 +305,8 @@ function overrideAllocation(PoolAllocation) {
     for (const name of ['get_data', 'get_first', 'get_buffer'])
         PoolAllocation.prototype[name] = undefined;
 
-    for (const name of ['fill_from_stream', 'write_to_stream']) {
-        guardAsync(PoolAllocation.prototype, name);
-        promisifyTransfer(PoolAllocation.prototype, name);
-    }
+    for (const name of ['fill_from_stream', 'write_to_stream'])
+        overrideTransfer(PoolAllocation.prototype, name);
 
     /* Each buffer as a copy: a view would hold the budget until the collector runs; and GJS 1.74 never drops
      * a GLib.Bytes of which a method of C was called, such as get_size(), though toArray() is none. */
@@ -201,6 +316,22 @@ function overrideAllocation(PoolAllocation) {
         for (let i = 0; i < this.get_length(); i++)
             yield this.extract(i * size, size).toArray();
     };
+}
+
+/* The number of bytes, without the boolean that GJS has before it. */
+function overrideTransfer(prototype, name) {
+    const transfer = prototype[name];
+    const kind = name === 'fill_from_stream' ? Gio.InputStream : Gio.OutputStream;
+    const check = (stream, offset, size) => {
+        if (!(stream instanceof kind))
+            throw new TypeError(`stream must be a ${kind.name.replace('_', '.')}, not ${stream}`);
+        return [stream, integer(offset, 'offset'), integer(size, 'size')];
+    };
+
+    prototype[name] = function (stream, offset, size, cancellable = null) {
+        return transfer.call(this, ...check(stream, offset, size), checkCancellable(cancellable))[1];
+    };
+    overrideAsync(prototype, name, 3, check, {convert: ([, nBytes]) => nBytes});
 }
 
 function _init() {
