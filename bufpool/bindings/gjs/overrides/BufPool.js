@@ -245,9 +245,11 @@ function overrideWaiting(Pool) {
             () => drain_timeout.call(this, timeout, cancellable));
     };
 
-    /* Likewise: who wants to wait has drain_async(). */
+    /* Likewise: who wants to wait has drain_async(). Draining is rare, so the collection is not counted. */
     Pool.prototype.drain = function (cancellable = null) {
-        return this.drain_timeout(0, cancellable);
+        if (this.get_active_allocations() > 0)
+            collector.collect();
+        return drain_timeout.call(this, 0, checkCancellable(cancellable));
     };
 }
 
