@@ -161,21 +161,14 @@ module BufPool
       Waiting.enter(owner) if waits
       lambda do |source, result|
         Waiting.leave(owner) if waits
-        unfetched[result] = true
+        result.instance_variable_set(:@bufpool_unfetched, true)
         begin
           yield(source, result)
         rescue Exception # rubocop:disable Lint/RescueException
-          give_back(owner, finish, result) if unfetched.key?(result)
+          give_back(owner, finish, result) if result.instance_variable_get(:@bufpool_unfetched)
           raise
-        ensure
-          unfetched.delete(result) if $!
         end
       end
-    end
-
-    # What blocks were given as results, and did not fetch yet.
-    def unfetched
-      @unfetched ||= ObjectSpace::WeakMap.new
     end
 
     private
@@ -287,7 +280,7 @@ module BufPool
 
     %i[allocate_finish allocate_pinned_finish drain_finish].each do |name|
       define_method(name) do |result|
-        BufPool.unfetched.delete(result) if BufPool.unfetched.respond_to?(:delete)
+        result.instance_variable_set(:@bufpool_unfetched, false)
         super(result)
       end
     end
