@@ -56,7 +56,11 @@ typedef enum
  *   given back
  * @BUF_POOL_ERROR_CLOSED: the pool is closed
  * @BUF_POOL_ERROR_OUT_OF_RANGE: an offset, a size or an index lies outside of the allocation
- * @BUF_POOL_ERROR_RELEASED: the allocation was released before
+ * @BUF_POOL_ERROR_RELEASED: the allocation or the permit was released before
+ * @BUF_POOL_ERROR_OVERLOADED: the request would have to wait, and as many requests as may wait do
+ * so already
+ * @BUF_POOL_ERROR_IN_USE: the allocation cannot shrink, since it has another reference, a view or a
+ *   transfer
  *
  * What can go wrong with a pool and its allocations, in the domain %BUF_POOL_ERROR.
  *
@@ -71,6 +75,8 @@ typedef enum
   BUF_POOL_ERROR_CLOSED,
   BUF_POOL_ERROR_OUT_OF_RANGE,
   BUF_POOL_ERROR_RELEASED,
+  BUF_POOL_ERROR_OVERLOADED,
+  BUF_POOL_ERROR_IN_USE,
 } BufPoolError;
 
 G_END_DECLS

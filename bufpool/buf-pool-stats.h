@@ -40,6 +40,7 @@ typedef struct _BufPoolStats BufPoolStats;
  * @n_revocations: how often the budget was called back from all processors, because it was nearly
  *   used up
  * @n_refills: how often a processor's share of the budget was filled up
+ * @n_overloaded: how many requests failed with %BUF_POOL_ERROR_OVERLOADED
  * @n_hits: how many requests got a block that the pool had kept
  * @n_misses: how many requests found that the pool had kept no block of their size, while it kept
  *   blocks
@@ -78,8 +79,10 @@ struct _BufPoolStats
   guint64 n_hits;
   guint64 n_misses;
 
+  guint64 n_overloaded;
+
   /*< private >*/
-  guint64 padding[12];
+  guint64 padding[11];
 };
 
 BUF_AVAILABLE_IN_1_0

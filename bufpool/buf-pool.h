@@ -9,6 +9,7 @@
 
 #include <gio/gio.h>
 
+#include <bufpool/buf-budget.h>
 #include <bufpool/buf-pool-allocation.h>
 #include <bufpool/buf-pool-stats.h>
 #include <bufpool/buf-version-macros.h>
@@ -40,13 +41,17 @@ BufPool *buf_pool_new (gsize buffer_size, gsize max_memory, GError **error)
     G_GNUC_WARN_UNUSED_RESULT;
 
 BUF_AVAILABLE_IN_1_0
+BufPool *buf_pool_new_with_budget (gsize buffer_size, BufBudget *budget, GError **error)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+BUF_AVAILABLE_IN_1_0
 BufPoolAllocation *
 buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GError **error)
     G_GNUC_WARN_UNUSED_RESULT;
 BUF_AVAILABLE_IN_1_0
 BufPoolAllocation *buf_pool_allocate_timeout (BufPool *self,
                                               gsize n_buffers,
-                                              guint64 timeout,
+                                              gint64 timeout_us,
                                               GCancellable *cancellable,
                                               GError **error) G_GNUC_WARN_UNUSED_RESULT;
 BUF_AVAILABLE_IN_1_0
@@ -64,13 +69,35 @@ BufPoolAllocation *buf_pool_allocate_finish (BufPool *self, GAsyncResult *result
     G_GNUC_WARN_UNUSED_RESULT;
 
 BUF_AVAILABLE_IN_1_0
+BufPoolAllocation *buf_pool_allocate_full (BufPool *self,
+                                           gsize min_buffers,
+                                           gsize max_buffers,
+                                           gint64 timeout_us,
+                                           int io_priority,
+                                           GCancellable *cancellable,
+                                           GError **error) G_GNUC_WARN_UNUSED_RESULT;
+BUF_AVAILABLE_IN_1_0
+void buf_pool_allocate_full_async (BufPool *self,
+                                   gsize min_buffers,
+                                   gsize max_buffers,
+                                   gint64 timeout_us,
+                                   int io_priority,
+                                   GCancellable *cancellable,
+                                   GAsyncReadyCallback callback,
+                                   gpointer user_data);
+BUF_AVAILABLE_IN_1_0
+BufPoolAllocation *
+buf_pool_allocate_full_finish (BufPool *self, GAsyncResult *result, GError **error)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+BUF_AVAILABLE_IN_1_0
 BufPoolAllocation *
 buf_pool_allocate_pinned (BufPool *self, gsize n_buffers, GCancellable *cancellable, GError **error)
     G_GNUC_WARN_UNUSED_RESULT;
 BUF_AVAILABLE_IN_1_0
 BufPoolAllocation *buf_pool_allocate_timeout_pinned (BufPool *self,
                                                      gsize n_buffers,
-                                                     guint64 timeout,
+                                                     gint64 timeout_us,
                                                      GCancellable *cancellable,
                                                      GError **error) G_GNUC_WARN_UNUSED_RESULT;
 BUF_AVAILABLE_IN_1_0
@@ -89,10 +116,34 @@ buf_pool_allocate_pinned_finish (BufPool *self, GAsyncResult *result, GError **e
     G_GNUC_WARN_UNUSED_RESULT;
 
 BUF_AVAILABLE_IN_1_0
+BufPoolAllocation *buf_pool_allocate_full_pinned (BufPool *self,
+                                                  gsize min_buffers,
+                                                  gsize max_buffers,
+                                                  gint64 timeout_us,
+                                                  int io_priority,
+                                                  GCancellable *cancellable,
+                                                  GError **error) G_GNUC_WARN_UNUSED_RESULT;
+BUF_AVAILABLE_IN_1_0
+void buf_pool_allocate_full_pinned_async (BufPool *self,
+                                          gsize min_buffers,
+                                          gsize max_buffers,
+                                          gint64 timeout_us,
+                                          int io_priority,
+                                          GCancellable *cancellable,
+                                          GAsyncReadyCallback callback,
+                                          gpointer user_data);
+BUF_AVAILABLE_IN_1_0
+BufPoolAllocation *
+buf_pool_allocate_full_pinned_finish (BufPool *self, GAsyncResult *result, GError **error)
+    G_GNUC_WARN_UNUSED_RESULT;
+
+BUF_AVAILABLE_IN_1_0
 gboolean buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error);
 BUF_AVAILABLE_IN_1_0
-gboolean
-buf_pool_drain_timeout (BufPool *self, guint64 timeout, GCancellable *cancellable, GError **error);
+gboolean buf_pool_drain_timeout (BufPool *self,
+                                 gint64 timeout_us,
+                                 GCancellable *cancellable,
+                                 GError **error);
 BUF_AVAILABLE_IN_1_0
 void buf_pool_drain_async (BufPool *self,
                            int io_priority,
@@ -117,6 +168,16 @@ BUF_AVAILABLE_IN_1_0
 gint64 buf_pool_get_max_cached_memory (BufPool *self);
 BUF_AVAILABLE_IN_1_0
 void buf_pool_set_max_cached_memory (BufPool *self, gint64 max_cached_memory);
+BUF_AVAILABLE_IN_1_0
+gsize buf_pool_get_reserved_memory (BufPool *self);
+BUF_AVAILABLE_IN_1_0
+void buf_pool_set_reserved_memory (BufPool *self, gsize reserved_memory);
+BUF_AVAILABLE_IN_1_0
+int buf_pool_get_max_waiting (BufPool *self);
+BUF_AVAILABLE_IN_1_0
+void buf_pool_set_max_waiting (BufPool *self, int max_waiting);
+BUF_AVAILABLE_IN_1_0
+BufBudget *buf_pool_get_budget (BufPool *self);
 BUF_AVAILABLE_IN_1_0
 guint buf_pool_get_alignment (BufPool *self);
 BUF_AVAILABLE_IN_1_0

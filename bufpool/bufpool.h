@@ -13,6 +13,8 @@
 #include <bufpool/buf-pool-enums.h>
 #include <bufpool/buf-pool-enum-types.h>
 #include <bufpool/buf-pool-error.h>
+#include <bufpool/buf-permit.h>
+#include <bufpool/buf-budget.h>
 #include <bufpool/buf-pool-allocation.h>
 #include <bufpool/buf-pool-stats.h>
 #include <bufpool/buf-pool.h>

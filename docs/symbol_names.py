@@ -60,8 +60,8 @@ class SymbolNames:
 
     def check(self, name):
         """Raises LookupError if @name looks like one of ours, and is none."""
-        ours = name.startswith(("buf_pool", "BUF_POOL_ERROR_", "BUF_BUFFER_SIZE_", "BufPool"))
-        whole = name.endswith("()") or not name.startswith("buf_pool")
+        ours = name.startswith(("buf_pool", "buf_budget", "buf_permit", "BUF_POOL_ERROR_", "BUF_BUFFER_SIZE_", "BufPool", "BufBudget", "BufPermit"))
+        whole = name.endswith("()") or not name.startswith("buf_")
         if ours and whole and name.replace("_", "").replace(":", "").replace("-", "").removesuffix("()").isalnum():
             if name not in self.pages:
                 raise LookupError(f"there is no {name}")

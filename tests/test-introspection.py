@@ -28,27 +28,55 @@ def throws(element, *names):
 
 pool = named("class", "Pool")
 allocation = named("record", "PoolAllocation")
+budget = named("class", "Budget")
+permit = named("record", "Permit")
 constants = {e.get("name"): e.get("value") for e in namespace.findall(CORE + "constant")}
+
+FREE_FUNCTIONS = {"get_memory_limit", "pool_error_quark"}
 
 CHECKS = {
     "the namespace is BufPool 1.0": lambda: (namespace.get("name"), namespace.get("version")) == ("BufPool", "1.0"),
     "Pool is a final class that can be initialised": lambda: pool.get("parent") == "GObject.Object"
     and pool.get("final") == "1"
     and named("implements", "Gio.Initable", pool) is not None,
-    "Pool has its constructor, which throws": lambda: named("constructor", "new", pool).get("throws") == "1",
+    "Pool has its constructors, which throw": lambda: all(
+        named("constructor", name, pool).get("throws") == "1" for name in ("new", "new_with_budget")
+    ),
     "Pool has its methods": lambda: {
         "allocate", "allocate_timeout", "try_allocate", "drain", "drain_timeout", "close", "is_closed",
         "get_buffer_size", "get_max_memory", "set_max_memory", "get_alignment", "get_zero_fill", "get_name",
         "get_allocated_memory", "get_available_memory", "get_active_allocations", "get_waiting",
         "get_cached_memory", "get_max_cached_memory", "set_max_cached_memory", "trim",
+        "allocate_full", "allocate_full_async", "allocate_full_finish", "get_budget", "get_reserved_memory",
+        "set_reserved_memory", "get_max_waiting", "set_max_waiting",
     } <= methods(pool).keys(),
-    "requests throw": lambda: throws(pool, "allocate", "allocate_timeout", "try_allocate", "drain", "drain_timeout"),
+    "requests throw": lambda: throws(
+        pool, "allocate", "allocate_timeout", "allocate_full", "try_allocate", "drain", "drain_timeout"
+    )
+    and throws(budget, "acquire", "acquire_full", "try_acquire", "acquire_finish")
+    and throws(permit, "shrink"),
+    "Budget is a final class with two constructors": lambda: budget.get("final") == "1"
+    and {e.get("name") for e in budget.findall(CORE + "constructor")} == {"new", "new_child"},
+    "Budget has its methods": lambda: methods(budget).keys() == {
+        "acquire", "acquire_full", "try_acquire", "acquire_async", "acquire_finish", "get_max_memory",
+        "set_max_memory", "get_reserved_memory", "set_reserved_memory", "get_max_waiting", "set_max_waiting",
+        "get_parent", "get_name", "get_allocated_memory", "get_available_memory", "get_waiting",
+    },
+    "Budget has its properties": lambda: {e.get("name") for e in budget.findall(CORE + "property")} == {
+        "parent", "name", "max-memory", "reserved-memory", "max-waiting", "allocated-memory", "available-memory",
+        "waiting",
+    },
+    "Permit is a boxed record with its methods": lambda: permit.get(GLIB + "get-type") == "buf_permit_get_type"
+    and methods(permit).keys() == {"get_size", "shrink", "release", "is_released"},
     "Pool has its properties": lambda: {e.get("name") for e in pool.findall(CORE + "property")} == {
         "buffer-size", "max-memory", "alignment", "zero-fill", "name", "allocated-memory", "available-memory",
-        "active-allocations", "waiting", "closed", "max-cached-memory", "cached-memory",
+        "active-allocations", "waiting", "closed", "max-cached-memory", "cached-memory", "reserved-memory",
+        "max-waiting", "budget",
     },
     "properties know their getters": lambda: all(
-        e.get("getter") for e in pool.findall(CORE + "property") if e.get("name") != "closed"
+        e.get("getter")
+        for e in pool.findall(CORE + "property") + budget.findall(CORE + "property")
+        if e.get("name") != "closed"
     ),
     "PoolAllocation is a boxed record": lambda: allocation.get(GLIB + "get-type") == "buf_pool_allocation_get_type",
     "PoolAllocation has its methods": lambda: {
@@ -60,14 +88,15 @@ CHECKS = {
     "nothing of the types is a free function": lambda: not [
         e.get("name")
         for e in namespace.findall(CORE + "function")
-        if e.get("introspectable") != "0" and e.get("name") != "pool_error_quark" and not e.get("moved-to")
+        if e.get("introspectable") != "0" and e.get("name") not in FREE_FUNCTIONS and not e.get("moved-to")
     ],
     "the error domain is where languages look for it": lambda: named("enumeration", "PoolError").get(
         GLIB + "error-domain"
     ) == "buf-pool-error-quark",
     "the error codes are there": lambda: [
         e.get("name") for e in named("enumeration", "PoolError").findall(CORE + "member")
-    ] == ["invalid_config", "invalid_count", "too_large", "no_memory", "closed", "out_of_range", "released"],
+    ] == ["invalid_config", "invalid_count", "too_large", "no_memory", "closed", "out_of_range", "released", "overloaded",
+        "in_use"],
     "a buffer size is its value": lambda: all(
         e.get("name") == "s" + e.get("value") for e in named("enumeration", "BufferSize").findall(CORE + "member")
     ),
@@ -77,12 +106,15 @@ CHECKS = {
         e.get("version")
         for kind in ("class", "record", "enumeration", "constant")
         for e in namespace.findall(CORE + kind)
-        if e.get("name") not in ("PoolClass",) and e.get("introspectable") != "0"
+        if e.get("name") not in ("BudgetClass", "PoolClass") and e.get("introspectable") != "0"
     )
-    and all(e.get("version") for e in list(methods(pool).values()) + list(methods(allocation).values())),
-    "Vala sees the namespace and both types": lambda: all(
+    and all(e.get("version") for kind in (pool, budget, permit, allocation) for e in methods(kind).values()),
+    "Vala sees the namespace and its types": lambda: all(
         text in open(sys.argv[2], encoding="utf-8").read()
-        for text in ("namespace BufPool", "class Pool : GLib.Object", "class PoolAllocation", "errordomain PoolError")
+        for text in (
+            "namespace BufPool", "class Pool : GLib.Object", "class Budget : GLib.Object", "class Permit",
+            "class PoolAllocation", "errordomain PoolError",
+        )
     ),
 }
 

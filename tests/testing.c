@@ -10,7 +10,7 @@ requester_run (gpointer data)
 {
   TestRequester *self = data;
 
-  if (self->timeout == G_MAXUINT64)
+  if (self->timeout < 0)
     self->allocation =
         buf_pool_allocate (self->pool, self->n_buffers, self->cancellable, &self->error);
   else
@@ -26,7 +26,7 @@ requester_run (gpointer data)
 TestRequester *
 test_requester_start_full (BufPool *pool,
                            gsize n_buffers,
-                           guint64 timeout,
+                           gint64 timeout,
                            GCancellable *cancellable)
 {
   TestRequester *self = g_new0 (TestRequester, 1);
@@ -42,7 +42,7 @@ test_requester_start_full (BufPool *pool,
 TestRequester *
 test_requester_start (BufPool *pool, gsize n_buffers)
 {
-  return test_requester_start_full (pool, n_buffers, G_MAXUINT64, NULL);
+  return test_requester_start_full (pool, n_buffers, -1, NULL);
 }
 
 gboolean
@@ -82,8 +82,8 @@ test_requester_end_served (TestRequester *self)
 void
 test_pool_stop_clock (BufPool *pool)
 {
-  pool->memory->semaphore.queue.overtaken_time = G_MAXINT64 / 2;
-  pool->memory->semaphore.queue.patience = G_MAXINT64 / 2;
+  pool->memory->semaphore.tree->queue.overtaken_time = G_MAXINT64 / 2;
+  pool->memory->semaphore.tree->queue.patience = G_MAXINT64 / 2;
 }
 
 BufPool *
@@ -137,9 +137,9 @@ test_get_n_drainers (BufPool *pool)
   BufSemaphore *semaphore = &pool->memory->semaphore;
   guint n;
 
-  g_mutex_lock (&semaphore->mutex);
-  n = semaphore->queue.drainers.length;
-  g_mutex_unlock (&semaphore->mutex);
+  g_mutex_lock (&semaphore->tree->mutex);
+  n = semaphore->level.drainers.length;
+  g_mutex_unlock (&semaphore->tree->mutex);
   return n;
 }
 

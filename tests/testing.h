@@ -14,7 +14,7 @@ typedef struct
 {
   BufPool *pool;
   gsize n_buffers;
-  guint64 timeout;
+  gint64 timeout;
   GCancellable *cancellable;
   GThread *thread;
   BufPoolAllocation *allocation;
@@ -25,7 +25,7 @@ typedef struct
 TestRequester *test_requester_start (BufPool *pool, gsize n_buffers);
 TestRequester *test_requester_start_full (BufPool *pool,
                                           gsize n_buffers,
-                                          guint64 timeout,
+                                          gint64 timeout,
                                           GCancellable *cancellable);
 gboolean test_requester_is_done (TestRequester *self);
 BufPoolAllocation *test_requester_end (TestRequester *self, GError **error);

@@ -98,16 +98,16 @@ class Figures:
 
     def __init__(self, memory):
         self.semaphore = memory["semaphore"]
-        self.queue = self.semaphore["queue"]
+        self.level = self.semaphore["level"]
         self.stripes = list(each_stripe(self.semaphore))
         live = [stripe for stripe in self.stripes if stripe is not None]
-        self.maximum = int(self.queue["maximum"])
-        self.free = int(self.queue["free"])
+        self.maximum = int(self.level["maximum"])
+        self.free = int(self.level["free"])
         self.in_stripes = sum(credit for credit, _ in live)
         self.cached, n_cached = count_cached(memory)
         self.in_use = self.maximum - self.free - self.in_stripes - self.cached
-        self.n_allocations = int(self.queue["n_allocations"]) + sum(count for _, count in live) - n_cached
-        self.n_waiting = int(self.queue["waiters"]["length"])
+        self.n_allocations = int(self.level["n_allocations"]) + sum(count for _, count in live) - n_cached
+        self.n_waiting = int(self.level["n_waiting"])
 
     def __str__(self):
         return (
@@ -120,9 +120,9 @@ def print_budget(figures):
     semaphore = figures.semaphore
     print(
         f"  budget: {count(figures.maximum, 'byte')} = {figures.in_use} in use + {figures.free} free "
-        f"+ {figures.in_stripes} in stripes + {figures.cached} cached; {int(semaphore['queue']['pinned'])} pinned"
+        f"+ {figures.in_stripes} in stripes + {figures.cached} cached; {int(semaphore['level']['pinned'])} pinned"
     )
-    states = {"closed": semaphore["queue"], "revoked": semaphore, "abandoned": semaphore}
+    states = {"closed": semaphore["level"], "revoked": semaphore["level"], "abandoned": semaphore}
     words = [word for word, place in states.items() if int(place[word])]
     print(f"  state: {', '.join(words) or 'open'}; threads inside: {int(semaphore['n_inside'])}")
 
@@ -135,16 +135,16 @@ def print_stripes(figures):
 
 def print_waiters(figures):
     print(f"  waiting: {figures.n_waiting}")
-    for waiter in each_in_queue(figures.queue["waiters"], "BufWaiter"):
+    for waiter in each_in_queue(figures.level["waiters"], "BufWaiter"):
         kind = "in" if int(waiter["complete"]) == 0 else "a task, asked for by"
         print(
-            f"{INDENT}{count(waiter['bytes'], 'byte')}, {kind} {describe_thread(waiter['thread_id'])}, "
+            f"{INDENT}{count(waiter['want']['bytes'], 'byte')}, {kind} {describe_thread(waiter['thread_id'])}, "
             f"{describe_since(waiter['since'])}, overtaken {count(waiter['overtaken'], 'time')}"
             + ("" if str(waiter["state"]) == "BUF_WAITER_ASLEEP" else ", woken")
         )
 
-    print(f"  draining: {int(figures.queue['drainers']['length'])}")
-    for waiter in each_in_queue(figures.queue["drainers"], "BufWaiter"):
+    print(f"  draining: {int(figures.level['drainers']['length'])}")
+    for waiter in each_in_queue(figures.level["drainers"], "BufWaiter"):
         what = "what is not pinned" if int(waiter["spares_pinned"]) else "everything"
         print(f"{INDENT}{describe_thread(waiter['thread_id'])}, until {what} is dropped, {describe_since(waiter['since'])}")
 

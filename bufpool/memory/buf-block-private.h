@@ -8,6 +8,7 @@
 #include "buf-pool-allocation.h"
 #include "debug/buf-debug-private.h"
 #include "memory/buf-aligned-private.h"
+#include "memory/buf-large-private.h"
 
 G_BEGIN_DECLS
 
@@ -17,7 +18,7 @@ G_BEGIN_DECLS
 #define BUF_ALLOCATION_MAX_SIZE      ((guint64) (G_MAXSSIZE - BUF_ALLOCATION_INLINE_OFFSET))
 
 /* The word of an allocation, from its lowest bit on: references (32 bits), the number of buffers
- * (16 bits), flags (3 bits), and holds (13 bits). */
+ * (16 bits), flags (4 bits), and holds (12 bits). */
 #define BUF_WORD_REFERENCE     G_GUINT64_CONSTANT (1)
 #define BUF_WORD_REFERENCES    G_GUINT64_CONSTANT (0xffffffff)
 #define BUF_WORD_BUFFERS_SHIFT 32
@@ -25,9 +26,10 @@ G_BEGIN_DECLS
 #define BUF_WORD_DETACHED      (G_GUINT64_CONSTANT (1) << 48) /* const; the buffers lie elsewhere */
 #define BUF_WORD_PINNED        (G_GUINT64_CONSTANT (1) << 49) /* const; detached, and pinned */
 #define BUF_WORD_RELEASED      (G_GUINT64_CONSTANT (1) << 50) /* of a plain one */
-#define BUF_WORD_FLAGS         (BUF_WORD_DETACHED | BUF_WORD_PINNED | BUF_WORD_RELEASED)
-#define BUF_WORD_HOLD          (G_GUINT64_CONSTANT (1) << 51)
-#define BUF_WORD_HOLDS         (~G_GUINT64_CONSTANT (0) << 51)
+#define BUF_WORD_CUT           (G_GUINT64_CONSTANT (1) << 51) /* large once, but not any more */
+#define BUF_WORD_FLAGS         (BUF_WORD_DETACHED | BUF_WORD_PINNED | BUF_WORD_RELEASED | BUF_WORD_CUT)
+#define BUF_WORD_HOLD          (G_GUINT64_CONSTANT (1) << 52)
+#define BUF_WORD_HOLDS         (~G_GUINT64_CONSTANT (0) << 52)
 
 typedef struct _BufMemory BufMemory;
 
@@ -61,11 +63,16 @@ buf_block_set_next (BufPoolAllocation *self, BufPoolAllocation *next)
   atomic_store_explicit (&self->word, (guint64) (guintptr) next, memory_order_relaxed);
 }
 
+gboolean buf_block_is_large (BufMemory *memory, gint64 bytes, guint64 flags);
+guint buf_block_get_n_large (BufMemory *memory, gboolean may_map);
 BufPoolAllocation *buf_block_new (BufMemory *memory, gint64 bytes, guint64 flags);
-BufDebugRecord *buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 bytes);
+BufDebugRecord *
+buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 bytes, guint64 flags);
 BufDebugRecord *
 buf_block_free (BufMemory *memory, BufPoolAllocation *self, gint64 bytes, guint64 flags);
 guint64 buf_block_get_flags (BufMemory *memory);
+guint64 buf_block_get_flags_for (BufMemory *memory, gint64 bytes);
+gsize buf_block_cut (BufMemory *memory, BufPoolAllocation *self, gsize n_buffers);
 
 gboolean buf_block_is_checked (void);
 void buf_block_hide (BufMemory *memory, BufPoolAllocation *self, gint64 bytes);

@@ -17,11 +17,43 @@
  * Inline: the buffers follow the header in one block of malloc(). Detached: the header is a block
  * of its own, with a pointer to the buffers; when the alignment is more than malloc() gives, when
  * the allocation is pinned, and when BUFPOOL_DEBUG wants a record of it.
+ *
+ * A block is *large* from BUF_LARGE_MIN_SIZE on, if the pool was built to keep blocks. Its buffers
+ * lie in pages of their own, with the header right before them: so it is inline, whatever the
+ * alignment is, and only what is pinned is detached. Whether a block is large follows from its
+ * size. When it is cut to a smaller size, it gets a flag, and is freed and not kept.
+ *
+ * Tools such as AddressSanitizer see more of memory that malloc() gives. With them no block is
+ * large.
  */
 
 G_STATIC_ASSERT (sizeof (BufPoolAllocation) <= BUF_ALLOCATION_INLINE_OFFSET);
 G_STATIC_ASSERT (BUF_ALLOCATION_INLINE_OFFSET % BUF_NATURAL_ALIGNMENT == 0);
+G_STATIC_ASSERT (BUF_LARGE_ROOM == BUF_ALLOCATION_INLINE_OFFSET);
 G_STATIC_ASSERT (BUF_POOL_MAX_BUFFERS <= BUF_WORD_BUFFERS >> BUF_WORD_BUFFERS_SHIFT);
+
+/* From how many buffers on a block of this memory is large. */
+guint
+buf_block_get_n_large (BufMemory *memory, gboolean may_map)
+{
+  if (!may_map || !buf_large_is_available () || buf_block_is_checked ())
+    return G_MAXUINT;
+  return (guint) MAX ((BUF_LARGE_MIN_SIZE + memory->buffer_size - 1) / memory->buffer_size, 1);
+}
+
+gboolean
+buf_block_is_large (BufMemory *memory, gint64 bytes, guint64 flags)
+{
+  return (flags & BUF_WORD_CUT) != 0 || (guint64) bytes / memory->buffer_size >= memory->n_large;
+}
+
+static gpointer
+new_data (BufMemory *memory, gint64 bytes)
+{
+  if (buf_block_is_large (memory, bytes, 0))
+    return buf_large_alloc (bytes, memory->alignment, memory->zero_fill);
+  return buf_aligned_alloc (bytes, memory->alignment, memory->zero_fill);
+}
 
 /* Memory with a record in the ledger. */
 static gpointer
@@ -56,7 +88,7 @@ new_detached (BufMemory *memory, gint64 bytes)
   if (memory->ledger != NULL)
     self->data = new_recorded_data (memory, bytes, &self->record);
   else
-    self->data = buf_aligned_alloc (bytes, memory->alignment, memory->zero_fill);
+    self->data = new_data (memory, bytes);
   if (self->data == NULL)
     {
       free (self);
@@ -69,6 +101,20 @@ new_detached (BufMemory *memory, gint64 bytes)
   return &self->header;
 }
 
+static BufPoolAllocation *
+get_inline_block (guint8 *data)
+{
+  return (BufPoolAllocation *) (data - BUF_ALLOCATION_INLINE_OFFSET);
+}
+
+static BufPoolAllocation *
+new_large (BufMemory *memory, gint64 bytes)
+{
+  guint8 *data = new_data (memory, bytes);
+
+  return data != NULL ? get_inline_block (data) : NULL;
+}
+
 BufPoolAllocation *
 buf_block_new (BufMemory *memory, gint64 bytes, guint64 flags)
 {
@@ -77,10 +123,12 @@ buf_block_new (BufMemory *memory, gint64 bytes, guint64 flags)
     return NULL;
   if (flags & BUF_WORD_DETACHED)
     return new_detached (memory, bytes);
+  if (buf_block_is_large (memory, bytes, 0))
+    return new_large (memory, bytes);
   return buf_aligned_alloc (BUF_ALLOCATION_INLINE_OFFSET + bytes, 0, memory->zero_fill);
 }
 
-/* What a plain allocation of this memory is. */
+/* What a plain allocation of this memory is, if it is not large. */
 guint64
 buf_block_get_flags (BufMemory *memory)
 {
@@ -89,13 +137,25 @@ buf_block_get_flags (BufMemory *memory)
   return detached ? BUF_WORD_DETACHED : 0;
 }
 
+guint64
+buf_block_get_flags_for (BufMemory *memory, gint64 bytes)
+{
+  return buf_block_is_large (memory, bytes, 0) ? 0 : buf_block_get_flags (memory);
+}
+
 /* The bytes are still in use: they keep the memory. Returns what buf_debug_record_complain() has to
  * be called with when they have gone back. */
 BufDebugRecord *
-buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 bytes)
+buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 bytes, guint64 flags)
 {
   gsize size = bytes;
   BufDebugRecord *record = NULL;
+
+  if (buf_block_is_large (memory, bytes, flags))
+    {
+      buf_large_free (self->data);
+      return NULL;
+    }
 
   if (self->record != NULL)
     {
@@ -106,24 +166,36 @@ buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 byte
   return record;
 }
 
+static guint8 *
+get_inline_data (BufPoolAllocation *self)
+{
+  return (guint8 *) self + BUF_ALLOCATION_INLINE_OFFSET;
+}
+
 /* Likewise. */
 BufDebugRecord *
 buf_block_free (BufMemory *memory, BufPoolAllocation *self, gint64 bytes, guint64 flags)
 {
   BufDebugRecord *record = NULL;
 
+  if (buf_block_is_large (memory, bytes, flags) && !(flags & BUF_WORD_PINNED))
+    {
+      buf_large_free (get_inline_data (self));
+      return NULL;
+    }
   if (flags & BUF_WORD_DETACHED)
-    record = buf_block_free_data (memory, (BufDetachedAllocation *) self, bytes);
+    record = buf_block_free_data (memory, (BufDetachedAllocation *) self, bytes, flags);
   free (self);
   return record;
 }
 
+/* Of one that is not pinned. */
 static guint8 *
-get_data (BufMemory *memory, BufPoolAllocation *self)
+get_data (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
 {
-  if (buf_block_get_flags (memory) & BUF_WORD_DETACHED)
+  if (buf_block_get_flags_for (memory, bytes) & BUF_WORD_DETACHED)
     return ((BufDetachedAllocation *) self)->data;
-  return (guint8 *) self + BUF_ALLOCATION_INLINE_OFFSET;
+  return get_inline_data (self);
 }
 
 /* Whether a tool watches who uses free memory. */
@@ -143,7 +215,7 @@ buf_block_is_checked (void)
 void
 buf_block_hide (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
 {
-  guint8 *data G_GNUC_UNUSED = get_data (memory, self);
+  guint8 *data G_GNUC_UNUSED = get_data (memory, self, bytes);
 
   ASAN_POISON_MEMORY_REGION (data, bytes);
 #ifdef HAVE_VALGRIND
@@ -155,7 +227,7 @@ buf_block_hide (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
 void
 buf_block_show (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
 {
-  guint8 *data = get_data (memory, self);
+  guint8 *data = get_data (memory, self, bytes);
 
   ASAN_UNPOISON_MEMORY_REGION (data, bytes);
 #ifdef HAVE_VALGRIND
@@ -163,4 +235,45 @@ buf_block_show (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
 #endif
   if (memory->zero_fill)
     memset (data, 0, bytes);
+}
+
+/* How many bytes are left when @size bytes are needed. */
+static gsize
+cut_data (BufPoolAllocation *self, guint64 word, gsize size)
+{
+  if (word & BUF_WORD_DETACHED)
+    return buf_large_cut (((BufDetachedAllocation *) self)->data, size);
+  return buf_large_cut (get_inline_data (self), size);
+}
+
+static void
+set_n_buffers (BufMemory *memory, BufPoolAllocation *self, guint64 word, gsize n_buffers)
+{
+  guint64 changed = (word & ~BUF_WORD_BUFFERS) | (guint64) n_buffers << BUF_WORD_BUFFERS_SHIFT;
+
+  if (n_buffers < memory->n_large)
+    changed |= BUF_WORD_CUT;
+  atomic_store_explicit (&self->word, changed, memory_order_relaxed);
+}
+
+/* Returns to the system the pages of a large block that its first @n_buffers do not need. Returns
+ * how many buffers the allocation has lost: those that do not lie entirely in the pages that are
+ * left, so perhaps none. Their bytes are still in use, until the caller releases them. The caller
+ * has the only reference, and there are no views and no holds. */
+gsize
+buf_block_cut (BufMemory *memory, BufPoolAllocation *self, gsize n_buffers)
+{
+  guint64 word = atomic_load_explicit (&self->word, memory_order_relaxed);
+  gsize n_before = (word & BUF_WORD_BUFFERS) >> BUF_WORD_BUFFERS_SHIFT;
+  gsize left, n_left;
+
+  g_assert (n_buffers > 0 && n_buffers <= n_before);
+
+  if (!buf_block_is_large (memory, (gint64) n_before * (gint64) memory->buffer_size, word))
+    return 0;
+  left = cut_data (self, word, n_buffers * memory->buffer_size);
+  n_left = MIN (left / memory->buffer_size, n_before);
+  if (n_left < n_before)
+    set_n_buffers (memory, self, word, n_left);
+  return n_before - n_left;
 }

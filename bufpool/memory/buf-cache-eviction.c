@@ -79,9 +79,9 @@ put_slowly (BufMemory *memory,
   gboolean kept;
 
   buf_haul_init (&haul);
-  g_mutex_lock (&memory->semaphore.mutex);
+  g_mutex_lock (&memory->semaphore.tree->mutex);
   kept = buf_cache_put_locked (memory, block, n_buffers, bytes, insist, &haul);
-  g_mutex_unlock (&memory->semaphore.mutex);
+  g_mutex_unlock (&memory->semaphore.tree->mutex);
 
   free_and_release_haul (memory, &haul);
   return kept;
@@ -146,39 +146,95 @@ buf_cache_put_elsewhere (BufMemory *memory, BufPoolAllocation *block, guint n_bu
          buf_cache_put_held (memory, stripe, block, n_buffers, bytes);
 }
 
-/* Takes blocks out, if with them and with what is free there are @bytes. */
+/* How much @want lacks for @bytes, at the level that has least. */
+static gint64
+get_missing_locked (BufMemory *memory, const BufWant *want, gint64 bytes)
+{
+  gint64 least = G_MAXINT64;
+
+  for (BufLevel *level = &memory->semaphore.level; level != NULL; level = level->parent)
+    least = MIN (least, buf_level_get_limit_locked (level, buf_want_is_urgent (want), NULL));
+  return bytes - MAX (least, 0);
+}
+
+/* Takes blocks of this memory out, if with them and with what is free there is enough. */
 static gboolean
-evict_for (BufMemory *memory, gint64 bytes, BufHaul *haul)
+evict_for (BufMemory *memory, const BufWant *want, gint64 bytes, BufHaul *haul)
 {
   gint64 missing, cached = 0, n_cached = 0;
 
   buf_haul_init (haul);
-  g_mutex_lock (&memory->semaphore.mutex);
-  missing = bytes - MAX (memory->semaphore.queue.free, 0);
+  g_mutex_lock (&memory->semaphore.tree->mutex);
+  missing = get_missing_locked (memory, want, bytes);
   buf_cache_count_locked (memory, &cached, &n_cached);
   if (missing > 0 && missing <= cached)
     buf_cache_evict_locked (memory, missing, haul);
-  g_mutex_unlock (&memory->semaphore.mutex);
+  g_mutex_unlock (&memory->semaphore.tree->mutex);
   return haul->n_blocks > 0;
+}
+
+/* Takes blocks out for a request that takes what there is, as many as are needed for the most. */
+static gboolean
+evict_for_most (BufMemory *memory, const BufWant *want, BufHaul *haul)
+{
+  gint64 missing;
+
+  buf_haul_init (haul);
+  if (want->most == want->bytes)
+    return FALSE;
+
+  g_mutex_lock (&memory->semaphore.tree->mutex);
+  missing = get_missing_locked (memory, want, MIN (want->most, memory->semaphore.level.maximum));
+  if (missing > 0)
+    buf_cache_evict_locked (memory, missing, haul);
+  g_mutex_unlock (&memory->semaphore.tree->mutex);
+  return haul->n_blocks > 0;
+}
+
+static BufOutcome
+exchange_haul (BufMemory *memory,
+               const BufHaul *haul,
+               BufWant *want,
+               gboolean leaves,
+               BufSemaphoreFigures *figures)
+{
+  free_haul (memory, haul);
+  return buf_semaphore_exchange (&memory->semaphore,
+                                 haul->bytes,
+                                 haul->n_blocks,
+                                 want,
+                                 leaves,
+                                 figures);
+}
+
+/* The first try. PENDING: the caller is inside, if it @enters. */
+static BufOutcome
+acquire_once (BufMemory *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures)
+{
+  BufOutcome outcome;
+  BufHaul haul;
+
+  if (G_LIKELY (!evict_for_most (self, want, &haul)))
+    return buf_semaphore_acquire (&self->semaphore, want, enters, figures);
+
+  buf_semaphore_enter (&self->semaphore);
+  outcome = exchange_haul (self, &haul, want, TRUE, figures);
+  if (outcome == BUF_OUTCOME_PENDING && !enters)
+    buf_semaphore_leave (&self->semaphore);
+  return outcome;
 }
 
 /* Like buf_semaphore_acquire(), but what is cached is available. */
 BufOutcome
-buf_memory_acquire (BufMemory *self, gint64 bytes, gboolean enters, BufSemaphoreFigures *figures)
+buf_memory_acquire (BufMemory *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures)
 {
-  BufOutcome outcome = buf_semaphore_acquire (&self->semaphore, bytes, enters, figures);
+  BufOutcome outcome = acquire_once (self, want, enters, figures);
   BufHaul haul;
 
-  while (outcome == BUF_OUTCOME_PENDING && evict_for (self, bytes, &haul))
-    {
-      free_haul (self, &haul);
-      outcome = buf_semaphore_exchange (&self->semaphore,
-                                        haul.bytes,
-                                        haul.n_blocks,
-                                        bytes,
-                                        enters,
-                                        figures);
-    }
+  while (outcome == BUF_OUTCOME_PENDING && evict_for (self, want, want->bytes, &haul))
+    outcome = exchange_haul (self, &haul, want, enters, figures);
+  if (outcome == BUF_OUTCOME_PENDING && self->semaphore.is_child)
+    outcome = buf_semaphore_acquire_after_others (&self->semaphore, want, enters, figures);
   return outcome;
 }
 
@@ -189,10 +245,10 @@ close_some (BufMemory *memory, BufHaul *haul)
   gboolean done = TRUE;
 
   buf_haul_init (haul);
-  g_mutex_lock (&memory->semaphore.mutex);
-  if (memory->semaphore.revoked)
+  g_mutex_lock (&memory->semaphore.tree->mutex);
+  if (!buf_semaphore_may_keep_locked (&memory->semaphore))
     done = buf_cache_close_locked (memory, haul);
-  g_mutex_unlock (&memory->semaphore.mutex);
+  g_mutex_unlock (&memory->semaphore.tree->mutex);
   return done;
 }
 
@@ -221,6 +277,21 @@ reclaim (BufSemaphore *semaphore, gboolean complete)
     }
 }
 
+static gint64
+evict (BufSemaphore *semaphore, gint64 bytes)
+{
+  BufMemory *memory = buf_memory_get_for_semaphore (semaphore);
+  BufHaul haul;
+
+  buf_haul_init (&haul);
+  g_mutex_lock (&semaphore->tree->mutex);
+  buf_cache_evict_locked (memory, bytes, &haul);
+  g_mutex_unlock (&semaphore->tree->mutex);
+
+  free_and_release_haul (memory, &haul);
+  return haul.bytes;
+}
+
 static void
 reopen_locked (BufSemaphore *semaphore)
 {
@@ -231,10 +302,13 @@ static void
 count_kept_locked (BufSemaphore *semaphore, gint64 *bytes, gint64 *n_allocations)
 {
   buf_cache_count_locked (buf_memory_get_for_semaphore (semaphore), bytes, n_allocations);
+  *bytes += semaphore->returning;
+  *n_allocations += semaphore->n_returning;
 }
 
 const BufSemaphoreKeeper buf_cache_keeper = {
   .reclaim = reclaim,
+  .evict = evict,
   .reopen_locked = reopen_locked,
   .count_locked = count_kept_locked,
 };
@@ -256,9 +330,9 @@ buf_memory_get_max_cached (BufMemory *self)
 {
   gint64 max_cached;
 
-  g_mutex_lock (&self->semaphore.mutex);
+  g_mutex_lock (&self->semaphore.tree->mutex);
   max_cached = self->control.limit;
-  g_mutex_unlock (&self->semaphore.mutex);
+  g_mutex_unlock (&self->semaphore.tree->mutex);
   return max_cached;
 }
 
@@ -267,9 +341,9 @@ buf_memory_get_cached (BufMemory *self)
 {
   gint64 cached = 0, n_blocks = 0;
 
-  g_mutex_lock (&self->semaphore.mutex);
+  g_mutex_lock (&self->semaphore.tree->mutex);
   buf_cache_count_locked (self, &cached, &n_blocks);
-  g_mutex_unlock (&self->semaphore.mutex);
+  g_mutex_unlock (&self->semaphore.tree->mutex);
   return cached;
 }
 
@@ -280,11 +354,11 @@ evict_down_to (BufMemory *memory, gint64 target, BufHaul *haul)
   gint64 cached = 0, n_blocks = 0;
 
   buf_haul_init (haul);
-  g_mutex_lock (&memory->semaphore.mutex);
+  g_mutex_lock (&memory->semaphore.tree->mutex);
   buf_cache_count_locked (memory, &cached, &n_blocks);
   if (cached > target)
     buf_cache_evict_locked (memory, cached - target, haul);
-  g_mutex_unlock (&memory->semaphore.mutex);
+  g_mutex_unlock (&memory->semaphore.tree->mutex);
 }
 
 /* Frees blocks until no more than @target bytes are cached. Returns how many bytes were freed.

@@ -101,6 +101,7 @@ buf_cache_stripe_has_room_held (BufCacheStripe *self, BufMagazine *magazine, gin
          bytes <= self->max_bytes - atomic_load_explicit (&self->bytes, memory_order_relaxed);
 }
 
+gboolean buf_cache_stripe_try_locked (BufCacheStripe *self);
 BufMagazine *buf_cache_stripe_find_held (BufCacheStripe *self, guint n_buffers);
 BufMagazine *buf_cache_stripe_use_held (BufCacheStripe *self, guint n_buffers);
 gboolean buf_cache_stripe_is_filled_by_held (BufCacheStripe *self,
@@ -121,6 +122,10 @@ gboolean buf_cache_set_limit_locked (BufMemory *memory, gint64 limit);
 void buf_cache_open_locked (BufMemory *memory);
 gboolean buf_cache_close_locked (BufMemory *memory, BufHaul *haul);
 void buf_cache_evict_locked (BufMemory *memory, gint64 bytes, BufHaul *haul);
+void buf_cache_note_returning_locked (BufMemory *memory,
+                                      const BufHaul *haul,
+                                      gint64 bytes,
+                                      gint64 n_blocks);
 void buf_cache_count_locked (BufMemory *memory, gint64 *bytes, gint64 *n_blocks);
 void buf_cache_get_hits (BufMemory *memory, guint64 *n_hits, guint64 *n_misses);
 

@@ -6,11 +6,26 @@
 #include "memory/buf-cache-private.h"
 
 /*
- * The magazines of one stripe. The caller holds the bit of the stripe.
+ * The magazines of one stripe. The caller holds the bit of the stripe, or tries to get it.
  *
  * The magazines are in the order of their use: one that is used changes places with the one before
  * it. So the last one is a size that is no longer requested, or seldom.
  */
+
+/* How often a bit is tried under the mutex. */
+#define BUF_CACHE_N_TRIES 3
+
+/* Under the mutex, where nobody waits for a bit. */
+gboolean
+buf_cache_stripe_try_locked (BufCacheStripe *self)
+{
+  if (self->closed)
+    return FALSE;
+  for (guint i = 0; i < BUF_CACHE_N_TRIES; i++)
+    if (buf_cache_stripe_try (self))
+      return TRUE;
+  return FALSE;
+}
 
 static guint
 get_count (BufMagazine *self)
@@ -83,7 +98,8 @@ buf_cache_stripe_is_filled_by_held (BufCacheStripe *self, BufMagazine *magazine,
 {
   guint count = get_count (magazine);
 
-  return count == BUF_CACHE_ROUNDS || (count > 0 && (gint64) count * 2 * block_bytes >= self->max_bytes);
+  return count == BUF_CACHE_ROUNDS ||
+         (count > 0 && (gint64) count * 2 * block_bytes >= self->max_bytes);
 }
 
 /* Takes all blocks, as a bundle. */

@@ -51,12 +51,12 @@
  *
  * Limits: each stripe has a share of the limit, and the depot has half of it. A small limit is
  * shared by fewer stripes; with a single one there is no depot. A bundle moves only if there is
- * room where it comes to, so the limit is never exceeded. When a stripe has had no room for
- * BUF_CACHE_PRESSURE blocks, the next one insists: the size that was used least makes room for it.
+ * room where it comes to, so the limit is never exceeded, but by one block: if the limit is
+ * automatic, a block that is larger than the depot may have the depot for itself, up to its part of
+ * the maximum. So a program that uses one large block after another, such as a frame of a video,
+ * finds it again. When a stripe has had no room for BUF_CACHE_PRESSURE blocks, the next one
+ * insists: the size that was used least makes room for it.
  */
-
-/* How often a bit is tried under the mutex. */
-#define BUF_CACHE_N_TRIES 3
 
 /* How many of the smallest blocks a share is for, at least. */
 #define BUF_CACHE_MIN_SHARE 4
@@ -64,30 +64,6 @@
 /* The automatic limit is this part of the maximum, but not more than so much. */
 #define BUF_CACHE_DEFAULT_PART 8
 #define BUF_CACHE_DEFAULT_MAX  (16 << 20)
-
-static gboolean
-try_some_times_locked (BufCacheStripe *stripe)
-{
-  if (stripe->closed)
-    return FALSE;
-  for (guint i = 0; i < BUF_CACHE_N_TRIES; i++)
-    if (buf_cache_stripe_try (stripe))
-      return TRUE;
-  return FALSE;
-}
-
-static gint64
-get_block_bytes (BufMemory *memory, guint n_buffers)
-{
-  return n_buffers * (gint64) memory->buffer_size;
-}
-
-/* Of one buffer. */
-static gint64
-get_buffer_bytes (BufMemory *memory)
-{
-  return get_block_bytes (memory, 1);
-}
 
 void
 buf_cache_init (BufMemory *memory, guint n_processors, gboolean disabled)
@@ -132,29 +108,50 @@ buf_cache_set_limit_locked (BufMemory *memory, gint64 limit)
   return changed;
 }
 
+/* The most that may be cached, and what is left of it for one large block that does not fit into
+ * @limit. */
 static gint64
-get_limit_locked (BufMemory *memory)
+get_limit_locked (BufMemory *memory, gint64 *for_large)
 {
-  gint64 maximum = memory->semaphore.queue.maximum;
+  gint64 maximum = memory->semaphore.level.maximum;
+  gint64 part = maximum / BUF_CACHE_DEFAULT_PART;
+  gint64 limit = MIN (memory->control.limit, maximum);
 
   if (memory->control.disabled)
-    return 0;
-  if (memory->control.limit < 0)
-    return MIN (maximum / BUF_CACHE_DEFAULT_PART, BUF_CACHE_DEFAULT_MAX);
-  return MIN (memory->control.limit, maximum);
+    limit = 0;
+  else if (memory->control.limit < 0)
+    limit = MIN (part, BUF_CACHE_DEFAULT_MAX);
+  *for_large = !memory->control.disabled && memory->control.limit < 0 ? part : 0;
+  return limit;
 }
 
-/* How many stripes share the limit, and how much each of them has. Without a depot the only one has
- * it all. */
-static guint
-choose_shares (BufMemory *memory, gint64 limit, gint64 *share)
+/* How the limit is shared, in bytes. */
+typedef struct
 {
-  guint n_live = memory->control.n_stripes;
+  guint n_live;  /* stripes; 0: nothing is cached */
+  gint64 stripe; /* for each of them */
+  gint64 depot;
+  gint64 alone; /* for a block that is the only one in the depot */
+} BufShares;
 
-  while (n_live > 1 && limit / 2 / n_live / BUF_CACHE_MIN_SHARE < (gint64) memory->buffer_size)
-    n_live /= 2;
-  *share = n_live > 1 ? limit / 2 / n_live : limit;
-  return *share < (gint64) memory->buffer_size ? 0 : n_live;
+/* Without a depot the only stripe has it all. */
+static BufShares
+choose_shares_locked (BufMemory *memory)
+{
+  BufShares shares = { .n_live = memory->control.n_stripes };
+  gint64 buffer_size = buf_memory_get_block_bytes (memory, 1);
+  gint64 for_large;
+  gint64 limit = get_limit_locked (memory, &for_large);
+
+  while (shares.n_live > 1 && limit / 2 / shares.n_live / BUF_CACHE_MIN_SHARE < buffer_size)
+    shares.n_live /= 2;
+  shares.stripe = shares.n_live > 1 ? limit / 2 / shares.n_live : limit;
+  shares.depot = limit - shares.n_live * shares.stripe;
+  shares.alone = for_large - shares.n_live * shares.stripe;
+
+  if (MAX (shares.stripe, shares.alone) < buffer_size)
+    shares.n_live = 0;
+  return shares;
 }
 
 static void
@@ -173,24 +170,25 @@ void
 buf_cache_open_locked (BufMemory *memory)
 {
   BufCacheControl *control = &memory->control;
-  gint64 limit = get_limit_locked (memory);
-  gint64 share;
-  guint n_live = choose_shares (memory, limit, &share);
+  BufShares shares = choose_shares_locked (memory);
 
-  if (n_live == 0 || !control->closing)
+  if (shares.n_live == 0 || !control->closing)
     return;
 
-  for (guint i = 0; i < n_live; i++)
-    open_stripe_locked (&memory->cache.stripes[i], share);
-  buf_depot_set_max_locked (&control->depot, n_live > 1 ? limit - n_live * share : 0);
+  for (guint i = 0; i < shares.n_live; i++)
+    open_stripe_locked (&memory->cache.stripes[i], shares.stripe);
+  buf_depot_set_max_locked (&control->depot, shares.depot, shares.alone, shares.stripe);
   control->closing = FALSE;
-  memory->semaphore.keeps = TRUE;
-  atomic_store_explicit (&memory->cache.n_live, n_live, memory_order_relaxed);
+  buf_semaphore_note_keeping_locked (&memory->semaphore, TRUE);
+  atomic_store_explicit (&memory->cache.n_live, shares.n_live, memory_order_relaxed);
 }
 
 /* What is taken away is as good as available for those who look, but in use until it is freed. */
-static void
-note_returning_locked (BufMemory *memory, const BufHaul *haul, gint64 bytes, gint64 n_blocks)
+void
+buf_cache_note_returning_locked (BufMemory *memory,
+                                 const BufHaul *haul,
+                                 gint64 bytes,
+                                 gint64 n_blocks)
 {
   memory->semaphore.returning += haul->bytes - bytes;
   memory->semaphore.n_returning += haul->n_blocks - n_blocks;
@@ -200,10 +198,13 @@ note_returning_locked (BufMemory *memory, const BufHaul *haul, gint64 bytes, gin
 static void
 close_stripe_locked (BufMemory *memory, BufCacheStripe *stripe, BufHaul *haul)
 {
-  if (!try_some_times_locked (stripe))
+  if (!buf_cache_stripe_try_locked (stripe))
     return;
 
-  buf_cache_stripe_evict_held (stripe, G_MAXINT64 / 2, get_buffer_bytes (memory), haul);
+  buf_cache_stripe_evict_held (stripe,
+                               G_MAXINT64 / 2,
+                               buf_memory_get_block_bytes (memory, 1),
+                               haul);
   if (atomic_load_explicit (&stripe->bytes, memory_order_relaxed) == 0)
     stripe->closed = TRUE;
   else
@@ -221,17 +222,20 @@ buf_cache_close_locked (BufMemory *memory, BufHaul *haul)
 
   control->closing = TRUE;
   atomic_store_explicit (&memory->cache.n_live, 0, memory_order_relaxed);
-  buf_depot_set_max_locked (&control->depot, 0);
-  buf_depot_evict_locked (&control->depot, G_MAXINT64 / 2, get_buffer_bytes (memory), haul);
+  buf_depot_set_max_locked (&control->depot, 0, 0, 0);
+  buf_depot_evict_locked (&control->depot,
+                          G_MAXINT64 / 2,
+                          buf_memory_get_block_bytes (memory, 1),
+                          haul);
   for (guint i = 0; i < control->n_stripes; i++)
     {
       close_stripe_locked (memory, &memory->cache.stripes[i], haul);
       all &= memory->cache.stripes[i].closed;
     }
 
-  note_returning_locked (memory, haul, bytes, n_blocks);
+  buf_cache_note_returning_locked (memory, haul, bytes, n_blocks);
   all &= control->depot.n_blocks == 0;
-  memory->semaphore.keeps = !all;
+  buf_semaphore_note_keeping_locked (&memory->semaphore, !all);
   return all;
 }
 
@@ -243,22 +247,22 @@ buf_cache_evict_locked (BufMemory *memory, gint64 bytes, BufHaul *haul)
   gint64 enough = haul->bytes + bytes, before = haul->bytes, n_before = haul->n_blocks;
   guint own = buf_semaphore_thread_number;
 
-  buf_depot_evict_locked (&control->depot, bytes, get_buffer_bytes (memory), haul);
+  buf_depot_evict_locked (&control->depot, bytes, buf_memory_get_block_bytes (memory, 1), haul);
   for (guint i = 0; i < control->n_stripes && haul->bytes < enough; i++)
     {
       BufCacheStripe *stripe = &memory->cache.stripes[(own + i) & (control->n_stripes - 1)];
 
       if (atomic_load_explicit (&stripe->bytes, memory_order_relaxed) > 0 &&
-          try_some_times_locked (stripe))
+          buf_cache_stripe_try_locked (stripe))
         {
           buf_cache_stripe_evict_held (stripe,
                                        enough - haul->bytes,
-                                       get_buffer_bytes (memory),
+                                       buf_memory_get_block_bytes (memory, 1),
                                        haul);
           buf_cache_stripe_drop (stripe);
         }
     }
-  note_returning_locked (memory, haul, before, n_before);
+  buf_cache_note_returning_locked (memory, haul, before, n_before);
 }
 
 static guint
@@ -295,216 +299,4 @@ buf_cache_get_hits (BufMemory *memory, guint64 *n_hits, guint64 *n_misses)
       *n_hits += atomic_load_explicit (&stripe->n_hits, memory_order_relaxed);
       *n_misses += atomic_load_explicit (&stripe->n_misses, memory_order_relaxed);
     }
-}
-
-static BufCacheStripe *
-get_own_stripe_locked (BufMemory *memory)
-{
-  guint n_live = atomic_load_explicit (&memory->cache.n_live, memory_order_relaxed);
-
-  return &memory->cache.stripes[buf_semaphore_thread_number & (n_live - 1)];
-}
-
-/* Fills the empty magazine of that size with a bundle from the depot, and takes a block of it.
- * Returns NULL if there is no bundle that the stripe has room for. */
-static BufPoolAllocation *
-refill_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers)
-{
-  BufMagazine *magazine = buf_cache_stripe_use_held (stripe, n_buffers);
-  gint64 bytes = get_block_bytes (memory, n_buffers);
-  gint64 room = stripe->max_bytes - atomic_load_explicit (&stripe->bytes, memory_order_relaxed);
-  guint n_blocks;
-
-  if (magazine == NULL || magazine->head != NULL)
-    return NULL;
-  magazine->head =
-      buf_depot_take_locked (&memory->control.depot, n_buffers, bytes, room / bytes, &n_blocks);
-  if (magazine->head == NULL)
-    return NULL;
-
-  atomic_store_explicit (&magazine->count, n_blocks, memory_order_relaxed);
-  BUF_CACHE_ADD (stripe->bytes, n_blocks * bytes);
-  BUF_CACHE_ADD (stripe->n_hits, 1);
-  return buf_cache_stripe_pop_held (stripe, magazine, bytes);
-}
-
-static BufPoolAllocation *
-take_from_depot (BufMemory *memory, guint n_buffers)
-{
-  BufDepot *depot = &memory->control.depot;
-  gint64 bytes = get_block_bytes (memory, n_buffers);
-  BufPoolAllocation *block = NULL;
-  BufCacheStripe *stripe;
-
-  g_mutex_lock (&memory->semaphore.mutex);
-  stripe = get_own_stripe_locked (memory);
-  if (!memory->control.closing && try_some_times_locked (stripe))
-    {
-      block = refill_held (memory, stripe, n_buffers);
-      buf_cache_stripe_drop (stripe);
-    }
-  if (block == NULL)
-    block = buf_depot_take_one_locked (depot, n_buffers, bytes);
-  g_mutex_unlock (&memory->semaphore.mutex);
-  return block;
-}
-
-/* A request that is not served by the first magazine. The caller holds the bit, and this drops it.
- */
-BufPoolAllocation *
-buf_cache_take_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers)
-{
-  BufMagazine *magazine = buf_cache_stripe_find_held (stripe, n_buffers);
-  BufPoolAllocation *block = NULL;
-
-  if (magazine != NULL && magazine->head != NULL)
-    {
-      block = buf_cache_stripe_pop_held (stripe, magazine, get_block_bytes (memory, n_buffers));
-      BUF_CACHE_ADD (stripe->n_hits, 1);
-    }
-  else
-    BUF_CACHE_ADD (stripe->n_misses, 1);
-  buf_cache_stripe_drop (stripe);
-
-  if (block == NULL && buf_depot_may_have (&memory->control.depot, n_buffers))
-    block = take_from_depot (memory, n_buffers);
-  return block;
-}
-
-/* The bit of the own stripe was not to be had: another thread uses the stripe, so this one moves
- * on, or the stripe is closed. */
-BufPoolAllocation *
-buf_cache_take_elsewhere (BufMemory *memory, guint n_buffers)
-{
-  guint n_live = atomic_load_explicit (&memory->cache.n_live, memory_order_relaxed);
-  BufCacheStripe *stripe;
-
-  if (n_live <= 1)
-    return NULL;
-
-  stripe = &memory->cache.stripes[++buf_semaphore_thread_number & (n_live - 1)];
-  return buf_cache_stripe_try (stripe) ? buf_cache_take_held (memory, stripe, n_buffers) : NULL;
-}
-
-static gboolean
-put_into_depot_locked (BufMemory *memory,
-                       guint n_buffers,
-                       BufPoolAllocation *bundle,
-                       guint n_blocks,
-                       gboolean insist,
-                       BufHaul *haul)
-{
-  BufDepot *depot = &memory->control.depot;
-  gint64 bytes = n_blocks * get_block_bytes (memory, n_buffers);
-
-  if (insist && bytes <= depot->max_bytes)
-    buf_depot_make_room_locked (depot, n_buffers, bytes, get_buffer_bytes (memory), haul);
-  return buf_depot_put_locked (depot, n_buffers, bundle, n_blocks, bytes);
-}
-
-/* Moves the blocks of a magazine to the depot; or, if it has no room, into @haul. */
-static void
-empty_magazine_held (BufMemory *memory,
-                     BufCacheStripe *stripe,
-                     BufMagazine *magazine,
-                     BufHaul *haul)
-{
-  guint n_buffers = magazine->n_buffers, n_blocks;
-  gint64 bytes = get_block_bytes (memory, n_buffers);
-  BufPoolAllocation *bundle = buf_cache_stripe_empty_held (stripe, magazine, bytes, &n_blocks);
-
-  if (!put_into_depot_locked (memory, n_buffers, bundle, n_blocks, FALSE, haul))
-    buf_haul_add (haul, n_buffers, bundle, n_blocks, n_blocks * bytes);
-}
-
-static void
-make_room_held (BufMemory *memory,
-                BufCacheStripe *stripe,
-                BufMagazine *magazine,
-                gboolean insist,
-                BufHaul *haul)
-{
-  gint64 bytes = get_block_bytes (memory, magazine->n_buffers);
-  gint64 bundle_bytes = bytes * atomic_load_explicit (&magazine->count, memory_order_relaxed);
-  BufMagazine *other = buf_cache_stripe_find_least_used_held (stripe, magazine);
-  BufDepot *depot = &memory->control.depot;
-
-  if (buf_cache_stripe_is_filled_by_held (stripe, magazine, bytes))
-    {
-      if (insist && bundle_bytes <= depot->max_bytes)
-        buf_depot_make_room_locked (depot,
-                                    magazine->n_buffers,
-                                    bundle_bytes,
-                                    get_buffer_bytes (memory),
-                                    haul);
-      if (bundle_bytes <= depot->max_bytes - depot->bytes)
-        empty_magazine_held (memory, stripe, magazine, haul);
-    }
-  else if (insist && other != NULL)
-    empty_magazine_held (memory, stripe, other, haul);
-}
-
-static gboolean
-put_held (BufMemory *memory,
-          BufCacheStripe *stripe,
-          BufPoolAllocation *block,
-          guint n_buffers,
-          gboolean insist,
-          BufHaul *haul)
-{
-  BufMagazine *magazine = buf_cache_stripe_use_held (stripe, n_buffers);
-  gint64 bytes = get_block_bytes (memory, n_buffers);
-
-  if (magazine == NULL && insist)
-    {
-      empty_magazine_held (memory,
-                           stripe,
-                           buf_cache_stripe_find_least_used_held (stripe, NULL),
-                           haul);
-      magazine = buf_cache_stripe_use_held (stripe, n_buffers);
-    }
-  if (magazine == NULL)
-    return FALSE;
-
-  if (!buf_cache_stripe_has_room_held (stripe, magazine, bytes))
-    make_room_held (memory, stripe, magazine, insist, haul);
-  if (!buf_cache_stripe_has_room_held (stripe, magazine, bytes))
-    return FALSE;
-
-  buf_cache_stripe_push_held (stripe, magazine, block, bytes);
-  return TRUE;
-}
-
-/* Caches a block that the stripe has no room for, if that can be made: a full magazine moves to the
- * depot. If it has to @insist, others may make room, in @haul. A block that is too large for a
- * stripe is a bundle of its own. Returns whether the block was cached. */
-gboolean
-buf_cache_put_locked (BufMemory *memory,
-                      BufPoolAllocation *block,
-                      guint n_buffers,
-                      gint64 bytes,
-                      gboolean insist,
-                      BufHaul *haul)
-{
-  gint64 before = haul->bytes, n_before = haul->n_blocks;
-  BufCacheStripe *stripe;
-  gboolean kept = FALSE;
-
-  if (memory->control.closing)
-    return FALSE;
-
-  stripe = get_own_stripe_locked (memory);
-  if (try_some_times_locked (stripe))
-    {
-      if (bytes <= stripe->max_bytes)
-        kept = put_held (memory, stripe, block, n_buffers, insist, haul);
-      else
-        {
-          buf_block_set_next (block, NULL);
-          kept = put_into_depot_locked (memory, n_buffers, block, 1, insist, haul);
-        }
-      buf_cache_stripe_drop (stripe);
-    }
-  note_returning_locked (memory, haul, before, n_before);
-  return kept;
 }

@@ -36,10 +36,13 @@ typedef struct
   gint64 bytes;                        /* LOCK: mutex */
   gint64 n_blocks;                     /* LOCK: mutex */
   gint64 max_bytes;                    /* LOCK: mutex */
+  gint64 max_alone;                    /* LOCK: mutex; of a block that is the only one */
 
   /* What is worth the mutex. */
-  _Atomic gint64 room;    /* LOCK: mutex to write; bytes */
-  _Atomic guint32 filter; /* LOCK: mutex to write; bits of the sizes that it has */
+  _Atomic gint64 room;        /* LOCK: mutex to write; bytes */
+  _Atomic gint64 room_alone;  /* LOCK: mutex to write; bytes of a block, if it is the only one */
+  _Atomic gint64 alone_above; /* LOCK: mutex to write; no other may be alone */
+  _Atomic guint32 filter;     /* LOCK: mutex to write; bits of the sizes that it has */
 } BufDepot;
 
 static inline guint32
@@ -48,7 +51,7 @@ buf_depot_get_bit (guint n_buffers)
   return (guint32) 1 << n_buffers % 32;
 }
 
-/* Both may be wrong, when another thread is changing it. */
+/* Both may be wrong, when another thread is changing the depot. */
 static inline gboolean
 buf_depot_may_have (BufDepot *self, guint n_buffers)
 {
@@ -59,10 +62,17 @@ buf_depot_may_have (BufDepot *self, guint n_buffers)
 static inline gboolean
 buf_depot_may_have_room (BufDepot *self, gint64 bytes)
 {
-  return bytes <= atomic_load_explicit (&self->room, memory_order_relaxed);
+  return bytes <= atomic_load_explicit (&self->room, memory_order_relaxed) ||
+         (bytes <= atomic_load_explicit (&self->room_alone, memory_order_relaxed) &&
+          bytes > atomic_load_explicit (&self->alone_above, memory_order_relaxed));
 }
 
-void buf_depot_set_max_locked (BufDepot *self, gint64 max_bytes);
+void
+buf_depot_set_max_locked (BufDepot *self, gint64 max_bytes, gint64 max_alone, gint64 alone_above);
+gboolean buf_depot_put_alone_locked (BufDepot *self,
+                                     guint n_buffers,
+                                     BufPoolAllocation *block,
+                                     gint64 bytes);
 gboolean buf_depot_put_locked (BufDepot *self,
                                guint n_buffers,
                                BufPoolAllocation *bundle,

@@ -87,6 +87,9 @@ update_hints_locked (BufDepot *self)
 
   atomic_store_explicit (&self->filter, filter, memory_order_relaxed);
   atomic_store_explicit (&self->room, self->max_bytes - self->bytes, memory_order_relaxed);
+  atomic_store_explicit (&self->room_alone,
+                         self->n_blocks == 0 ? self->max_alone : 0,
+                         memory_order_relaxed);
 }
 
 static void
@@ -97,10 +100,14 @@ count_locked (BufDepot *self, gint64 n_blocks, gint64 bytes)
   update_hints_locked (self);
 }
 
+/* A block that is larger than @alone_above, and not than @max_alone, may be there alone, though it
+ * is larger than @max_bytes. */
 void
-buf_depot_set_max_locked (BufDepot *self, gint64 max_bytes)
+buf_depot_set_max_locked (BufDepot *self, gint64 max_bytes, gint64 max_alone, gint64 alone_above)
 {
   self->max_bytes = max_bytes;
+  self->max_alone = max_alone;
+  atomic_store_explicit (&self->alone_above, alone_above, memory_order_relaxed);
   update_hints_locked (self);
 }
 
@@ -130,19 +137,15 @@ find_locked (BufDepot *self, guint n_buffers, gboolean or_unused)
   return &self->sizes[0];
 }
 
-/* Returns FALSE if there is no room. */
-gboolean
-buf_depot_put_locked (BufDepot *self,
-                      guint n_buffers,
-                      BufPoolAllocation *bundle,
-                      guint n_blocks,
-                      gint64 bytes)
+static gboolean
+put_locked (BufDepot *self,
+            guint n_buffers,
+            BufPoolAllocation *bundle,
+            guint n_blocks,
+            gint64 bytes)
 {
-  BufBundles *bundles;
+  BufBundles *bundles = find_locked (self, n_buffers, TRUE);
 
-  if (bytes > self->max_bytes - self->bytes)
-    return FALSE;
-  bundles = find_locked (self, n_buffers, TRUE);
   if (bundles == NULL)
     return FALSE;
 
@@ -151,6 +154,26 @@ buf_depot_put_locked (BufDepot *self,
   push_bundle (bundles, bundle, n_blocks, bytes);
   count_locked (self, n_blocks, bytes);
   return TRUE;
+}
+
+/* Returns FALSE if there is no room. */
+gboolean
+buf_depot_put_locked (BufDepot *self,
+                      guint n_buffers,
+                      BufPoolAllocation *bundle,
+                      guint n_blocks,
+                      gint64 bytes)
+{
+  return bytes <= self->max_bytes - self->bytes &&
+         put_locked (self, n_buffers, bundle, n_blocks, bytes);
+}
+
+/* Likewise. */
+gboolean
+buf_depot_put_alone_locked (BufDepot *self, guint n_buffers, BufPoolAllocation *block, gint64 bytes)
+{
+  return self->n_blocks == 0 && bytes <= self->max_alone &&
+         put_locked (self, n_buffers, block, 1, bytes);
 }
 
 /* Takes the first bundle. */

@@ -18,6 +18,7 @@ typedef enum
   BUF_REFUSAL_INVALID,
   BUF_REFUSAL_TOO_LARGE,
   BUF_REFUSAL_CLOSED,
+  BUF_REFUSAL_OVERLOADED,
   BUF_REFUSAL_WOULD_BLOCK,
   BUF_REFUSAL_TIMED_OUT,
   BUF_REFUSAL_NO_MEMORY,
@@ -33,6 +34,7 @@ struct _BufMemory
   guint64 buffer_size;
   BufCache cache;
   gboolean unusual; /* aligned, zeroed, checked, or perhaps too large: not just malloc() */
+  guint n_large;    /* from so many buffers on, a block is large */
   BufSemaphore semaphore;
 
   BufCacheControl control;
@@ -45,18 +47,21 @@ struct _BufMemory
   pid_t process;          /* which made it; not the child of a fork */
   _Atomic gpointer owner; /* atomic; the pool, for debuggers; NULL when it is gone */
   BufDebugLedger *ledger; /* NULL unless BUFPOOL_DEBUG asks for one */
-  gint64 wait_threshold;  /* microseconds; negative unless BUFPOOL_DEBUG=waits */
   _Atomic guint64 n_refused[BUF_N_REFUSALS]; /* atomic */
   guint trace_counter;                       /* of Sysprof; 0 when it does not record */
   _Atomic gint64 traced;                     /* atomic; when that was last set, in microseconds */
 };
 
 BufMemory *buf_memory_new (gpointer owner);
-void buf_memory_begin (BufMemory *self, gint64 maximum, gint64 max_cached, gboolean valid);
+void buf_memory_begin (BufMemory *self,
+                       BufSemaphore *parent,
+                       gint64 maximum,
+                       gint64 max_cached,
+                       gboolean valid);
 void buf_memory_abandon (BufMemory *self);
 
 BufOutcome
-buf_memory_acquire (BufMemory *self, gint64 bytes, gboolean enters, BufSemaphoreFigures *figures);
+buf_memory_acquire (BufMemory *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures);
 gboolean buf_memory_set_max_cached (BufMemory *self, gint64 max_cached);
 gint64 buf_memory_get_max_cached (BufMemory *self);
 gint64 buf_memory_get_cached (BufMemory *self);
@@ -66,7 +71,6 @@ void buf_memory_trace_change (BufMemory *self, gint64 change);
 
 void buf_memory_for_each (void (*function) (BufMemory *memory, gpointer data), gpointer data);
 
-gchar *buf_memory_get_title (BufMemory *self);
 void buf_memory_append_outstanding (BufMemory *self, GString *description);
 void buf_memory_append_description (BufMemory *self, GString *description);
 void buf_memory_describe_all_at_exit (void);
@@ -76,6 +80,13 @@ static inline gboolean
 buf_memory_has_begun (BufMemory *self)
 {
   return self->semaphore.stripes != NULL;
+}
+
+/* Of a block that there is, or was. */
+static inline gint64
+buf_memory_get_block_bytes (BufMemory *self, gsize n_buffers)
+{
+  return (gint64) n_buffers * (gint64) self->buffer_size;
 }
 
 static inline BufMemory *

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "budget/buf-request-private.h"
 #include "debug/buf-words-private.h"
 #include "memory/buf-memory-private.h"
 
@@ -17,28 +18,35 @@
  * pool of its own. */
 static _Atomic pid_t reporter; /* atomic */
 
-/* As the subject of a sentence. */
-gchar *
-buf_memory_get_title (BufMemory *self)
+/* The levels above the pool, from the lowest one up. */
+static void
+append_budgets (BufMemory *self, GString *description)
 {
-  return self->name != NULL ? g_strdup_printf ("The pool \"%s\"", self->name)
-                            : g_strdup ("The pool");
-}
+  BufSemaphoreFigures figures;
 
-void
-buf_memory_append_outstanding (BufMemory *self, GString *description)
-{
-  if (self->ledger != NULL && self->ledger->flags & BUF_DEBUG_LEAKS)
-    buf_debug_ledger_describe (self->ledger, description);
-  else
-    g_string_append (description,
-                     "  Run the program with BUFPOOL_DEBUG=leaks to see where they come from.\n");
+  for (BufSemaphore *level = self->semaphore.parent; level != NULL; level = level->parent)
+    {
+      g_autofree gchar *title = buf_request_get_title (level, "the");
+
+      buf_semaphore_get_figures (level, &figures, NULL);
+      g_string_append_printf (description,
+                              "  It draws on %s (%" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
+                              " %s), at which %u %s.\n",
+                              title,
+                              figures.allocated,
+                              figures.maximum,
+                              buf_words_choose (figures.maximum, "byte", "bytes"),
+                              figures.n_waiting,
+                              buf_words_choose (figures.n_waiting,
+                                                "request waits",
+                                                "requests wait"));
+    }
 }
 
 static void
 append_description (BufMemory *self, const BufSemaphoreFigures *figures, GString *description)
 {
-  g_autofree gchar *title = buf_memory_get_title (self);
+  g_autofree gchar *title = buf_request_get_title (&self->semaphore, "The");
 
   g_string_append_printf (description,
                           "%s has %" G_GINT64_FORMAT " %s outstanding (%" G_GINT64_FORMAT
@@ -51,6 +59,7 @@ append_description (BufMemory *self, const BufSemaphoreFigures *figures, GString
                           buf_words_choose (figures->maximum, "byte", "bytes"),
                           figures->n_waiting,
                           buf_words_choose (figures->n_waiting, "request waits", "requests wait"));
+  append_budgets (self, description);
   if (figures->n_allocations > 0)
     buf_memory_append_outstanding (self, description);
 }

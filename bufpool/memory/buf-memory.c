@@ -5,6 +5,7 @@
 
 #include <unistd.h>
 
+#include "budget/buf-watch-report-private.h"
 #include "memory/buf-memory-private.h"
 
 /*
@@ -46,6 +47,8 @@ end_memory (BufSemaphore *semaphore)
   g_queue_unlink (&all_memories, &self->link);
   g_mutex_unlock (&all_memories_mutex);
 
+  /* From here on nobody asks the cache. */
+  buf_semaphore_remove_keeper (&self->semaphore);
   buf_cache_clear (self);
   buf_semaphore_clear (&self->semaphore);
   buf_debug_ledger_free (self->ledger);
@@ -54,20 +57,41 @@ end_memory (BufSemaphore *semaphore)
 }
 
 /* With a ledger nothing is cached: it shows who uses memory that was freed. */
+void
+buf_memory_append_outstanding (BufMemory *self, GString *description)
+{
+  if (self->ledger != NULL && self->ledger->flags & BUF_DEBUG_LEAKS)
+    buf_debug_ledger_describe (self->ledger, description);
+  else
+    g_string_append (description,
+                     "  Run the program with BUFPOOL_DEBUG=leaks to see where they come from.\n");
+}
+
+static void
+append_outstanding_of (BufSemaphore *semaphore, GString *description)
+{
+  buf_memory_append_outstanding (buf_memory_get_for_semaphore (semaphore), description);
+}
+
 static void
 begin_cache (BufMemory *self, guint n_processors, gint64 max_cached, gboolean enabled)
 {
   buf_cache_init (self, n_processors, !enabled);
-  self->semaphore.keeper = &buf_cache_keeper;
-  g_mutex_lock (&self->semaphore.mutex);
+  buf_semaphore_set_keeper (&self->semaphore, &buf_cache_keeper);
+  g_mutex_lock (&self->semaphore.tree->mutex);
   buf_cache_set_limit_locked (self, max_cached);
-  buf_cache_open_locked (self);
-  g_mutex_unlock (&self->semaphore.mutex);
+  if (buf_semaphore_may_keep_locked (&self->semaphore))
+    buf_cache_open_locked (self);
+  g_mutex_unlock (&self->semaphore.tree->mutex);
 }
 
-/* What is not @valid grants nothing. */
+/* What is not @valid grants nothing. @parent may be NULL. */
 void
-buf_memory_begin (BufMemory *self, gint64 maximum, gint64 max_cached, gboolean valid)
+buf_memory_begin (BufMemory *self,
+                  BufSemaphore *parent,
+                  gint64 maximum,
+                  gint64 max_cached,
+                  gboolean valid)
 {
   guint n_processors = g_get_num_processors ();
 
@@ -77,13 +101,19 @@ buf_memory_begin (BufMemory *self, gint64 maximum, gint64 max_cached, gboolean v
   self->unusual = self->ledger != NULL || self->zero_fill || buf_block_is_checked () ||
                   self->alignment > BUF_NATURAL_ALIGNMENT ||
                   self->buffer_size > BUF_ALLOCATION_MAX_SIZE / BUF_POOL_MAX_BUFFERS;
+  self->n_large = buf_block_get_n_large (self, valid && self->ledger == NULL && max_cached != 0);
   buf_semaphore_init (&self->semaphore,
+                      parent,
                       maximum,
                       valid ? (gint64) self->buffer_size : 1,
                       n_processors);
+  self->semaphore.kind = "pool";
+  self->semaphore.name = self->name;
   self->semaphore.end = end_memory;
-  self->semaphore.queue.watched = (buf_debug_get_flags () & BUF_DEBUG_WAITS) != 0;
   self->trace_counter = buf_trace_add_counter (self->name);
+  self->semaphore.is_traced = self->trace_counter != 0;
+  self->semaphore.append_outstanding = append_outstanding_of;
+  buf_watch_report_begin (&self->semaphore);
   if (!valid)
     buf_semaphore_close (&self->semaphore);
   begin_cache (self, n_processors, max_cached, valid && self->ledger == NULL);

@@ -69,19 +69,22 @@ buf_pool_allocation_new_again (BufMemory *memory, gsize n_buffers, gint64 bytes,
   return new_again (memory, n_buffers, bytes, 0, error);
 }
 
-/* For memory that plain malloc() does not give: aligned, zeroed, checked, or perhaps too large. */
+/* For memory that plain malloc() does not give: large, aligned, zeroed, checked, or perhaps more
+ * than there are addresses. */
 BufPoolAllocation *
 buf_pool_allocation_new_unusual (BufMemory *memory, gsize n_buffers, gint64 bytes, GError **error)
 {
-  return new_with_flags (memory, n_buffers, bytes, buf_block_get_flags (memory), error);
+  return new_with_flags (memory, n_buffers, bytes, buf_block_get_flags_for (memory, bytes), error);
 }
 
 /* A block from the cache that is not just malloc(). */
 void
 buf_pool_allocation_reuse_unusual (BufPoolAllocation *self, BufMemory *memory, gsize n_buffers)
 {
-  buf_block_show (memory, self, (gint64) n_buffers * (gint64) memory->buffer_size);
-  buf_pool_allocation_init (self, memory, n_buffers, buf_block_get_flags (memory));
+  gint64 bytes = (gint64) n_buffers * (gint64) memory->buffer_size;
+
+  buf_block_show (memory, self, bytes);
+  buf_pool_allocation_init (self, memory, n_buffers, buf_block_get_flags_for (memory, bytes));
 }
 
 /* The caller has also pinned the bytes. */

@@ -82,7 +82,8 @@ end_data (BufDetachedAllocation *self)
 {
   BufMemory *memory = self->header.memory;
   gint64 bytes = buf_pool_allocation_get_size (&self->header);
-  BufDebugRecord *record = buf_block_free_data (memory, self, bytes);
+  guint64 flags = buf_pool_allocation_get_word (&self->header) & BUF_WORD_FLAGS;
+  BufDebugRecord *record = buf_block_free_data (memory, self, bytes, flags);
 
   buf_detached_allocation_free_part (self);
   buf_memory_trace (memory, -bytes);
@@ -121,6 +122,7 @@ end_allocation (BufPoolAllocation *self, gboolean pinned_for_holds)
 {
   BufMemory *memory = self->memory;
   BufDebugRecord *record;
+  guint64 flags;
   gint64 bytes;
 
   if (buf_pool_allocation_has_flag (self, BUF_WORD_PINNED))
@@ -131,12 +133,13 @@ end_allocation (BufPoolAllocation *self, gboolean pinned_for_holds)
     }
 
   bytes = buf_pool_allocation_get_size (self);
-  if (!pinned_for_holds &&
+  flags = buf_pool_allocation_get_word (self) & BUF_WORD_FLAGS;
+  if (!pinned_for_holds && !(flags & BUF_WORD_CUT) &&
       buf_pool_allocation_cache (self, memory, buf_pool_allocation_get_n_buffers (self), bytes))
     return;
 
-  /* The word may have been a link meanwhile. */
-  record = buf_block_free (memory, self, bytes, buf_block_get_flags (memory));
+  /* The word may have been a link since then. */
+  record = buf_block_free (memory, self, bytes, flags);
   buf_memory_trace (memory, -bytes);
   if (pinned_for_holds)
     buf_semaphore_release_pinned (&memory->semaphore, bytes);
@@ -176,7 +179,10 @@ free_simple (BufPoolAllocation *self, gsize n_buffers)
   gint64 bytes = (gint64) n_buffers * (gint64) memory->buffer_size;
   BufStripe *stripe = buf_semaphore_get_stripe (&memory->semaphore);
 
-  free (self);
+  if (G_UNLIKELY (n_buffers >= memory->n_large))
+    buf_block_free (memory, self, bytes, 0);
+  else
+    free (self);
   if (G_LIKELY (buf_semaphore_give_credit (&memory->semaphore, stripe, bytes)))
     return;
 

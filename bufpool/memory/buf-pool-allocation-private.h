@@ -127,7 +127,10 @@ buf_pool_allocation_new_cached (BufMemory *memory, gsize n_buffers)
     self = buf_cache_take_held (memory, stripe, n_buffers);
   else
     {
-      self = buf_cache_stripe_pop_held (stripe, magazine, (gint64) n_buffers * memory->unit);
+      /* There is a block of that size, so this does not overflow. */
+      self = buf_cache_stripe_pop_held (stripe,
+                                        magazine,
+                                        (gint64) n_buffers * (gint64) memory->buffer_size);
       BUF_CACHE_ADD (stripe->n_hits, 1);
       buf_cache_stripe_drop (stripe);
     }
@@ -177,7 +180,7 @@ buf_pool_allocation_new (BufMemory *memory, gsize n_buffers, gint64 bytes, GErro
 {
   BufPoolAllocation *self;
 
-  if (G_UNLIKELY (memory->unusual))
+  if (G_UNLIKELY (memory->unusual || n_buffers >= memory->n_large))
     return buf_pool_allocation_new_unusual (memory, n_buffers, bytes, error);
 
   self = malloc (BUF_ALLOCATION_INLINE_OFFSET + bytes);

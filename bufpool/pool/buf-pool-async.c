@@ -3,27 +3,16 @@
 
 #include "config.h"
 
+#include "budget/buf-pending-task-private.h"
+#include "budget/buf-wait-report-private.h"
 #include "memory/buf-pool-allocation-private.h"
-#include "pool/buf-cancel-link-private.h"
 #include "pool/buf-pool-private.h"
 
 /*
  * The task side of a pool: requests, and waiting until nothing is outstanding, for main loops.
  *
  * What is there is taken at once, and the task returns in the next iteration of its context. What
- * is not there becomes a PendingTask: a node in the same queue as the waiting threads. Whoever
- * settles its outcome, a releaser or a canceller in any thread, does no more than attach a source
- * to the task's context. Everything else happens when that source is dispatched: so no callback of
- * a user runs inside a release, and a releaser never touches a cancellable, nor drops a reference
- * on an object. Until then there is no source, so the main loop does not get slower by what waits.
- *
- * A PendingTask belongs to the wait, and then to the source that delivers. The source is dropped
- * with the PendingTask, before the task, which holds its context: dropping a source looks at its
- * context, and whoever has attached it does not know whether that is still there.
- *
- * A task holds its context, and a source that has not been dispatched holds its task: so a request
- * whose context is abandoned, and never iterated again, keeps what it was granted. It is the same
- * with every GTask.
+ * is not there becomes a pending task, see buf-pending-task.c.
  *
  * GTask drops its source object before its task data. So the task data has a reference on the pool,
  * too: of the library, since a consumer that drops a task must not wait, see buf-pool-instance.c.
@@ -31,21 +20,14 @@
  * it would throw a result away that we have counted.
  */
 
-typedef struct _PendingTask PendingTask;
-
-/* Makes the result of a settled task. */
-typedef void (*DeliverFunc) (PendingTask *self, BufOutcome outcome);
-
-struct _PendingTask
+/* A request that waits. */
+typedef struct
 {
-  BufWaiter waiter;
-  GTask *task;
-  BufPoolRequest request;
-  DeliverFunc deliver;
+  BufPendingTask base;
+  gsize min_buffers;
+  gboolean pinned;
   BufDebugStack *origin; /* where it began; NULL unless BUFPOOL_DEBUG asks for it */
-  GSource *deliver_source;
-  BufCancelLink *link; /* with a cancellable only */
-};
+} PendingRequest;
 
 /* The last that a task drops. */
 typedef struct
@@ -74,90 +56,34 @@ get_memory (GTask *task)
 }
 
 static void
-stop_watching (PendingTask *self)
+clear_request (BufPendingTask *base, BufOutcome outcome)
 {
-  if (self->link == NULL)
-    return;
+  PendingRequest *self = (PendingRequest *) base;
 
-  buf_cancel_link_end (self->link, g_task_get_cancellable (self->task));
-  g_clear_pointer (&self->link, buf_cancel_link_unref);
-}
-
-static void
-pending_task_free (PendingTask *self)
-{
-  stop_watching (self);
-  g_clear_pointer (&self->deliver_source, g_source_unref);
-  buf_waiter_clear (&self->waiter);
   g_free (self->origin);
-  g_object_unref (self->task);
-  g_free (self);
 }
 
-static gboolean
-on_deliver (gpointer user_data)
-{
-  PendingTask *self = user_data;
-
-  stop_watching (self);
-  buf_wait_report_log (buf_pool_report_wait (get_memory (self->task), &self->waiter));
-  self->deliver (self, self->waiter.outcome);
-  return G_SOURCE_REMOVE;
-}
-
-/* Called by whoever has settled the outcome, in its thread. After the last line all may be over. */
+/* Lets the task wait for what @want wants; without any bytes, until nothing is outstanding. */
 static void
-on_settled (BufWaiter *waiter)
+wait_in_queue (GTask *task,
+               const BufPoolRequest *request,
+               const BufWant *want,
+               BufPendingTaskFunc deliver)
 {
-  PendingTask *self = (PendingTask *) waiter;
-  GSource *source = g_idle_source_new ();
+  PendingRequest *self = g_new0 (PendingRequest, 1);
+  BufMemory *memory = get_memory (task);
 
-  self->deliver_source = source;
-  g_source_set_priority (source, g_task_get_priority (self->task));
-  g_source_set_callback (source, on_deliver, self, (GDestroyNotify) pending_task_free);
-  g_source_set_static_name (source, "[libbufpool] deliver");
-  g_source_attach (source, g_task_get_context (self->task));
-}
-
-static PendingTask *
-pending_task_new (GTask *task, const BufPoolRequest *request, DeliverFunc deliver)
-{
-  PendingTask *self = g_new0 (PendingTask, 1);
-
-  buf_waiter_init (&self->waiter, request->bytes, on_settled);
-  self->waiter.pins = request->pinned;
-  self->task = task;
-  self->request = *request;
-  self->deliver = deliver;
-  if (get_memory (task)->ledger != NULL)
+  buf_pending_task_init (&self->base, task, want, deliver);
+  self->base.clear = clear_request;
+  self->base.waiter.want.pins = request->pinned;
+  self->min_buffers = request->min_buffers;
+  self->pinned = request->pinned;
+  if (memory->ledger != NULL)
     {
       self->origin = g_new0 (BufDebugStack, 1);
       buf_debug_stack_capture (self->origin);
     }
-  return self;
-}
-
-/* Lets the task wait for the bytes of the request; without any, until nothing is outstanding. From
- * the enqueueing on, the context may run in another thread, and end it all. */
-static void
-wait_in_queue (GTask *task, const BufPoolRequest *request, DeliverFunc deliver)
-{
-  PendingTask *self = pending_task_new (task, request, deliver);
-  BufSemaphore *semaphore = &get_memory (task)->semaphore;
-  GCancellable *cancellable = g_task_get_cancellable (task);
-  BufCancelLink *link;
-
-  if (cancellable == NULL)
-    {
-      buf_semaphore_enqueue (semaphore, &self->waiter);
-      return;
-    }
-
-  link = buf_cancel_link_new (cancellable);
-  self->link = buf_cancel_link_ref (link);
-  buf_semaphore_enqueue (semaphore, &self->waiter);
-  buf_cancel_link_begin (link, cancellable, semaphore, &self->waiter);
-  buf_cancel_link_unref (link);
+  buf_pending_task_wait (&self->base, &memory->semaphore, request->timeout_us);
 }
 
 static GTask *
@@ -189,20 +115,23 @@ return_allocation (GTask *task, BufPoolAllocation *allocation)
   g_task_return_pointer (task, allocation, NULL);
 }
 
-/* The bytes were taken, and pinned if the request says so; for a request that began at @origin, or
- * just now. */
+/* The bytes were taken, and pinned if it has to be; for a request that began at @origin, or just
+ * now. */
 static void
-return_new_allocation (GTask *task, const BufPoolRequest *request, const BufDebugStack *origin)
+return_new_allocation (GTask *task,
+                       const BufWant *want,
+                       gboolean pinned,
+                       const BufDebugStack *origin)
 {
   BufMemory *memory = get_memory (task);
+  gsize n_buffers = buf_pool_get_n_granted (memory, want);
   GError *error = NULL;
   BufPoolAllocation *allocation;
 
-  if (request->pinned)
-    allocation =
-        buf_pool_allocation_new_pinned (memory, request->n_buffers, request->bytes, &error);
+  if (pinned)
+    allocation = buf_pool_allocation_new_pinned (memory, n_buffers, want->taken, &error);
   else
-    allocation = buf_pool_allocation_new (memory, request->n_buffers, request->bytes, &error);
+    allocation = buf_pool_allocation_new (memory, n_buffers, want->taken, &error);
 
   if (allocation == NULL)
     {
@@ -217,97 +146,118 @@ return_new_allocation (GTask *task, const BufPoolRequest *request, const BufDebu
 
 static void
 return_refusal (GTask *task,
-                const BufPoolRequest *request,
+                gsize n_buffers,
                 BufOutcome outcome,
                 const BufSemaphoreFigures *figures)
 {
   GError *error = NULL;
 
-  buf_pool_set_request_error (get_memory (task), request, outcome, figures, &error);
+  buf_pool_set_request_error (get_memory (task), n_buffers, outcome, figures, &error);
   g_task_return_error (task, error);
 }
 
 static void
-deliver_allocation (PendingTask *self, BufOutcome outcome)
+deliver_allocation (BufPendingTask *base, BufOutcome outcome)
 {
+  PendingRequest *self = (PendingRequest *) base;
+  BufMemory *memory = get_memory (base->task);
   BufSemaphoreFigures figures;
 
+  buf_wait_report_log (buf_wait_report_new (&memory->semaphore, &base->waiter));
   if (outcome == BUF_OUTCOME_GRANTED)
     {
-      return_new_allocation (self->task, &self->request, self->origin);
+      return_new_allocation (base->task, &base->waiter.want, self->pinned, self->origin);
       return;
     }
 
-  if (g_cancellable_is_cancelled (g_task_get_cancellable (self->task)))
+  if (g_cancellable_is_cancelled (g_task_get_cancellable (base->task)))
     outcome = BUF_OUTCOME_CANCELLED;
-  buf_semaphore_get_figures (&get_memory (self->task)->semaphore, &figures, NULL);
-  if (outcome == BUF_OUTCOME_TOO_LARGE)
-    figures.maximum = self->waiter.maximum;
-  return_refusal (self->task, &self->request, outcome, &figures);
+  buf_semaphore_get_refusal (&memory->semaphore, &base->waiter, &figures);
+  return_refusal (base->task, self->min_buffers, outcome, &figures);
 }
 
 /* Whether the task has returned, since the request cannot even begin. */
 static gboolean
-check_request (GTask *task, BufPool *self, gsize n_buffers, BufPoolRequest *request)
+has_refused (GTask *task, BufPool *self, const BufPoolRequest *request, BufWant *want)
 {
   GError *error = NULL;
 
   if (buf_pool_check_cancelled (self->memory, g_task_get_cancellable (task), &error) &&
-      buf_pool_check_request (self, n_buffers, request, &error))
+      buf_pool_check_request (self, request, want, &error))
     return FALSE;
 
   g_task_return_error (task, error);
   return TRUE;
 }
 
-/* buf_pool_allocate_async(), plain or pinned. */
+/* Any asynchronous request, for arguments that were checked. */
 void
 buf_pool_allocate_async_as (BufPool *self,
-                            gsize n_buffers,
-                            int io_priority,
+                            const BufPoolRequest *request,
                             GCancellable *cancellable,
                             GAsyncReadyCallback callback,
-                            gpointer user_data,
-                            gboolean pinned)
+                            gpointer user_data)
 {
-  BufSemaphore *semaphore = &self->memory->semaphore;
   g_autoptr (GTask) task = NULL;
   BufPoolAllocation *cached;
-  BufPoolRequest request;
   BufSemaphoreFigures figures;
   BufOutcome outcome;
+  BufWant want;
 
-  task = new_task (self, io_priority, cancellable, callback, user_data, buf_pool_allocate_async);
-  if (check_request (task, self, n_buffers, &request))
+  task =
+      new_task (self, request->priority, cancellable, callback, user_data, buf_pool_allocate_async);
+  if (has_refused (task, self, request, &want))
     return;
 
-  request.pinned = pinned;
-  cached = pinned ? NULL : buf_pool_take_cached (self, n_buffers, cancellable);
+  cached = request->pinned ? NULL : buf_pool_take_cached (self, request->max_buffers, cancellable);
   if (cached != NULL)
     {
       return_allocation (task, cached);
       return;
     }
 
-  outcome = buf_memory_acquire (self->memory, request.bytes, FALSE, &figures);
+  outcome = buf_memory_acquire (self->memory, &want, FALSE, &figures);
   buf_memory_trace (self->memory, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     {
-      if (pinned)
-        buf_semaphore_pin (semaphore, request.bytes);
-      return_new_allocation (task, &request, NULL);
+      if (request->pinned)
+        buf_semaphore_pin (&self->memory->semaphore, want.taken);
+      return_new_allocation (task, &want, request->pinned, NULL);
     }
   else if (outcome == BUF_OUTCOME_PENDING)
-    wait_in_queue (g_steal_pointer (&task), &request, deliver_allocation);
+    wait_in_queue (g_steal_pointer (&task), request, &want, deliver_allocation);
   else
-    return_refusal (task, &request, outcome, &figures);
+    return_refusal (task, request->min_buffers, outcome, &figures);
+}
+
+/* The result of any asynchronous request. */
+BufPoolAllocation *
+buf_pool_allocate_finish_as (BufPool *self, GAsyncResult *result, GError **error)
+{
+  BufPoolAllocation *allocation;
+  TaskEnd *end;
+
+  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
+  g_return_val_if_fail (g_task_is_valid (result, self), NULL);
+  g_return_val_if_fail (g_async_result_is_tagged (result, buf_pool_allocate_async), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  allocation = g_task_propagate_pointer (G_TASK (result), error);
+  if (allocation == NULL)
+    return NULL;
+
+  end = g_task_get_task_data (G_TASK (result));
+  end->unfetched = NULL;
+  if (!buf_pool_check_cancelled (self->memory, g_task_get_cancellable (G_TASK (result)), error))
+    g_clear_pointer (&allocation, buf_pool_allocation_unref);
+  return allocation;
 }
 
 /**
  * buf_pool_allocate_async:
  * @self: a pool
  * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
- * @io_priority: the priority at which the callback runs, such as %G_PRIORITY_DEFAULT
+ * @io_priority: the priority of the request and of its callback, such as %G_PRIORITY_DEFAULT
  * @cancellable: (nullable): a cancellable
  * @callback: (scope async) (nullable): what to call when the request was granted or has failed
  * @user_data: data for @callback
@@ -340,16 +290,13 @@ buf_pool_allocate_async (BufPool *self,
                          GAsyncReadyCallback callback,
                          gpointer user_data)
 {
+  BufPoolRequest request = BUF_POOL_REQUEST (n_buffers, -1);
+
   g_return_if_fail (BUF_IS_POOL (self));
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
-  buf_pool_allocate_async_as (self,
-                              n_buffers,
-                              io_priority,
-                              cancellable,
-                              callback,
-                              user_data,
-                              FALSE);
+  request.priority = io_priority;
+  buf_pool_allocate_async_as (self, &request, cancellable, callback, user_data);
 }
 
 /**
@@ -368,27 +315,71 @@ buf_pool_allocate_async (BufPool *self,
 BufPoolAllocation *
 buf_pool_allocate_finish (BufPool *self, GAsyncResult *result, GError **error)
 {
-  BufPoolAllocation *allocation;
-  TaskEnd *end;
+  return buf_pool_allocate_finish_as (self, result, error);
+}
 
-  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
-  g_return_val_if_fail (g_task_is_valid (result, self), NULL);
-  g_return_val_if_fail (g_async_result_is_tagged (result, buf_pool_allocate_async), NULL);
-  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+/**
+ * buf_pool_allocate_full_async:
+ * @self: a pool
+ * @min_buffers: how many buffers at least, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @max_buffers: how many buffers at most, at least @min_buffers
+ * @timeout_us: how long to wait at most, in microseconds; negative: no limit
+ * @io_priority: the priority of the request and of its callback, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async) (nullable): the function to call when the request was granted or failed
+ * @user_data: data for @callback
+ *
+ * Like [method@Pool.allocate_full], for programs with a main loop: see
+ * [method@Pool.allocate_async]. The callback calls [method@Pool.allocate_full_finish]. The timeout
+ * ends the wait when the main context of the caller runs.
+ *
+ * This function can be called from any thread.
+ *
+ * Since: 1.0
+ */
+void
+buf_pool_allocate_full_async (BufPool *self,
+                              gsize min_buffers,
+                              gsize max_buffers,
+                              gint64 timeout_us,
+                              int io_priority,
+                              GCancellable *cancellable,
+                              GAsyncReadyCallback callback,
+                              gpointer user_data)
+{
+  BufPoolRequest request = {
+    .min_buffers = min_buffers,
+    .max_buffers = max_buffers,
+    .timeout_us = timeout_us,
+    .priority = io_priority,
+  };
 
-  allocation = g_task_propagate_pointer (G_TASK (result), error);
-  if (allocation == NULL)
-    return NULL;
+  g_return_if_fail (BUF_IS_POOL (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
-  end = g_task_get_task_data (G_TASK (result));
-  end->unfetched = NULL;
-  if (!buf_pool_check_cancelled (self->memory, g_task_get_cancellable (G_TASK (result)), error))
-    g_clear_pointer (&allocation, buf_pool_allocation_unref);
-  return allocation;
+  buf_pool_allocate_async_as (self, &request, cancellable, callback, user_data);
+}
+
+/**
+ * buf_pool_allocate_full_finish:
+ * @self: a pool
+ * @result: the result that the callback got
+ * @error: return location for an error
+ *
+ * Fetches the result of [method@Pool.allocate_full_async], once.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_allocate_full_finish (BufPool *self, GAsyncResult *result, GError **error)
+{
+  return buf_pool_allocate_finish_as (self, result, error);
 }
 
 static void
-deliver_drained (PendingTask *self, BufOutcome outcome)
+deliver_drained (BufPendingTask *self, BufOutcome outcome)
 {
   GError *error = NULL;
   BufSemaphoreFigures figures;
@@ -427,14 +418,15 @@ buf_pool_drain_async (BufPool *self,
                       gpointer user_data)
 {
   g_autoptr (GTask) task = NULL;
-  const BufPoolRequest nothing = { 0 };
+  const BufPoolRequest request = BUF_POOL_REQUEST (0, -1);
+  const BufWant nothing = BUF_WANT (0);
 
   g_return_if_fail (BUF_IS_POOL (self));
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
   task = new_task (self, io_priority, cancellable, callback, user_data, buf_pool_drain_async);
   if (!g_task_return_error_if_cancelled (task))
-    wait_in_queue (g_steal_pointer (&task), &nothing, deliver_drained);
+    wait_in_queue (g_steal_pointer (&task), &request, &nothing, deliver_drained);
 }
 
 /**

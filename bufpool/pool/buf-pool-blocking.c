@@ -3,8 +3,9 @@
 
 #include "config.h"
 
+#include "budget/buf-request-private.h"
+#include "budget/buf-wait-report-private.h"
 #include "memory/buf-pool-allocation-private.h"
-#include "pool/buf-cancel-link-private.h"
 #include "pool/buf-pool-private.h"
 
 /*
@@ -17,53 +18,24 @@
  * it.
  */
 
-/* From here on, a time-out is as good as none: and 32-bit systems cannot count that far. */
-#define A_LIFETIME (G_GUINT64_CONSTANT (30) * 365 * 24 * 3600 * G_USEC_PER_SEC)
-
-/* When to give up, as monotonic time; negative for never. */
-static gint64
-get_deadline (guint64 timeout)
-{
-  return timeout < A_LIFETIME ? g_get_monotonic_time () + (gint64) timeout : -1;
-}
-
+/* Waits for what @want wants; without any bytes, until nothing is outstanding. The caller is
+ * inside, and logs the @report when it has left. */
 static BufOutcome
-wait_cancellably (BufSemaphore *semaphore,
-                  BufWaiter *waiter,
-                  gint64 deadline,
-                  GCancellable *cancellable,
-                  BufSemaphoreFigures *figures)
+wait_inside (BufMemory *memory,
+             BufWant *want,
+             gint64 timeout_us,
+             GCancellable *cancellable,
+             BufSemaphoreFigures *figures,
+             BufWaitReport **report)
 {
-  BufCancelLink *link = buf_cancel_link_new (cancellable);
-  BufOutcome outcome;
-
-  buf_cancel_link_begin (link, cancellable, semaphore, waiter);
-  outcome = buf_semaphore_wait (semaphore, waiter, deadline, figures);
-  buf_cancel_link_end (link, cancellable);
-  buf_cancel_link_unref (link);
-  return outcome;
-}
-
-/* Waits for @bytes; without any, until nothing is outstanding. The caller is inside, and logs the
- * @report when it has left. */
-static BufOutcome
-wait_with_deadline (BufMemory *memory,
-                    gint64 bytes,
-                    guint64 timeout,
-                    GCancellable *cancellable,
-                    BufSemaphoreFigures *figures,
-                    BufWaitReport **report)
-{
-  gint64 deadline = get_deadline (timeout);
   BufWaiter waiter;
   BufOutcome outcome;
 
-  buf_waiter_init (&waiter, bytes, NULL);
-  if (cancellable != NULL)
-    outcome = wait_cancellably (&memory->semaphore, &waiter, deadline, cancellable, figures);
-  else
-    outcome = buf_semaphore_wait (&memory->semaphore, &waiter, deadline, figures);
-  *report = buf_pool_report_wait (memory, &waiter);
+  buf_waiter_init (&waiter, want->bytes, NULL);
+  waiter.want = *want;
+  outcome = buf_request_wait (&memory->semaphore, &waiter, timeout_us, cancellable, figures);
+  *want = waiter.want;
+  *report = buf_wait_report_new (&memory->semaphore, &waiter);
   buf_waiter_clear (&waiter);
   return outcome;
 }
@@ -87,25 +59,26 @@ static gboolean
 wait_for_budget (BufPool *self,
                  BufMemory *memory,
                  const BufPoolRequest *request,
-                 guint64 timeout,
+                 BufWant *want,
                  GCancellable *cancellable,
                  GError **error)
 {
+  gsize n_buffers = request->min_buffers;
   BufSemaphoreFigures figures;
   BufWaitReport *report;
   BufOutcome outcome =
-      wait_with_deadline (memory, request->bytes, timeout, cancellable, &figures, &report);
+      wait_inside (memory, want, request->timeout_us, cancellable, &figures, &report);
 
   /* It may be late, but a caller who has cancelled does not expect an allocation any more. */
   if (g_cancellable_is_cancelled (cancellable))
     {
       if (outcome == BUF_OUTCOME_GRANTED)
-        buf_semaphore_release (&memory->semaphore, request->bytes);
+        buf_semaphore_release (&memory->semaphore, want->taken);
       outcome = BUF_OUTCOME_CANCELLED;
     }
 
   if (outcome != BUF_OUTCOME_GRANTED)
-    buf_pool_set_request_error (memory, request, outcome, &figures, error);
+    buf_pool_set_request_error (memory, n_buffers, outcome, &figures, error);
   buf_semaphore_leave (&memory->semaphore);
   if (outcome == BUF_OUTCOME_GRANTED)
     log_granted (self, report);
@@ -133,31 +106,30 @@ check_arguments (BufPool *self, GCancellable *cancellable, GError **error, const
 
 /* Takes the bytes for a request of which nothing is known yet, if they are there. */
 gboolean
-buf_pool_try_take (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error)
+buf_pool_try_take (BufPool *self, const BufPoolRequest *request, BufWant *want, GError **error)
 {
   BufMemory *memory = self->memory;
   BufSemaphoreFigures figures;
   BufOutcome outcome;
 
-  if (!buf_pool_check_request (self, n_buffers, request, error))
+  if (!buf_pool_check_request (self, request, want, error))
     return FALSE;
 
-  outcome = buf_memory_acquire (memory, request->bytes, FALSE, &figures);
+  outcome = buf_memory_acquire (memory, want, FALSE, &figures);
   buf_memory_trace (memory, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
 
-  buf_pool_set_request_error (memory, request, outcome, &figures, error);
+  buf_pool_set_request_error (memory, request->min_buffers, outcome, &figures, error);
   return FALSE;
 }
 
 /* The same, but waits for them. */
 gboolean
 buf_pool_take (BufPool *self,
-               gsize n_buffers,
-               guint64 timeout,
+               const BufPoolRequest *request,
                GCancellable *cancellable,
-               BufPoolRequest *request,
+               BufWant *want,
                GError **error)
 {
   BufMemory *memory = self->memory;
@@ -165,17 +137,17 @@ buf_pool_take (BufPool *self,
   BufOutcome outcome;
 
   if (!buf_pool_check_cancelled (memory, cancellable, error) ||
-      !buf_pool_check_request (self, n_buffers, request, error))
+      !buf_pool_check_request (self, request, want, error))
     return FALSE;
 
-  outcome = buf_memory_acquire (memory, request->bytes, TRUE, &figures);
+  outcome = buf_memory_acquire (memory, want, TRUE, &figures);
   buf_memory_trace (memory, 0);
   if (outcome == BUF_OUTCOME_GRANTED)
     return TRUE;
   if (outcome == BUF_OUTCOME_PENDING)
-    return wait_for_budget (self, memory, request, timeout, cancellable, error);
+    return wait_for_budget (self, memory, request, want, cancellable, error);
 
-  buf_pool_set_request_error (memory, request, outcome, &figures, error);
+  buf_pool_set_request_error (memory, request->min_buffers, outcome, &figures, error);
   return FALSE;
 }
 
@@ -183,34 +155,36 @@ buf_pool_take (BufPool *self,
 static G_GNUC_NO_INLINE BufPoolAllocation *
 try_slowly (BufPool *self, gsize n_buffers, GError **error, const gchar *function)
 {
-  BufPoolRequest request;
+  BufPoolRequest request = BUF_POOL_REQUEST (n_buffers, 0);
+  BufWant want;
 
   if (!check_arguments (self, NULL, error, function) ||
-      !buf_pool_try_take (self, n_buffers, &request, error))
+      !buf_pool_try_take (self, &request, &want, error))
     return NULL;
 
-  return buf_pool_allocation_new (self->memory, n_buffers, request.bytes, error);
+  return buf_pool_allocation_new (self->memory, n_buffers, want.taken, error);
 }
 
 static G_GNUC_NO_INLINE BufPoolAllocation *
 allocate_slowly (BufPool *self,
                  gsize n_buffers,
-                 guint64 timeout,
+                 gint64 timeout_us,
                  GCancellable *cancellable,
                  GError **error,
                  const gchar *function)
 {
-  BufPoolRequest request;
+  BufPoolRequest request = BUF_POOL_REQUEST (n_buffers, timeout_us);
   BufPoolAllocation *cached;
+  BufWant want;
 
   if (!check_arguments (self, cancellable, error, function))
     return NULL;
   if (cancellable != NULL && (cached = buf_pool_take_cached (self, n_buffers, cancellable)) != NULL)
     return cached;
-  if (!buf_pool_take (self, n_buffers, timeout, cancellable, &request, error))
+  if (!buf_pool_take (self, &request, cancellable, &want, error))
     return NULL;
 
-  return buf_pool_allocation_new (self->memory, n_buffers, request.bytes, error);
+  return buf_pool_allocation_new (self->memory, n_buffers, want.taken, error);
 }
 
 /* For a request that has not been looked at yet: what is wrong with it is found out later. */
@@ -255,7 +229,7 @@ take_at_once (BufPool *self, gsize n_buffers, gint64 *bytes)
 static G_GNUC_NO_INLINE BufPoolAllocation *
 allocate_new (BufPool *self,
               gsize n_buffers,
-              guint64 timeout,
+              gint64 timeout_us,
               GCancellable *cancellable,
               GError **error,
               const gchar *function)
@@ -265,7 +239,7 @@ allocate_new (BufPool *self,
 
   if (G_LIKELY (cancellable == NULL && (memory = take_at_once (self, n_buffers, &bytes)) != NULL))
     return buf_pool_allocation_new (memory, n_buffers, bytes, error);
-  return allocate_slowly (self, n_buffers, timeout, cancellable, error, function);
+  return allocate_slowly (self, n_buffers, timeout_us, cancellable, error, function);
 }
 
 static G_GNUC_NO_INLINE BufPoolAllocation *
@@ -319,14 +293,14 @@ buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GE
 
   if (G_LIKELY (cancellable == NULL && (allocation = allocate_cached (self, n_buffers)) != NULL))
     return allocation;
-  return allocate_new (self, n_buffers, BUF_POOL_FOR_EVER, cancellable, error, G_STRFUNC);
+  return allocate_new (self, n_buffers, -1, cancellable, error, G_STRFUNC);
 }
 
 /**
  * buf_pool_allocate_timeout:
  * @self: a pool
  * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
- * @timeout: how long to wait at the most, in microseconds; %G_MAXUINT64 is for ever
+ * @timeout_us: how long to wait at most, in microseconds; negative: no limit
  * @cancellable: (nullable): a cancellable
  * @error: return location for an error
  *
@@ -342,7 +316,7 @@ buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GE
 BufPoolAllocation *
 buf_pool_allocate_timeout (BufPool *self,
                            gsize n_buffers,
-                           guint64 timeout,
+                           gint64 timeout_us,
                            GCancellable *cancellable,
                            GError **error)
 {
@@ -350,7 +324,87 @@ buf_pool_allocate_timeout (BufPool *self,
 
   if (G_LIKELY (cancellable == NULL && (allocation = allocate_cached (self, n_buffers)) != NULL))
     return allocation;
-  return allocate_new (self, n_buffers, timeout, cancellable, error, G_STRFUNC);
+  return allocate_new (self, n_buffers, timeout_us, cancellable, error, G_STRFUNC);
+}
+
+/* For arguments that were checked. */
+BufPoolAllocation *
+buf_pool_allocate_as (BufPool *self,
+                      const BufPoolRequest *request,
+                      GCancellable *cancellable,
+                      GError **error)
+{
+  BufMemory *memory = self->memory;
+  BufPoolAllocation *cached;
+  BufWant want;
+
+  if (!request->pinned && request->max_buffers >= request->min_buffers &&
+      (cached = buf_pool_take_cached (self, request->max_buffers, cancellable)) != NULL)
+    return cached;
+  if (!buf_pool_take (self, request, cancellable, &want, error))
+    return NULL;
+  if (!request->pinned)
+    return buf_pool_allocation_new (memory,
+                                    buf_pool_get_n_granted (memory, &want),
+                                    want.taken,
+                                    error);
+
+  /* From here on the pool may be gone. */
+  buf_semaphore_pin (&memory->semaphore, want.taken);
+  return buf_pool_allocation_new_pinned (memory,
+                                         buf_pool_get_n_granted (memory, &want),
+                                         want.taken,
+                                         error);
+}
+
+/**
+ * buf_pool_allocate_full:
+ * @self: a pool
+ * @min_buffers: how many buffers at least, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @max_buffers: how many buffers at most, at least @min_buffers; more than %BUF_POOL_MAX_BUFFERS
+ *   is %BUF_POOL_MAX_BUFFERS
+ * @timeout_us: how long to wait at most, in microseconds; negative: no limit
+ * @io_priority: the priority of the request, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Like [method@Pool.allocate], with everything that a request can have.
+ *
+ * The allocation gets as many buffers as are available when the request is granted, from
+ * @min_buffers to @max_buffers. If any other request waits, it gets @min_buffers. Only @min_buffers
+ * decides how long the request waits, and whether it is too large.
+ *
+ * A request of higher priority, which is a lower number, is granted before one of lower priority.
+ * If it is higher than %G_PRIORITY_DEFAULT, the request can also use
+ * [property@Pool:reserved-memory]. It still may have to wait for as long as the bytes of an older
+ * request are kept that was overtaken too often; a reserve is the remedy.
+ *
+ * Fails with %G_IO_ERROR_TIMED_OUT after @timeout_us, and with the errors of
+ * [method@Pool.allocate]. This function can be called from any thread.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_allocate_full (BufPool *self,
+                        gsize min_buffers,
+                        gsize max_buffers,
+                        gint64 timeout_us,
+                        int io_priority,
+                        GCancellable *cancellable,
+                        GError **error)
+{
+  BufPoolRequest request = {
+    .min_buffers = min_buffers,
+    .max_buffers = max_buffers,
+    .timeout_us = timeout_us,
+    .priority = io_priority,
+  };
+
+  if (!check_arguments (self, cancellable, error, G_STRFUNC))
+    return NULL;
+  return buf_pool_allocate_as (self, &request, cancellable, error);
 }
 
 /**
@@ -379,8 +433,9 @@ buf_pool_try_allocate (BufPool *self, gsize n_buffers, GError **error)
 }
 
 static gboolean
-drain_within (BufMemory *memory, guint64 timeout, GCancellable *cancellable, GError **error)
+drain_within (BufMemory *memory, gint64 timeout_us, GCancellable *cancellable, GError **error)
 {
+  BufWant want = BUF_WANT (0);
   BufSemaphoreFigures figures;
   BufWaitReport *report;
   BufOutcome outcome;
@@ -389,7 +444,7 @@ drain_within (BufMemory *memory, guint64 timeout, GCancellable *cancellable, GEr
     return FALSE;
 
   buf_semaphore_enter (&memory->semaphore);
-  outcome = wait_with_deadline (memory, 0, timeout, cancellable, &figures, &report);
+  outcome = wait_inside (memory, &want, timeout_us, cancellable, &figures, &report);
   if (outcome != BUF_OUTCOME_GRANTED)
     buf_pool_set_drain_error (outcome, &figures, error);
   buf_semaphore_leave (&memory->semaphore);
@@ -422,13 +477,13 @@ buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error)
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return drain_within (self->memory, BUF_POOL_FOR_EVER, cancellable, error);
+  return drain_within (self->memory, -1, cancellable, error);
 }
 
 /**
  * buf_pool_drain_timeout:
  * @self: a pool
- * @timeout: how long to wait at the most, in microseconds; %G_MAXUINT64 is for ever
+ * @timeout_us: how long to wait at most, in microseconds; negative: no limit
  * @cancellable: (nullable): a cancellable
  * @error: return location for an error
  *
@@ -442,11 +497,11 @@ buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error)
  * Since: 1.0
  */
 gboolean
-buf_pool_drain_timeout (BufPool *self, guint64 timeout, GCancellable *cancellable, GError **error)
+buf_pool_drain_timeout (BufPool *self, gint64 timeout_us, GCancellable *cancellable, GError **error)
 {
   g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
-  return drain_within (self->memory, timeout, cancellable, error);
+  return drain_within (self->memory, timeout_us, cancellable, error);
 }

@@ -16,14 +16,6 @@
  * buf-pool-allocation-holding.c.
  */
 
-/* From here on the pool may be gone. */
-static BufPoolAllocation *
-new_pinned (BufMemory *memory, const BufPoolRequest *request, GError **error)
-{
-  buf_semaphore_pin (&memory->semaphore, request->bytes);
-  return buf_pool_allocation_new_pinned (memory, request->n_buffers, request->bytes, error);
-}
-
 /**
  * buf_pool_allocate_pinned: (rename-to buf_pool_allocate)
  * @self: a pool
@@ -45,14 +37,14 @@ new_pinned (BufMemory *memory, const BufPoolRequest *request, GError **error)
 BufPoolAllocation *
 buf_pool_allocate_pinned (BufPool *self, gsize n_buffers, GCancellable *cancellable, GError **error)
 {
-  return buf_pool_allocate_timeout_pinned (self, n_buffers, BUF_POOL_FOR_EVER, cancellable, error);
+  return buf_pool_allocate_timeout_pinned (self, n_buffers, -1, cancellable, error);
 }
 
 /**
  * buf_pool_allocate_timeout_pinned: (rename-to buf_pool_allocate_timeout)
  * @self: a pool
  * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
- * @timeout: how long to wait at the most, in microseconds; %G_MAXUINT64 is for ever
+ * @timeout_us: how long to wait at most, in microseconds; negative: no limit
  * @cancellable: (nullable): a cancellable
  * @error: return location for an error
  *
@@ -69,20 +61,61 @@ buf_pool_allocate_pinned (BufPool *self, gsize n_buffers, GCancellable *cancella
 BufPoolAllocation *
 buf_pool_allocate_timeout_pinned (BufPool *self,
                                   gsize n_buffers,
-                                  guint64 timeout,
+                                  gint64 timeout_us,
                                   GCancellable *cancellable,
                                   GError **error)
 {
-  BufPoolRequest request;
+  BufPoolRequest request = BUF_POOL_REQUEST (n_buffers, timeout_us);
 
   g_return_val_if_fail (BUF_IS_POOL (self), NULL);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  if (!buf_pool_take (self, n_buffers, timeout, cancellable, &request, error))
-    return NULL;
+  request.pinned = TRUE;
+  return buf_pool_allocate_as (self, &request, cancellable, error);
+}
 
-  return new_pinned (self->memory, &request, error);
+/**
+ * buf_pool_allocate_full_pinned: (rename-to buf_pool_allocate_full)
+ * @self: a pool
+ * @min_buffers: how many buffers at least, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @max_buffers: how many buffers at most, at least @min_buffers
+ * @timeout_us: how long to wait at most, in microseconds; negative: no limit
+ * @io_priority: the priority of the request, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Like [method@Pool.allocate_full], for garbage-collected languages: see
+ * [method@Pool.allocate_pinned].
+ *
+ * In other languages than C it has the plain name. This function can be called from any thread.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_allocate_full_pinned (BufPool *self,
+                               gsize min_buffers,
+                               gsize max_buffers,
+                               gint64 timeout_us,
+                               int io_priority,
+                               GCancellable *cancellable,
+                               GError **error)
+{
+  BufPoolRequest request = {
+    .min_buffers = min_buffers,
+    .max_buffers = max_buffers,
+    .timeout_us = timeout_us,
+    .priority = io_priority,
+    .pinned = TRUE,
+  };
+
+  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  return buf_pool_allocate_as (self, &request, cancellable, error);
 }
 
 /**
@@ -104,22 +137,26 @@ buf_pool_allocate_timeout_pinned (BufPool *self,
 BufPoolAllocation *
 buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
 {
-  BufPoolRequest request;
+  const BufPoolRequest request = BUF_POOL_REQUEST (n_buffers, 0);
+  BufMemory *memory;
+  BufWant want;
 
   g_return_val_if_fail (BUF_IS_POOL (self), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
-  if (!buf_pool_try_take (self, n_buffers, &request, error))
+  memory = self->memory;
+  if (!buf_pool_try_take (self, &request, &want, error))
     return NULL;
 
-  return new_pinned (self->memory, &request, error);
+  buf_semaphore_pin (&memory->semaphore, want.taken);
+  return buf_pool_allocation_new_pinned (memory, n_buffers, want.taken, error);
 }
 
 /**
  * buf_pool_allocate_pinned_async: (rename-to buf_pool_allocate_async)
  * @self: a pool
  * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
- * @io_priority: the priority at which the callback runs, such as %G_PRIORITY_DEFAULT
+ * @io_priority: the priority of the request and of its callback, such as %G_PRIORITY_DEFAULT
  * @cancellable: (nullable): a cancellable
  * @callback: (scope async) (nullable): what to call when the request was granted or has failed
  * @user_data: data for @callback
@@ -140,10 +177,14 @@ buf_pool_allocate_pinned_async (BufPool *self,
                                 GAsyncReadyCallback callback,
                                 gpointer user_data)
 {
+  BufPoolRequest request = BUF_POOL_REQUEST (n_buffers, -1);
+
   g_return_if_fail (BUF_IS_POOL (self));
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
-  buf_pool_allocate_async_as (self, n_buffers, io_priority, cancellable, callback, user_data, TRUE);
+  request.priority = io_priority;
+  request.pinned = TRUE;
+  buf_pool_allocate_async_as (self, &request, cancellable, callback, user_data);
 }
 
 /**
@@ -162,5 +203,66 @@ buf_pool_allocate_pinned_async (BufPool *self,
 BufPoolAllocation *
 buf_pool_allocate_pinned_finish (BufPool *self, GAsyncResult *result, GError **error)
 {
-  return buf_pool_allocate_finish (self, result, error);
+  return buf_pool_allocate_finish_as (self, result, error);
+}
+
+/**
+ * buf_pool_allocate_full_pinned_async: (rename-to buf_pool_allocate_full_async)
+ * @self: a pool
+ * @min_buffers: how many buffers at least, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @max_buffers: how many buffers at most, at least @min_buffers
+ * @timeout_us: how long to wait at most, in microseconds; negative: no limit
+ * @io_priority: the priority of the request and of its callback, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async) (nullable): the function to call when the request was granted or failed
+ * @user_data: data for @callback
+ *
+ * Like [method@Pool.allocate_full_async], for garbage-collected languages: see
+ * [method@Pool.allocate_pinned]. The callback calls [method@Pool.allocate_full_pinned_finish].
+ *
+ * In other languages than C it has the plain name. This function can be called from any thread.
+ *
+ * Since: 1.0
+ */
+void
+buf_pool_allocate_full_pinned_async (BufPool *self,
+                                     gsize min_buffers,
+                                     gsize max_buffers,
+                                     gint64 timeout_us,
+                                     int io_priority,
+                                     GCancellable *cancellable,
+                                     GAsyncReadyCallback callback,
+                                     gpointer user_data)
+{
+  BufPoolRequest request = {
+    .min_buffers = min_buffers,
+    .max_buffers = max_buffers,
+    .timeout_us = timeout_us,
+    .priority = io_priority,
+    .pinned = TRUE,
+  };
+
+  g_return_if_fail (BUF_IS_POOL (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  buf_pool_allocate_async_as (self, &request, cancellable, callback, user_data);
+}
+
+/**
+ * buf_pool_allocate_full_pinned_finish:
+ * @self: a pool
+ * @result: the result that the callback got
+ * @error: return location for an error
+ *
+ * Fetches the result of [method@Pool.allocate_full_pinned_async], once. It accepts the results of
+ * every asynchronous request of the pool.
+ *
+ * Returns: (transfer full): the allocation, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPoolAllocation *
+buf_pool_allocate_full_pinned_finish (BufPool *self, GAsyncResult *result, GError **error)
+{
+  return buf_pool_allocate_finish_as (self, result, error);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "buf-pool.h"
+#include "budget/buf-budget-private.h"
 #include "memory/buf-memory-private.h"
 
 G_BEGIN_DECLS
@@ -15,27 +16,31 @@ struct _BufPool
   GObject parent_instance;
 
   BufMemory *memory;
+  BufBudget *budget;           /* may be NULL */
   guint64 max_memory;          /* as constructed */
+  guint64 reserved_memory;     /* likewise */
   gint64 max_cached_memory;    /* likewise */
+  gint max_waiting;            /* likewise */
   GError *config_error;        /* what every request fails with, when the pool was built wrong */
   _Atomic gboolean has_closed; /* buf_pool_close() was called, and has notified */
 
   _Atomic guint n_until_dispatch; /* atomic; references until a notification is dispatched */
 };
 
-/* A timeout. */
-#define BUF_POOL_FOR_EVER G_MAXUINT64
-
-/* A request that buf_pool_check_request() has let pass. */
+/* A request, as the caller makes it. */
 typedef struct
 {
-  gsize n_buffers;
-  gint64 bytes;
-  gboolean pinned; /* only for tasks */
+  gsize min_buffers;
+  gsize max_buffers; /* not more than @min_buffers: exactly that many */
+  gint64 timeout_us; /* negative: no limit */
+  gint priority;
+  gboolean pinned;
 } BufPoolRequest;
 
-/* What is logged of a wait. */
-typedef struct _BufWaitReport BufWaitReport;
+#define BUF_POOL_REQUEST(n_buffers, timeout)                                                       \
+  ((BufPoolRequest){ .min_buffers = (n_buffers),                                                   \
+                     .max_buffers = (n_buffers),                                                   \
+                     .timeout_us = (timeout) })
 
 extern gpointer buf_pool_class;
 
@@ -55,38 +60,44 @@ void buf_pool_keep_until_dispatch (BufPool *self);
 void buf_pool_drop_after_dispatch (BufPool *self);
 
 void buf_pool_install_properties (GObjectClass *object_class);
+void buf_pool_change_max_memory (BufPool *self, guint64 max_memory);
+void buf_pool_change_reserved_memory (BufPool *self, guint64 reserved_memory);
+void buf_pool_change_max_waiting (BufPool *self, gint max_waiting);
+void buf_pool_change_max_cached_memory (BufPool *self, gint64 max_cached_memory);
 
 gboolean buf_pool_check_cancelled (BufMemory *memory, GCancellable *cancellable, GError **error);
-gboolean
-buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error);
-void buf_pool_set_request_error (BufMemory *memory,
+gboolean buf_pool_check_request (BufPool *self,
                                  const BufPoolRequest *request,
+                                 BufWant *want,
+                                 GError **error);
+gsize buf_pool_get_n_granted (BufMemory *memory, const BufWant *want);
+void buf_pool_set_request_error (BufMemory *memory,
+                                 gsize n_buffers,
                                  BufOutcome outcome,
                                  const BufSemaphoreFigures *figures,
                                  GError **error);
 BufPoolAllocation *buf_pool_take_cached (BufPool *self, gsize n_buffers, GCancellable *cancellable);
 gboolean
-buf_pool_try_take (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error);
+buf_pool_try_take (BufPool *self, const BufPoolRequest *request, BufWant *want, GError **error);
 gboolean buf_pool_take (BufPool *self,
-                        gsize n_buffers,
-                        guint64 timeout,
+                        const BufPoolRequest *request,
                         GCancellable *cancellable,
-                        BufPoolRequest *request,
+                        BufWant *want,
                         GError **error);
+BufPoolAllocation *buf_pool_allocate_as (BufPool *self,
+                                         const BufPoolRequest *request,
+                                         GCancellable *cancellable,
+                                         GError **error);
 void buf_pool_allocate_async_as (BufPool *self,
-                                 gsize n_buffers,
-                                 int io_priority,
+                                 const BufPoolRequest *request,
                                  GCancellable *cancellable,
                                  GAsyncReadyCallback callback,
-                                 gpointer user_data,
-                                 gboolean pinned);
+                                 gpointer user_data);
+BufPoolAllocation *
+buf_pool_allocate_finish_as (BufPool *self, GAsyncResult *result, GError **error);
 void
 buf_pool_set_drain_error (BufOutcome outcome, const BufSemaphoreFigures *figures, GError **error);
 
-gint64 buf_pool_get_wait_threshold (void);
-void buf_pool_watch (BufPool *self);
-BufWaitReport *buf_pool_report_wait (BufMemory *memory, const BufWaiter *waiter);
-void buf_wait_report_log (BufWaitReport *self);
 void buf_pool_warn_of_drain (BufMemory *memory,
                              guint64 milliseconds,
                              const BufSemaphoreFigures *figures);

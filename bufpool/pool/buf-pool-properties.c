@@ -6,7 +6,7 @@
 #include "pool/buf-pool-private.h"
 
 /*
- * The properties of a pool, and the functions that get and set them.
+ * The properties of a pool. The functions that get and set them are in buf-pool-getters.c.
  */
 
 #define DEFAULT_BUFFER_SIZE 4096
@@ -16,7 +16,10 @@ enum
   PROP_0,
   PROP_BUFFER_SIZE,
   PROP_MAX_MEMORY,
+  PROP_RESERVED_MEMORY,
   PROP_MAX_CACHED_MEMORY,
+  PROP_MAX_WAITING,
+  PROP_BUDGET,
   PROP_ALIGNMENT,
   PROP_ZERO_FILL,
   PROP_NAME,
@@ -57,6 +60,12 @@ buf_pool_get_property (GObject *object, guint prop_id, GValue *value, GParamSpec
     case PROP_MAX_CACHED_MEMORY:
       g_value_set_int64 (value, buf_pool_get_max_cached_memory (self));
       return;
+    case PROP_MAX_WAITING:
+      g_value_set_int (value, buf_pool_get_max_waiting (self));
+      return;
+    case PROP_BUDGET:
+      g_value_set_object (value, self->budget);
+      return;
     case PROP_CACHED_MEMORY:
       g_value_set_uint64 (value, buf_pool_get_cached_memory (self));
       return;
@@ -69,6 +78,9 @@ buf_pool_get_property (GObject *object, guint prop_id, GValue *value, GParamSpec
     {
     case PROP_MAX_MEMORY:
       g_value_set_uint64 (value, figures.maximum);
+      break;
+    case PROP_RESERVED_MEMORY:
+      g_value_set_uint64 (value, figures.reserved);
       break;
     case PROP_ALLOCATED_MEMORY:
       g_value_set_uint64 (value, figures.allocated);
@@ -88,24 +100,6 @@ buf_pool_get_property (GObject *object, guint prop_id, GValue *value, GParamSpec
 }
 
 static void
-set_max_memory (BufPool *self, guint64 max_memory)
-{
-  if (!buf_memory_has_begun (self->memory))
-    self->max_memory = max_memory;
-  else if (buf_semaphore_set_maximum (&self->memory->semaphore, (gint64) max_memory))
-    buf_pool_notify (self, "max-memory");
-}
-
-static void
-set_max_cached_memory (BufPool *self, gint64 max_cached_memory)
-{
-  if (!buf_memory_has_begun (self->memory))
-    self->max_cached_memory = max_cached_memory;
-  else if (buf_memory_set_max_cached (self->memory, max_cached_memory))
-    buf_pool_notify (self, "max-cached-memory");
-}
-
-static void
 buf_pool_set_property (GObject *object, guint prop_id, const GValue *value, GParamSpec *pspec)
 {
   BufPool *self = (BufPool *) object;
@@ -116,10 +110,19 @@ buf_pool_set_property (GObject *object, guint prop_id, const GValue *value, GPar
       self->memory->buffer_size = g_value_get_uint64 (value);
       break;
     case PROP_MAX_MEMORY:
-      set_max_memory (self, g_value_get_uint64 (value));
+      buf_pool_change_max_memory (self, g_value_get_uint64 (value));
+      break;
+    case PROP_RESERVED_MEMORY:
+      buf_pool_change_reserved_memory (self, g_value_get_uint64 (value));
       break;
     case PROP_MAX_CACHED_MEMORY:
-      set_max_cached_memory (self, MAX (g_value_get_int64 (value), -1));
+      buf_pool_change_max_cached_memory (self, MAX (g_value_get_int64 (value), -1));
+      break;
+    case PROP_MAX_WAITING:
+      buf_pool_change_max_waiting (self, MAX (g_value_get_int (value), -1));
+      break;
+    case PROP_BUDGET:
+      self->budget = g_value_dup_object (value);
       break;
     case PROP_ALIGNMENT:
       self->memory->alignment = g_value_get_uint (value);
@@ -170,19 +173,71 @@ install_settings (void)
                            NULL,
                            NULL,
                            0,
-                           G_GUINT64_CONSTANT (9007199254740991),
-                           G_GUINT64_CONSTANT (9007199254740991),
+                           BUF_BUDGET_UNLIMITED,
+                           BUF_BUDGET_UNLIMITED,
                            G_PARAM_READWRITE | G_PARAM_CONSTRUCT | G_PARAM_EXPLICIT_NOTIFY |
                                G_PARAM_LAX_VALIDATION | G_PARAM_STATIC_STRINGS);
+
+  /**
+   * BufPool:reserved-memory: (getter get_reserved_memory) (setter set_reserved_memory)
+   *
+   * A part of [property@Pool:max-memory], in bytes, that only requests more urgent than
+   * %G_PRIORITY_DEFAULT can use, see [method@Pool.allocate_full]. Other requests for more than the
+   * rest fail with %BUF_POOL_ERROR_TOO_LARGE. While others use the rest up without end, a request
+   * of default priority has no bound.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_RESERVED_MEMORY] =
+      g_param_spec_uint64 ("reserved-memory",
+                           NULL,
+                           NULL,
+                           0,
+                           BUF_BUDGET_UNLIMITED,
+                           0,
+                           G_PARAM_READWRITE | G_PARAM_CONSTRUCT | G_PARAM_EXPLICIT_NOTIFY |
+                               G_PARAM_LAX_VALIDATION | G_PARAM_STATIC_STRINGS);
+
+  /**
+   * BufPool:max-waiting: (getter get_max_waiting) (setter set_max_waiting)
+   *
+   * How many requests of the pool may wait. The request that would be one more fails with
+   * %BUF_POOL_ERROR_OVERLOADED. With 0 no request waits; -1 is no limit.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_MAX_WAITING] =
+      g_param_spec_int ("max-waiting",
+                        NULL,
+                        NULL,
+                        -1,
+                        G_MAXINT,
+                        -1,
+                        G_PARAM_READWRITE | G_PARAM_CONSTRUCT | G_PARAM_EXPLICIT_NOTIFY |
+                            G_PARAM_LAX_VALIDATION | G_PARAM_STATIC_STRINGS);
+
+  /**
+   * BufPool:budget: (getter get_budget)
+   *
+   * The budget that the pool draws on, besides its own limit; or %NULL.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_BUDGET] =
+      g_param_spec_object ("budget", NULL, NULL, BUF_TYPE_BUDGET, construct_only);
 
   /**
    * BufPool:max-cached-memory: (getter get_max_cached_memory) (setter set_max_cached_memory)
    *
    * How many bytes of free blocks the pool keeps, so that requests of the same size are faster than
    * with the allocator of the C library. They are available: when a request needs their bytes, they
-   * are freed before it waits or is refused. -1, or any negative number, lets the pool choose: one
-   * eighth of [property@Pool:max-memory], but at most 16 MiB. With 0 every block is freed when it
-   * is dropped. It can be changed at any time; then the pool frees what it keeps.
+   * are freed before it waits or is refused. It can be changed at any time; then the pool frees
+   * what it keeps.
+   *
+   * -1, or any negative number, lets the pool choose: one eighth of [property@Pool:max-memory], but
+   * at most 16 MiB, or one larger block. With 0 the pool frees every block when its last reference
+   * is dropped; and if it was built with 0, all memory comes from the C library's allocator, while
+   * otherwise blocks of 128 KiB and more come from mmap(), where there is such a function.
    *
    * With the keys `leaks`, `fill` and `guard` of `BUFPOOL_DEBUG` nothing is kept.
    *
@@ -320,275 +375,4 @@ buf_pool_install_properties (GObjectClass *object_class)
   install_settings ();
   install_figures ();
   g_object_class_install_properties (object_class, N_PROPS, properties);
-}
-
-/**
- * buf_pool_get_buffer_size: (get-property buffer-size)
- * @self: a pool
- *
- * The size of one buffer.
- *
- * Returns: [property@Pool:buffer-size], in bytes
- *
- * Since: 1.0
- */
-gsize
-buf_pool_get_buffer_size (BufPool *self)
-{
-  g_return_val_if_fail (BUF_IS_POOL (self), 0);
-
-  return MIN (self->memory->buffer_size, G_MAXSIZE);
-}
-
-static BufSemaphoreFigures
-get_figures (BufPool *self)
-{
-  BufSemaphoreFigures figures;
-
-  buf_semaphore_get_figures (&self->memory->semaphore, &figures, NULL);
-  return figures;
-}
-
-/**
- * buf_pool_get_max_memory: (get-property max-memory)
- * @self: a pool
- *
- * The budget.
- *
- * Returns: [property@Pool:max-memory], in bytes
- *
- * Since: 1.0
- */
-gsize
-buf_pool_get_max_memory (BufPool *self)
-{
-  g_return_val_if_fail (BUF_IS_POOL (self), 0);
-
-  return MIN ((guint64) get_figures (self).maximum, G_MAXSIZE);
-}
-
-/**
- * buf_pool_set_max_memory: (set-property max-memory)
- * @self: a pool
- * @max_memory: the new budget, in bytes; more than %BUF_POOL_UNLIMITED is %BUF_POOL_UNLIMITED
- *
- * Changes the budget. A larger one lets in those who wait and now fit. A smaller one takes nothing
- * away: as long as more is outstanding, new requests wait. Those who wait for more than the new
- * budget fail with %BUF_POOL_ERROR_TOO_LARGE.
- *
- * This function can be called from any thread; [property@Pool:max-memory] notifies in it.
- *
- * Since: 1.0
- */
-void
-buf_pool_set_max_memory (BufPool *self, gsize max_memory)
-{
-  const guint64 unlimited = G_GUINT64_CONSTANT (9007199254740991);
-
-  g_return_if_fail (BUF_IS_POOL (self));
-
-  set_max_memory (self,
-                  max_memory == G_MAXSIZE ? unlimited : MIN ((guint64) max_memory, unlimited));
-}
-
-/**
- * buf_pool_get_max_cached_memory: (get-property max-cached-memory)
- * @self: a pool
- *
- * How much the pool keeps of free blocks.
- *
- * Returns: [property@Pool:max-cached-memory], in bytes, or -1 if the pool chooses
- *
- * Since: 1.0
- */
-gint64
-buf_pool_get_max_cached_memory (BufPool *self)
-{
-  g_return_val_if_fail (BUF_IS_POOL (self), 0);
-
-  return buf_memory_get_max_cached (self->memory);
-}
-
-/**
- * buf_pool_set_max_cached_memory: (set-property max-cached-memory)
- * @self: a pool
- * @max_cached_memory: the most bytes of free blocks to keep; 0: none; negative: as the pool chooses
- *
- * Changes how much the pool keeps of free blocks. What it keeps at this moment is freed.
- *
- * This function can be called from any thread; [property@Pool:max-cached-memory] notifies in it.
- *
- * Since: 1.0
- */
-void
-buf_pool_set_max_cached_memory (BufPool *self, gint64 max_cached_memory)
-{
-  g_return_if_fail (BUF_IS_POOL (self));
-
-  set_max_cached_memory (self, MAX (max_cached_memory, -1));
-}
-
-/**
- * buf_pool_get_alignment: (get-property alignment)
- * @self: a pool
- *
- * What the address of each buffer is a multiple of.
- *
- * Returns: [property@Pool:alignment], in bytes
- *
- * Since: 1.0
- */
-guint
-buf_pool_get_alignment (BufPool *self)
-{
-  g_return_val_if_fail (BUF_IS_POOL (self), 0);
-
-  return self->memory->alignment;
-}
-
-/**
- * buf_pool_get_zero_fill: (get-property zero-fill)
- * @self: a pool
- *
- * Whether fresh buffers are filled with zeros.
- *
- * Returns: [property@Pool:zero-fill]
- *
- * Since: 1.0
- */
-gboolean
-buf_pool_get_zero_fill (BufPool *self)
-{
-  g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
-
-  return self->memory->zero_fill;
-}
-
-/**
- * buf_pool_get_name: (get-property name)
- * @self: a pool
- *
- * The name of the pool.
- *
- * Returns: (transfer none) (nullable): [property@Pool:name]
- *
- * Since: 1.0
- */
-const gchar *
-buf_pool_get_name (BufPool *self)
-{
-  g_return_val_if_fail (BUF_IS_POOL (self), NULL);
-
-  return self->memory->name;
-}
-
-/**
- * buf_pool_get_allocated_memory: (get-property allocated-memory)
- * @self: a pool
- *
- * How much is outstanding.
- *
- * Returns: [property@Pool:allocated-memory], in bytes
- *
- * Since: 1.0
- */
-gsize
-buf_pool_get_allocated_memory (BufPool *self)
-{
-  g_return_val_if_fail (BUF_IS_POOL (self), 0);
-
-  return MIN ((guint64) get_figures (self).allocated, G_MAXSIZE);
-}
-
-/**
- * buf_pool_get_available_memory: (get-property available-memory)
- * @self: a pool
- *
- * How much of the budget is not used.
- *
- * Returns: [property@Pool:available-memory], in bytes
- *
- * Since: 1.0
- */
-gsize
-buf_pool_get_available_memory (BufPool *self)
-{
-  g_return_val_if_fail (BUF_IS_POOL (self), 0);
-
-  return MIN ((guint64) get_figures (self).available, G_MAXSIZE);
-}
-
-/**
- * buf_pool_get_cached_memory: (get-property cached-memory)
- * @self: a pool
- *
- * How much the pool keeps of free blocks.
- *
- * Returns: [property@Pool:cached-memory], in bytes
- *
- * Since: 1.0
- */
-gsize
-buf_pool_get_cached_memory (BufPool *self)
-{
-  g_return_val_if_fail (BUF_IS_POOL (self), 0);
-
-  return MIN ((guint64) buf_memory_get_cached (self->memory), G_MAXSIZE);
-}
-
-/**
- * buf_pool_get_active_allocations: (get-property active-allocations)
- * @self: a pool
- *
- * How many allocations are outstanding.
- *
- * Returns: [property@Pool:active-allocations]
- *
- * Since: 1.0
- */
-gsize
-buf_pool_get_active_allocations (BufPool *self)
-{
-  g_return_val_if_fail (BUF_IS_POOL (self), 0);
-
-  return get_figures (self).n_allocations;
-}
-
-/**
- * buf_pool_get_waiting: (get-property waiting)
- * @self: a pool
- *
- * How many requests wait for budget.
- *
- * Returns: [property@Pool:waiting]
- *
- * Since: 1.0
- */
-gsize
-buf_pool_get_waiting (BufPool *self)
-{
-  g_return_val_if_fail (BUF_IS_POOL (self), 0);
-
-  return get_figures (self).n_waiting;
-}
-
-/**
- * buf_pool_is_closed: (get-property closed)
- * @self: a pool
- *
- * Whether the pool was closed.
- *
- * Returns: %TRUE after [method@Pool.close]
- *
- * Since: 1.0
- */
-gboolean
-buf_pool_is_closed (BufPool *self)
-{
-  g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
-
-  /* The budget of a pool that was built wrong has been closed from the start. */
-  if (self->config_error != NULL)
-    return atomic_load (&self->has_closed);
-  return buf_semaphore_is_closed (&self->memory->semaphore);
 }

@@ -3,8 +3,9 @@
 
 #include "config.h"
 
-#include "debug/buf-words-private.h"
 #include "buf-pool-error.h"
+#include "budget/buf-request-private.h"
+#include "debug/buf-words-private.h"
 #include "pool/buf-pool-private.h"
 
 /*
@@ -25,10 +26,40 @@ buf_pool_check_cancelled (BufMemory *memory, GCancellable *cancellable, GError *
   return FALSE;
 }
 
+static void
+set_count_error (const BufPoolRequest *request, GError **error)
+{
+  if (request->min_buffers < 1 || request->min_buffers > BUF_POOL_MAX_BUFFERS)
+    g_set_error (error,
+                 BUF_POOL_ERROR,
+                 BUF_POOL_ERROR_INVALID_COUNT,
+                 "%" G_GSIZE_FORMAT " buffers were asked for, but an allocation has from 1 to %u",
+                 request->min_buffers,
+                 BUF_POOL_MAX_BUFFERS);
+  else
+    g_set_error (error,
+                 BUF_POOL_ERROR,
+                 BUF_POOL_ERROR_INVALID_COUNT,
+                 "At least %" G_GSIZE_FORMAT " and at most %" G_GSIZE_FORMAT
+                 " buffers were asked for",
+                 request->min_buffers,
+                 request->max_buffers);
+}
+
+static gint64
+get_bytes (BufMemory *memory, gsize n_buffers)
+{
+  gint64 bytes;
+
+  if (__builtin_mul_overflow (n_buffers, memory->buffer_size, &bytes))
+    bytes = G_MAXINT64;
+  return bytes;
+}
+
 /* Whether the request is one that the pool could ever grant, as far as its constant properties
- * tell. Each request that was not granted at once comes here. */
+ * tell, and what it wants then. Each request that was not granted at once comes here. */
 gboolean
-buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request, GError **error)
+buf_pool_check_request (BufPool *self, const BufPoolRequest *request, BufWant *want, GError **error)
 {
   if (self->config_error != NULL)
     {
@@ -36,23 +67,27 @@ buf_pool_check_request (BufPool *self, gsize n_buffers, BufPoolRequest *request,
       g_propagate_error (error, g_error_copy (self->config_error));
       return FALSE;
     }
-  if (n_buffers < 1 || n_buffers > BUF_POOL_MAX_BUFFERS)
+  if (request->min_buffers < 1 || request->min_buffers > BUF_POOL_MAX_BUFFERS ||
+      request->max_buffers < request->min_buffers)
     {
       buf_memory_count_refusal (self->memory, BUF_REFUSAL_INVALID);
-      g_set_error (error,
-                   BUF_POOL_ERROR,
-                   BUF_POOL_ERROR_INVALID_COUNT,
-                   "%" G_GSIZE_FORMAT " buffers were asked for, but an allocation has from 1 to %u",
-                   n_buffers,
-                   BUF_POOL_MAX_BUFFERS);
+      set_count_error (request, error);
       return FALSE;
     }
 
-  request->n_buffers = n_buffers;
-  request->pinned = FALSE;
-  if (__builtin_mul_overflow (n_buffers, self->memory->buffer_size, &request->bytes))
-    request->bytes = G_MAXINT64;
+  *want = (BufWant){
+    .bytes = get_bytes (self->memory, request->min_buffers),
+    .most = get_bytes (self->memory, MIN (request->max_buffers, BUF_POOL_MAX_BUFFERS)),
+    .step = (gint64) self->memory->buffer_size,
+    .priority = request->priority,
+  };
   return TRUE;
+}
+
+gsize
+buf_pool_get_n_granted (BufMemory *memory, const BufWant *want)
+{
+  return (gsize) ((guint64) want->taken / memory->buffer_size);
 }
 
 static BufRefusal
@@ -70,17 +105,19 @@ get_refusal (BufOutcome outcome)
       return BUF_REFUSAL_TOO_LARGE;
     case BUF_OUTCOME_CLOSED:
       return BUF_REFUSAL_CLOSED;
+    case BUF_OUTCOME_OVERLOADED:
+      return BUF_REFUSAL_OVERLOADED;
     case BUF_OUTCOME_GRANTED:
     default:
       g_assert_not_reached ();
     }
 }
 
-/* Says why a request was not granted. Needs the memory only: the pool may be gone, when the caller
- * is inside. PENDING: because it would have had to wait. */
+/* Says why a request for at least @n_buffers was not granted. Needs the memory only: the pool may
+ * be gone, when the caller is inside. PENDING: because it would have had to wait. */
 void
 buf_pool_set_request_error (BufMemory *memory,
-                            const BufPoolRequest *request,
+                            gsize n_buffers,
                             BufOutcome outcome,
                             const BufSemaphoreFigures *figures,
                             GError **error)
@@ -92,55 +129,9 @@ buf_pool_set_request_error (BufMemory *memory,
   if (error == NULL)
     return;
 
-  buffers = buf_words_buffers (request->n_buffers, memory->buffer_size, request->bytes);
-  asked = g_strdup_printf ("%s %s asked for",
-                           buffers,
-                           buf_words_choose (request->n_buffers, "was", "were"));
-
-  switch (outcome)
-    {
-    case BUF_OUTCOME_TOO_LARGE:
-      g_set_error (error,
-                   BUF_POOL_ERROR,
-                   BUF_POOL_ERROR_TOO_LARGE,
-                   "%s, but the pool never has more than %" G_GINT64_FORMAT " %s",
-                   asked,
-                   figures->maximum,
-                   buf_words_choose (figures->maximum, "byte", "bytes"));
-      break;
-
-    case BUF_OUTCOME_CLOSED:
-      g_set_error (error,
-                   BUF_POOL_ERROR,
-                   BUF_POOL_ERROR_CLOSED,
-                   "%s, but the pool is closed",
-                   asked);
-      break;
-
-    case BUF_OUTCOME_CANCELLED:
-      g_set_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED, "%s; the request was cancelled", asked);
-      break;
-
-    case BUF_OUTCOME_PENDING:
-    case BUF_OUTCOME_TIMED_OUT:
-      g_set_error (error,
-                   G_IO_ERROR,
-                   outcome == BUF_OUTCOME_PENDING ? G_IO_ERROR_WOULD_BLOCK : G_IO_ERROR_TIMED_OUT,
-                   "%s, but only %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
-                   " %s %s available, and %u %s",
-                   asked,
-                   figures->available,
-                   figures->maximum,
-                   buf_words_choose (figures->maximum, "byte", "bytes"),
-                   buf_words_choose (figures->available, "is", "are"),
-                   figures->n_waiting,
-                   buf_words_choose (figures->n_waiting, "other waits", "others wait"));
-      break;
-
-    case BUF_OUTCOME_GRANTED:
-    default:
-      g_assert_not_reached ();
-    }
+  buffers = buf_words_buffers (n_buffers, memory->buffer_size, get_bytes (memory, n_buffers));
+  asked = g_strdup_printf ("%s %s asked for", buffers, buf_words_choose (n_buffers, "was", "were"));
+  buf_request_set_error (&memory->semaphore, asked, outcome, figures, error);
 }
 
 void

@@ -110,6 +110,7 @@ buf_pool_get_stats (BufPool *self)
     .n_no_memory = get_n_refused (self, BUF_REFUSAL_NO_MEMORY),
     .n_revocations = history.n_revocations,
     .n_refills = history.n_refills,
+    .n_overloaded = get_n_refused (self, BUF_REFUSAL_OVERLOADED),
     .n_hits = n_hits,
     .n_misses = n_misses,
   };

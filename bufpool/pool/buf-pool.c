@@ -148,9 +148,13 @@ buf_pool_constructed (GObject *object)
 
   if (buf_debug_get_flags () & BUF_DEBUG_EXIT)
     buf_memory_describe_all_at_exit ();
-  self->memory->wait_threshold = buf_pool_get_wait_threshold ();
-  buf_memory_begin (self->memory, (gint64) self->max_memory, self->max_cached_memory, valid);
-  buf_pool_watch (self);
+  buf_memory_begin (self->memory,
+                    self->budget != NULL ? buf_budget_get_semaphore (self->budget) : NULL,
+                    (gint64) self->max_memory,
+                    self->max_cached_memory,
+                    valid);
+  buf_semaphore_set_reserved (&self->memory->semaphore, (gint64) self->reserved_memory);
+  buf_semaphore_set_max_waiting (&self->memory->semaphore, self->max_waiting);
 }
 
 static gboolean
@@ -228,6 +232,7 @@ buf_pool_finalize (GObject *object)
 
   g_clear_error (&self->config_error);
   buf_memory_abandon (self->memory);
+  g_clear_object (&self->budget);
 
   G_OBJECT_CLASS (buf_pool_parent_class)->finalize (object);
 }
@@ -277,6 +282,35 @@ buf_pool_new (gsize buffer_size, gsize max_memory, GError **error)
                          (guint64) buffer_size,
                          "max-memory",
                          max_memory == G_MAXSIZE ? G_MAXUINT64 : (guint64) max_memory,
+                         NULL);
+}
+
+/**
+ * buf_pool_new_with_budget:
+ * @buffer_size: the size of one buffer, in bytes, at least 1, see [property@Pool:buffer-size]
+ * @budget: the budget to draw on
+ * @error: return location for an error
+ *
+ * Creates a pool whose allocations count against a budget that it shares with others. The pool has
+ * no limit of its own, unless you set [property@Pool:max-memory].
+ *
+ * Returns: (transfer full): a new pool, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPool *
+buf_pool_new_with_budget (gsize buffer_size, BufBudget *budget, GError **error)
+{
+  g_return_val_if_fail (BUF_IS_BUDGET (budget), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  return g_initable_new (BUF_TYPE_POOL,
+                         NULL,
+                         error,
+                         "buffer-size",
+                         (guint64) buffer_size,
+                         "budget",
+                         budget,
                          NULL);
 }
 

@@ -31,9 +31,9 @@
 void
 buf_semaphore_enter (BufSemaphore *self)
 {
-  g_mutex_lock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
   self->n_inside++;
-  g_mutex_unlock (&self->mutex);
+  g_mutex_unlock (&self->tree->mutex);
 }
 
 /* For a thread that does not know whether the owner still uses it. Returns FALSE if it is closed.
@@ -43,10 +43,10 @@ buf_semaphore_enter_if_open (BufSemaphore *self)
 {
   gboolean open;
 
-  g_mutex_lock (&self->mutex);
-  open = !self->queue.closed;
+  g_mutex_lock (&self->tree->mutex);
+  open = !self->level.closed;
   self->n_inside += open ? 1 : 0;
-  g_mutex_unlock (&self->mutex);
+  g_mutex_unlock (&self->tree->mutex);
   return open;
 }
 
@@ -54,7 +54,7 @@ buf_semaphore_enter_if_open (BufSemaphore *self)
 gboolean
 buf_semaphore_ends_locked (BufSemaphore *self)
 {
-  if (G_LIKELY (!self->abandoned) || self->n_inside > 0 || self->queue.free < self->queue.maximum)
+  if (G_LIKELY (!self->abandoned) || self->n_inside > 0 || self->level.free < self->level.maximum)
     return FALSE;
 
   self->abandoned = FALSE;
@@ -66,7 +66,7 @@ unlock_and_end (BufSemaphore *self)
 {
   gboolean ends = buf_semaphore_ends_locked (self);
 
-  g_mutex_unlock (&self->mutex);
+  g_mutex_unlock (&self->tree->mutex);
   if (ends)
     self->end (self);
 }
@@ -75,7 +75,7 @@ unlock_and_end (BufSemaphore *self)
 void
 buf_semaphore_leave (BufSemaphore *self)
 {
-  g_mutex_lock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
   self->n_inside--;
   unlock_and_end (self);
 }
@@ -84,8 +84,8 @@ buf_semaphore_leave (BufSemaphore *self)
 void
 buf_semaphore_abandon (BufSemaphore *self)
 {
-  g_mutex_lock (&self->mutex);
-  g_assert (self->queue.closed && self->revoked);
+  g_mutex_lock (&self->tree->mutex);
+  g_assert (self->level.closed && self->level.revoked);
   self->abandoned = TRUE;
   unlock_and_end (self);
 }

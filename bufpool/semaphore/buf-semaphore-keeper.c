@@ -6,39 +6,76 @@
 #include "semaphore/buf-semaphore-sections-private.h"
 
 /*
- * A keeper is a user of the semaphore that keeps bytes which nobody needs at the moment: the cache
- * of blocks. For the semaphore these bytes are in use, so neither its invariant nor its queue know
- * of the keeper. When somebody needs them, the semaphore asks the keeper to give them back.
+ * A keeper is a user of a semaphore that keeps bytes which nobody needs at the moment: the cache of
+ * blocks. For the semaphore these bytes are in use, at each level, so neither its invariant nor its
+ * queue know of the keeper. When somebody needs them, the keepers are asked to give them back.
  *
- * It asks after a request or a drainer was put into the queue, and never before: what is given back
- * is then released into a semaphore whose stripes are revoked, and serves the queue. From the
- * moment at which all was given back, the keeper keeps nothing, and @keeps is FALSE, until the
- * stripes are restored. They are not restored while anybody waits, drains or reclaims. So no waiter
- * sleeps while kept bytes would serve it.
+ * A request or a drainer that has to wait asks after it was put into the queue, and never before:
+ * what is given back is then released into a level whose stripes are revoked, and serves the queue.
+ * From the moment at which all was given back, the keeper keeps nothing, and @keeps is FALSE, until
+ * no level of its path is wanted any more. So no waiter sleeps while kept bytes would serve it.
  *
- * Part of what is kept may be out of reach for a while, when a thread was interrupted while it
- * changed it. A waiter does not wait for that thread: the watcher asks again after
- * BUF_SEMAPHORE_RECLAIM_TIME, until nothing is kept. Without the watcher, and when the semaphore is
- * closed or its maximum is changed, the keeper waits until it has given back all.
+ * A level may become wanted later, when a waiter that was short at another level turns out to be
+ * short there, too. And part of what is kept may be out of reach for a while, when a thread was
+ * interrupted while it changed it. Then the watcher asks, after BUF_SEMAPHORE_RECLAIM_TIME, until
+ * nothing is kept. Without the watcher every level is wanted while anybody waits in the tree, and
+ * the one that begins to wait does not go on until nothing is kept; it is the same when the
+ * semaphore is closed or its maximum is changed.
+ *
+ * A request that need not wait takes only what it needs: first from its own keeper, and then, if
+ * that has too little, from those of the others below the level that is short, see
+ * buf_semaphore_acquire_after_others().
  */
 
-/* After this time the watcher asks again, in microseconds. */
-#define BUF_SEMAPHORE_RECLAIM_TIME 1000
+guint64
+buf_semaphore_begin_round (BufSemaphore *self)
+{
+  guint64 round;
 
-/* The caller holds no lock, and is inside or has a reference on the owner. */
+  g_mutex_lock (&self->tree->mutex);
+  round = ++self->tree->n_rounds;
+  g_mutex_unlock (&self->tree->mutex);
+  return round;
+}
+
+/* Enters it. */
+BufSemaphore *
+buf_semaphore_ask_next (BufSemaphore *top, gboolean wanted, guint64 round)
+{
+  BufSemaphore *semaphore;
+
+  g_mutex_lock (&top->tree->mutex);
+  semaphore = buf_semaphore_ask_next_locked (top, wanted, round);
+  if (semaphore != NULL)
+    semaphore->n_inside++;
+  g_mutex_unlock (&top->tree->mutex);
+  return semaphore;
+}
+
+/* Asks one, which the caller has entered, and leaves it. */
+void
+buf_semaphore_ask_and_leave (BufSemaphore *self, gboolean complete)
+{
+  if (!self->keeper->reclaim (self, complete))
+    {
+      g_mutex_lock (&self->tree->mutex);
+      buf_semaphore_reclaim_later_locked (self->tree);
+      g_mutex_unlock (&self->tree->mutex);
+    }
+  buf_semaphore_leave (self);
+}
+
+/* Asks all keepers of the tree that keep what is wanted. The caller holds no lock, and is inside or
+ * has a reference on the owner. */
 void
 buf_semaphore_reclaim (BufSemaphore *self, gboolean complete)
 {
-  gint64 due;
+  BufSemaphore *root = buf_semaphore_get_root (self);
+  guint64 round = buf_semaphore_begin_round (self);
+  BufSemaphore *semaphore;
 
-  if (self->keeper->reclaim (self, complete))
-    return;
-
-  due = g_get_monotonic_time () + BUF_SEMAPHORE_RECLAIM_TIME;
-  g_mutex_lock (&self->mutex);
-  self->unfinished = TRUE;
-  buf_watch_set_due_locked (&self->watch, MIN (self->watch.due, due));
-  g_mutex_unlock (&self->mutex);
+  while ((semaphore = buf_semaphore_ask_next (root, TRUE, round)) != NULL)
+    buf_semaphore_ask_and_leave (semaphore, complete);
 }
 
 /* Returns with the lock, which it may have dropped. Nothing is kept then, nor will be before the
@@ -46,13 +83,13 @@ buf_semaphore_reclaim (BufSemaphore *self, gboolean complete)
 void
 buf_semaphore_reclaim_locked (BufSemaphore *self)
 {
-  while (self->keeps)
+  while (self->n_keeping > 0)
     {
       self->n_reclaims++;
       buf_semaphore_revoke_locked (self);
       buf_semaphore_serve_and_unlock (self);
       buf_semaphore_reclaim (self, TRUE);
-      g_mutex_lock (&self->mutex);
+      g_mutex_lock (&self->tree->mutex);
       self->n_reclaims--;
     }
 }
@@ -60,7 +97,7 @@ buf_semaphore_reclaim_locked (BufSemaphore *self)
 void
 buf_semaphore_reclaim_and_lock (BufSemaphore *self)
 {
-  g_mutex_lock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
   buf_semaphore_reclaim_locked (self);
 }
 
@@ -68,9 +105,9 @@ buf_semaphore_reclaim_and_lock (BufSemaphore *self)
 void
 buf_semaphore_reopen_and_unlock (BufSemaphore *self)
 {
-  if (self->revoked)
+  if (self->level.revoked)
     buf_semaphore_restore_if_unwanted_locked (self);
   else
-    self->keeper->reopen_locked (self);
+    buf_semaphore_reopen_below_locked (self);
   buf_semaphore_serve_and_unlock (self);
 }

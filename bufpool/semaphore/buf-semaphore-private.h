@@ -41,26 +41,27 @@ typedef struct
 /* What the watcher has seen, to tell when nothing has been granted for long. */
 typedef struct
 {
-  gint64 time;           /* const; microseconds without a grant that are a stall; 0: never */
-  gint64 wait_threshold; /* const; microseconds from which on a wait is long; 0: never */
-  guint64 n_taken;       /* how many requests had been served at the last look */
+  gint64 time;           /* microseconds without a grant that are a stall; 0: never */
+  gint64 wait_threshold; /* microseconds from which on a wait is long; 0: never */
+  const BufLevel *level; /* the lowest level at which the oldest waiter was short */
+  guint64 n_taken;       /* how many requests had been served there at the last look */
   gint64 quiet_since;    /* since when there were no more */
   gboolean reported;     /* this stall */
   guint64 n_woken;       /* how many threads had been woken at the last look */
-
-  /* Called by the watcher with no lock held. The semaphore is entered, and the function, or a
-   * thread that it starts, has to leave it. NULL when nobody is interested. */
-  void (*report) (BufSemaphore *semaphore, const BufWatchNews *news); /* const */
 } BufStallWatch;
 
 /* A user of the semaphore that keeps bytes which it has taken but does not need, see
  * buf-semaphore-keeper.c. */
 typedef struct
 {
-  /* Gives back all that is kept, and keeps nothing more. Called with no lock held, while the caller
-   * is inside or has a reference on the owner. Returns whether all was given back; if it has to be
-   * @complete, it waits until it is. */
+  /* Gives back all that is kept, and keeps nothing more. Called with no lock held, while the
+   * semaphore is entered. Returns whether all was given back; if it has to be @complete, it waits
+   * until it is. */
   gboolean (*reclaim) (BufSemaphore *semaphore, gboolean complete);
+
+  /* Gives back what is kept until that is @bytes, or all that can be had at once, and returns how
+   * many bytes it was. Called likewise. */
+  gint64 (*evict) (BufSemaphore *semaphore, gint64 bytes);
 
   /* From now on bytes may be kept. */
   void (*reopen_locked) (BufSemaphore *semaphore);
@@ -69,43 +70,73 @@ typedef struct
   void (*count_locked) (BufSemaphore *semaphore, gint64 *bytes, gint64 *n_allocations);
 } BufSemaphoreKeeper;
 
-struct _BufSemaphore
+/* What all semaphores of a tree share. The root ends last, and this with it. */
+typedef struct
 {
-  /* Read by every request, seldom written. */
-  BufStripe *stripes;  /* const */
-  _Atomic guint mask;  /* LOCK: mutex to write; live stripes, less 1 */
-  guint n_stripes;     /* const; a power of two */
-  _Atomic gint64 mark; /* LOCK: mutex to write; most bytes that a stripe holds after a release */
-
-  gchar padding[BUF_CACHE_LINE]; /* so that the mutex is on another cache line */
-
-  gint64 unit; /* const; bytes of the smallest request */
   GMutex mutex;
   BufWaitQueue queue;  /* LOCK: mutex */
   BufReady ready;      /* LOCK: mutex; for when it is dropped */
   BufWatch watch;      /* LOCK: mutex */
   BufStallWatch stall; /* LOCK: mutex */
-  guint calm;          /* LOCK: mutex; sections since somebody last had to revoke or wait */
-  guint n_inside;      /* LOCK: mutex; threads between enter and leave */
-  gboolean revoked;    /* LOCK: mutex */
-  gboolean keeps;      /* LOCK: mutex; whether the keeper may have something */
-  gboolean unfinished; /* LOCK: mutex; the watcher asks the keeper again */
-  guint n_reclaims;    /* LOCK: mutex; threads that need all of it until they are through */
-  gint64 returning;    /* LOCK: mutex; bytes that the keeper is about to release */
-  gint64 n_returning;  /* LOCK: mutex; their allocations */
-  gboolean abandoned;  /* LOCK: mutex; until it is over, see buf-semaphore-inside.c */
+  GQueue keeping;      /* LOCK: mutex; the semaphores whose keeper may have something */
+  GQueue resting;      /* LOCK: mutex; those whose keeper has nothing */
+  gboolean unfinished; /* LOCK: mutex; the watcher asks the keepers again */
+  guint64 n_rounds;    /* LOCK: mutex; how often the keepers were asked */
+} BufTree;
+
+struct _BufSemaphore
+{
+  /* Read by every request, seldom written. */
+  BufStripe *stripes;  /* const */
+  _Atomic guint mask;  /* LOCK: mutex to write; live stripes, less 1 */
+  gboolean is_child;   /* const; there are levels above it */
+  _Atomic gint64 mark; /* LOCK: mutex to write; most bytes that a stripe holds after a release */
+
+  gchar padding[BUF_CACHE_LINE]; /* so that what changes is on another cache line */
+
+  BufTree *tree;        /* const */
+  BufSemaphore *parent; /* const; NULL for the root */
+  const gchar *kind;    /* const; what the owner is, in messages */
+  const gchar *name;    /* const; of the owner; may be NULL */
+  gint64 unit;          /* const; bytes of the smallest request */
+  guint n_stripes;      /* const; a power of two */
+  BufLevel level;       /* LOCK: mutex */
+  guint calm;           /* LOCK: mutex; sections since somebody last had to revoke or wait */
+  guint n_inside;       /* LOCK: mutex; threads between enter and leave, and children */
+  guint n_reclaims;     /* LOCK: mutex; threads that need all of it until they are through */
+  guint n_keepers;      /* LOCK: mutex; here or below */
+  guint n_keeping;      /* LOCK: mutex; those of them that may have something */
+  gboolean keeps;       /* LOCK: mutex; whether its own keeper may have something */
+  GList keeper_link;    /* LOCK: mutex; in @keeping or @resting of the tree */
+  guint64 round;        /* LOCK: mutex; in which the keeper was asked last */
+  gint64 returning;     /* LOCK: mutex; bytes that the keeper is about to release */
+  gint64 n_returning;   /* LOCK: mutex; their allocations */
+  gboolean abandoned;   /* LOCK: mutex; until it is over, see buf-semaphore-inside.c */
 
   /* Called once, with no lock held, by whoever used an abandoned semaphore last. */
   void (*end) (BufSemaphore *semaphore); /* const */
 
-  const BufSemaphoreKeeper *keeper; /* const; may be NULL */
+  gint64 wait_threshold; /* const; microseconds; negative unless BUFPOOL_DEBUG=waits */
+  gboolean is_traced;    /* const; Sysprof records */
+
+  /* Adds lines that tell who holds its bytes. */
+  void (*append_outstanding) (BufSemaphore *semaphore, GString *description); /* const; or NULL */
+
+  /* Called by the watcher with no lock held. The semaphore is entered, and the function, or a
+   * thread that it starts, has to leave it. NULL when nobody is interested. */
+  void (*report) (BufSemaphore *semaphore, const BufWatchNews *news); /* const */
+
+  const BufSemaphoreKeeper *keeper; /* LOCK: mutex to write; may be NULL */
 };
 
 /* How things stood when a request was refused, for its message; or at one moment, for a getter. */
 typedef struct
 {
-  gint64 maximum;
-  gint64 available; /* never negative */
+  BufSemaphore *semaphore; /* whose figures these are: the level that refused */
+  gint64 maximum;          /* of a refusal: what could be granted there at most */
+  gint64 reserved;
+  gboolean keeps_reserve; /* @maximum is less than the limit, by the reserve */
+  gint64 available;       /* never negative */
   gint64 allocated;
   gint64 n_allocations;
   guint n_waiting;
@@ -152,9 +183,9 @@ buf_stripe_exchange (BufStripe *self, gint64 word, gint64 next, memory_order ord
   return FALSE;
 }
 
-/* The fast half of a request. FALSE means, ask buf_semaphore_acquire(). */
+/* The fast half of a request, at this level. */
 static inline gboolean
-buf_semaphore_take_credit (BufSemaphore *self, gint64 bytes)
+buf_semaphore_take_own_credit (BufSemaphore *self, gint64 bytes)
 {
   BufStripe *stripe = buf_semaphore_get_stripe (self);
   gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
@@ -165,10 +196,16 @@ buf_semaphore_take_credit (BufSemaphore *self, gint64 bytes)
          buf_stripe_exchange (stripe, word, next, memory_order_acquire);
 }
 
-/* The fast half of a release, to @stripe, which the caller has looked up. FALSE means, call
- * buf_semaphore_release(). After TRUE the budget may be gone. */
+/* The fast half of a request. FALSE means, ask buf_semaphore_acquire(). */
 static inline gboolean
-buf_semaphore_give_credit (BufSemaphore *self, BufStripe *stripe, gint64 bytes)
+buf_semaphore_take_credit (BufSemaphore *self, gint64 bytes)
+{
+  return G_LIKELY (!self->is_child) && buf_semaphore_take_own_credit (self, bytes);
+}
+
+/* The fast half of a release, at this level, to @stripe. */
+static inline gboolean
+buf_semaphore_give_own_credit (BufSemaphore *self, BufStripe *stripe, gint64 bytes)
 {
   gint64 mark = atomic_load_explicit (&self->mark, memory_order_relaxed);
   gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
@@ -180,11 +217,31 @@ buf_semaphore_give_credit (BufSemaphore *self, BufStripe *stripe, gint64 bytes)
          buf_stripe_exchange (stripe, word, next, memory_order_release);
 }
 
-void buf_semaphore_init (BufSemaphore *self, gint64 maximum, gint64 unit, guint n_processors);
+/* The fast half of a release, to @stripe, which the caller has looked up. FALSE means, call
+ * buf_semaphore_release(). After TRUE the semaphore may be gone. */
+static inline gboolean
+buf_semaphore_give_credit (BufSemaphore *self, BufStripe *stripe, gint64 bytes)
+{
+  return G_LIKELY (!self->is_child) && buf_semaphore_give_own_credit (self, stripe, bytes);
+}
+
+static inline BufSemaphore *
+buf_semaphore_get_for_level (const BufLevel *level)
+{
+  return (BufSemaphore *) ((const guint8 *) level - G_STRUCT_OFFSET (BufSemaphore, level));
+}
+
+void buf_semaphore_init (BufSemaphore *self,
+                         BufSemaphore *parent,
+                         gint64 maximum,
+                         gint64 unit,
+                         guint n_processors);
 void buf_semaphore_clear (BufSemaphore *self);
+void buf_semaphore_set_keeper (BufSemaphore *self, const BufSemaphoreKeeper *keeper);
+void buf_semaphore_remove_keeper (BufSemaphore *self);
 
 BufOutcome buf_semaphore_acquire (BufSemaphore *self,
-                                  gint64 bytes,
+                                  BufWant *want,
                                   gboolean enters,
                                   BufSemaphoreFigures *figures);
 BufOutcome buf_semaphore_wait (BufSemaphore *self,
@@ -194,10 +251,11 @@ BufOutcome buf_semaphore_wait (BufSemaphore *self,
 void buf_semaphore_enqueue (BufSemaphore *self, BufWaiter *waiter);
 void buf_semaphore_release (BufSemaphore *self, gint64 bytes);
 void buf_semaphore_release_several (BufSemaphore *self, gint64 bytes, gint64 n_allocations);
+void buf_semaphore_release_part (BufSemaphore *self, gint64 bytes, gboolean pinned);
 BufOutcome buf_semaphore_exchange (BufSemaphore *self,
                                    gint64 own_bytes,
                                    gint64 n_own,
-                                   gint64 bytes,
+                                   BufWant *want,
                                    gboolean leaves,
                                    BufSemaphoreFigures *figures);
 void buf_semaphore_pin (BufSemaphore *self, gint64 bytes);
@@ -205,10 +263,20 @@ void buf_semaphore_release_pinned (BufSemaphore *self, gint64 bytes);
 void buf_semaphore_withdraw (BufSemaphore *self, BufWaiter *waiter, BufOutcome outcome);
 
 gboolean buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum);
+gboolean buf_semaphore_set_reserved (BufSemaphore *self, gint64 reserved);
+gint64 buf_semaphore_get_reserved (BufSemaphore *self);
+gboolean buf_semaphore_set_max_waiting (BufSemaphore *self, gint max_waiting);
+gint buf_semaphore_get_max_waiting (BufSemaphore *self);
 void buf_semaphore_close (BufSemaphore *self);
 gboolean buf_semaphore_has_plain (BufSemaphore *self);
 gboolean buf_semaphore_is_closed (BufSemaphore *self);
 
+void buf_semaphore_note_keeping_locked (BufSemaphore *self, gboolean keeps);
+gboolean buf_semaphore_may_keep_locked (BufSemaphore *self);
+BufOutcome buf_semaphore_acquire_after_others (BufSemaphore *self,
+                                               BufWant *want,
+                                               gboolean enters,
+                                               BufSemaphoreFigures *figures);
 void buf_semaphore_reclaim_and_lock (BufSemaphore *self);
 void buf_semaphore_reopen_and_unlock (BufSemaphore *self);
 
@@ -219,5 +287,12 @@ void buf_semaphore_abandon (BufSemaphore *self);
 
 void
 buf_semaphore_get_figures (BufSemaphore *self, BufSemaphoreFigures *figures, BufHistory *history);
+void buf_semaphore_get_refusal (BufSemaphore *self,
+                                const BufWaiter *waiter,
+                                BufSemaphoreFigures *figures);
+void buf_semaphore_watch_waits (BufSemaphore *self,
+                                gint64 stall_time,
+                                gint64 wait_threshold,
+                                gboolean watched);
 
 G_END_DECLS

@@ -15,6 +15,9 @@
 /* For how long one call serves others, in microseconds, beyond the first section. */
 #define BUF_SEMAPHORE_SERVE_TIME 500
 
+/* When the watcher asks the keepers for what is wanted, in microseconds. */
+#define BUF_SEMAPHORE_RECLAIM_TIME 1000
+
 /* Sections under the mutex, without revocation or waiter, after which the stripes are given back.
  */
 #define BUF_SEMAPHORE_CALM 64
@@ -23,60 +26,83 @@
 gboolean
 buf_semaphore_is_drained_locked (BufSemaphore *self, gint64 pinned)
 {
-  return self->revoked && self->queue.free + pinned == self->queue.maximum;
-}
-
-static gboolean
-is_wanted_locked (BufSemaphore *self)
-{
-  return self->queue.closed || self->queue.free < 0 || self->queue.waiters.length > 0 ||
-         self->queue.drainers.length > 0 || self->queue.drained.length > 0 || self->n_reclaims > 0;
+  return self->level.revoked && self->level.free + pinned == self->level.maximum;
 }
 
 /* At once, and not only when it has been calm. */
 void
 buf_semaphore_restore_if_unwanted_locked (BufSemaphore *self)
 {
-  if (self->revoked && !is_wanted_locked (self))
+  if (self->level.revoked && !buf_semaphore_is_wanted_locked (self))
     buf_semaphore_restore_locked (self);
 }
 
 /* Nothing has been granted since @now. */
 void
-buf_semaphore_begin_quiet_time_locked (BufSemaphore *self, gint64 now)
+buf_semaphore_begin_quiet_time_locked (BufTree *tree, gint64 now)
 {
-  self->stall.n_taken = self->queue.n_taken;
-  self->stall.quiet_since = now;
-  self->stall.reported = FALSE;
+  tree->stall.quiet_since = now;
+  tree->stall.reported = FALSE;
 }
 
 /* When the watcher looks next at those who wait now; G_MAXINT64 if it need not. */
 static gint64
-begin_to_watch_locked (BufSemaphore *self)
+begin_to_watch_locked (BufTree *tree)
 {
-  gint64 time = self->stall.time > 0 ? self->stall.time : G_MAXINT64;
+  gint64 time = tree->stall.time > 0 ? tree->stall.time : G_MAXINT64;
   gint64 now;
 
-  if (self->stall.wait_threshold > 0)
-    time = MIN (time, self->stall.wait_threshold);
+  if (tree->stall.wait_threshold > 0)
+    time = MIN (time, tree->stall.wait_threshold);
   if (time == G_MAXINT64)
     return G_MAXINT64;
 
   now = g_get_monotonic_time ();
-  buf_semaphore_begin_quiet_time_locked (self, now);
+  tree->stall.level = NULL;
+  buf_semaphore_begin_quiet_time_locked (tree, now);
   return now + time;
 }
 
 /* Tells the watcher when to look. */
 void
-buf_semaphore_set_watch_locked (BufSemaphore *self)
+buf_semaphore_set_watch_locked (BufTree *tree)
 {
-  gint64 due = MIN (self->watch.due, buf_wait_queue_get_next_time_locked (&self->queue));
+  gint64 due = MIN (tree->watch.due, buf_wait_queue_get_next_time_locked (&tree->queue));
 
-  if (due == G_MAXINT64 && self->queue.waiters.length > 0)
-    due = begin_to_watch_locked (self);
-  if (due != self->watch.due)
-    buf_watch_set_due_locked (&self->watch, due);
+  if (due == G_MAXINT64 && tree->queue.waiters.length > 0)
+    due = begin_to_watch_locked (tree);
+  if (due != tree->watch.due)
+    buf_watch_set_due_locked (&tree->watch, due);
+}
+
+/* Something is kept that somebody needs. */
+void
+buf_semaphore_reclaim_later_locked (BufTree *tree)
+{
+  if (tree->unfinished)
+    return;
+
+  tree->unfinished = TRUE;
+  buf_watch_set_due_locked (&tree->watch,
+                            MIN (tree->watch.due,
+                                 g_get_monotonic_time () + BUF_SEMAPHORE_RECLAIM_TIME));
+}
+
+/* Gives the stripes back when nobody has needed them revoked for some time. */
+static void
+end_section_locked (BufSemaphore *self)
+{
+  if (!self->level.revoked)
+    return;
+
+  if (buf_semaphore_is_wanted_locked (self))
+    {
+      self->calm = 0;
+      if (G_UNLIKELY (self->n_keeping > 0))
+        buf_semaphore_reclaim_later_locked (self->tree);
+    }
+  else if (++self->calm >= BUF_SEMAPHORE_CALM)
+    buf_semaphore_restore_locked (self);
 }
 
 /* Serves a batch of those who wait. Drainers come first, so that the zero they wait for is not
@@ -86,26 +112,27 @@ serve_locked (BufSemaphore *self)
 {
   gboolean all_served;
 
-  if (buf_semaphore_is_drained_locked (self, self->queue.pinned))
-    buf_wait_queue_note_drained_locked (&self->queue);
-  all_served = buf_wait_queue_serve_locked (&self->queue, &self->ready);
+  for (BufSemaphore *each = self; each != NULL; each = each->parent)
+    if (each->level.drainers.head != NULL &&
+        buf_semaphore_is_drained_locked (each, each->level.pinned))
+      buf_wait_queue_note_drained_locked (&each->level);
+  all_served = buf_wait_queue_serve_locked (&self->tree->queue, &self->tree->ready);
 
-  if (is_wanted_locked (self))
-    self->calm = 0;
-  else if (self->revoked && ++self->calm >= BUF_SEMAPHORE_CALM)
-    buf_semaphore_restore_locked (self);
-  buf_semaphore_set_watch_locked (self);
+  for (BufSemaphore *each = self; each != NULL; each = each->parent)
+    end_section_locked (each);
+  buf_semaphore_set_watch_locked (self->tree);
   return all_served;
 }
 
 static void
 unlock_and_complete (BufSemaphore *self)
 {
-  BufReady ready = self->ready;
+  BufTree *tree = self->tree;
+  BufReady ready = tree->ready;
   gboolean ends = buf_semaphore_ends_locked (self);
 
-  buf_ready_init (&self->ready);
-  g_mutex_unlock (&self->mutex);
+  buf_ready_init (&tree->ready);
+  g_mutex_unlock (&tree->mutex);
   buf_ready_complete (&ready);
   if (G_UNLIKELY (ends))
     self->end (self);
@@ -117,6 +144,7 @@ unlock_and_complete (BufSemaphore *self)
 static void
 serve_more_and_unlock (BufSemaphore *self)
 {
+  BufTree *tree = self->tree;
   gint64 now = g_get_monotonic_time ();
   gint64 deadline = now + BUF_SEMAPHORE_SERVE_TIME;
   gboolean all_served;
@@ -125,14 +153,14 @@ serve_more_and_unlock (BufSemaphore *self)
   do
     {
       unlock_and_complete (self);
-      g_mutex_lock (&self->mutex);
+      g_mutex_lock (&tree->mutex);
       all_served = serve_locked (self);
       now = g_get_monotonic_time ();
     }
-  while (!all_served && (!self->queue.promises || now < deadline));
+  while (!all_served && (!tree->queue.promises || now < deadline));
 
   if (!all_served)
-    buf_watch_set_due_locked (&self->watch, MIN (self->watch.due, now));
+    buf_watch_set_due_locked (&tree->watch, MIN (tree->watch.due, now));
   self->n_inside--;
   unlock_and_complete (self);
 }

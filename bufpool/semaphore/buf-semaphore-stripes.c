@@ -16,6 +16,19 @@
 /* As many stripes as there are processors, but no more than this. */
 #define BUF_SEMAPHORE_MAX_STRIPES 64
 
+_Thread_local guint buf_semaphore_thread_number BUF_TLS_MODEL;
+
+/* A thread starts out on the first stripe. It gets a number of its own when it first comes here,
+ * and moves on when it meets another on its stripe. */
+void
+buf_semaphore_number_thread (void)
+{
+  static _Atomic guint last;
+
+  if (G_UNLIKELY (buf_semaphore_thread_number == 0))
+    buf_semaphore_thread_number = atomic_fetch_add_explicit (&last, 1, memory_order_relaxed) + 1;
+}
+
 guint
 buf_semaphore_choose_n_stripes (guint n_processors)
 {
@@ -34,11 +47,11 @@ buf_semaphore_set_geometry_locked (BufSemaphore *self)
   guint n_live = self->n_stripes;
   gint64 share;
 
-  g_assert (self->revoked);
+  g_assert (self->level.revoked);
 
-  while (n_live > 1 && self->queue.maximum / n_live / BUF_SEMAPHORE_MIN_UNITS < self->unit)
+  while (n_live > 1 && self->level.maximum / n_live / BUF_SEMAPHORE_MIN_UNITS < self->unit)
     n_live /= 2;
-  share = n_live > 1 ? self->queue.maximum / n_live / 2 : self->queue.maximum;
+  share = n_live > 1 ? self->level.maximum / n_live / 2 : self->level.maximum;
 
   atomic_store_explicit (&self->mask, n_live - 1, memory_order_relaxed);
   atomic_store_explicit (&self->mark, MIN (share, BUF_STRIPE_MAX_CREDIT), memory_order_relaxed);
@@ -49,9 +62,9 @@ buf_semaphore_restore_locked (BufSemaphore *self)
 {
   for (guint i = 0; i <= atomic_load_explicit (&self->mask, memory_order_relaxed); i++)
     atomic_store_explicit (&self->stripes[i].word, 0, memory_order_release);
-  self->revoked = FALSE;
-  if (self->keeper != NULL)
-    self->keeper->reopen_locked (self);
+  self->level.revoked = FALSE;
+  if (self->n_keepers > 0)
+    buf_semaphore_reopen_below_locked (self);
 }
 
 /* Moves what the stripe holds to free, and leaves @mark there. */
@@ -61,35 +74,42 @@ buf_semaphore_collect_locked (BufSemaphore *self, BufStripe *stripe, gint64 mark
   gint64 word = atomic_exchange_explicit (&stripe->word, mark, memory_order_acq_rel);
 
   g_assert (buf_stripe_get_credit (word) >= 0);
-  self->queue.free += buf_stripe_get_credit (word);
-  self->queue.n_allocations += buf_stripe_get_count (word);
+  self->level.free += buf_stripe_get_credit (word);
+  self->level.n_allocations += buf_stripe_get_count (word);
 }
 
 void
 buf_semaphore_revoke_locked (BufSemaphore *self)
 {
   self->calm = 0;
-  if (self->revoked)
+  if (self->level.revoked)
     return;
 
   for (guint i = 0; i <= atomic_load_explicit (&self->mask, memory_order_relaxed); i++)
     buf_semaphore_collect_locked (self, &self->stripes[i], BUF_STRIPE_REVOKED);
-  self->revoked = TRUE;
-  self->queue.history.n_revocations++;
-  BUF_PROBE2 (revoke, self, self->queue.free);
+  self->level.revoked = TRUE;
+  self->level.history.n_revocations++;
+  BUF_PROBE2 (revoke, self, self->level.free);
+}
+
+void
+buf_semaphore_revoke_level_locked (BufLevel *level)
+{
+  buf_semaphore_revoke_locked (buf_semaphore_get_for_level (level));
 }
 
 /* Brings the stripe to its working level, half its mark: by refilling it, with no more than its
- * share of what is free, or by taking away what is above. Folds its count. */
+ * share of what is free beyond the reserve, or by taking away what is above. Folds its count. */
 void
 buf_semaphore_settle_locked (BufSemaphore *self, BufStripe *stripe)
 {
   gint64 level = atomic_load_explicit (&self->mark, memory_order_relaxed) / 2;
-  gint64 share = self->queue.free / (atomic_load_explicit (&self->mask, memory_order_relaxed) + 1);
+  gint64 spare = MAX (self->level.free - self->level.reserved, 0);
+  gint64 share = spare / (atomic_load_explicit (&self->mask, memory_order_relaxed) + 1);
   gint64 word = atomic_load_explicit (&stripe->word, memory_order_relaxed);
   gint64 credit, target;
 
-  g_assert (!self->revoked);
+  g_assert (!self->level.revoked);
 
   do
     {
@@ -102,7 +122,16 @@ buf_semaphore_settle_locked (BufSemaphore *self, BufStripe *stripe)
                                                  memory_order_acq_rel,
                                                  memory_order_relaxed));
 
-  self->queue.free += credit - target;
-  self->queue.n_allocations += buf_stripe_get_count (word);
-  self->queue.history.n_refills += target > credit;
+  self->level.free += credit - target;
+  self->level.n_allocations += buf_stripe_get_count (word);
+  self->level.history.n_refills += target > credit;
+}
+
+/* Each level of the path whose stripes are live. */
+void
+buf_semaphore_settle_path_locked (BufSemaphore *self)
+{
+  for (; self != NULL; self = self->parent)
+    if (!self->level.revoked)
+      buf_semaphore_settle_locked (self, buf_semaphore_get_stripe (self));
 }

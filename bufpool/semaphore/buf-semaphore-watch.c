@@ -12,96 +12,154 @@
  * buf-semaphore-serve.c.
  */
 
-/* When nothing was granted for so long that it is a stall; G_MAXINT64 if nobody waits. */
-static gint64
-get_time_of_stall_locked (BufSemaphore *self)
-{
-  BufWaiter *oldest = g_queue_peek_head (&self->queue.waiters);
+/* How many keepers are asked at one look. */
+#define BUF_SEMAPHORE_MAX_ASKED 32
 
-  if (oldest == NULL || self->stall.time == 0)
-    return G_MAXINT64;
-  return MAX (self->stall.quiet_since, oldest->since) + self->stall.time;
+/* The level that a stall is about: the lowest one at which the oldest waiter is short. */
+static BufLevel *
+get_level_of_stall_locked (BufTree *tree)
+{
+  BufWaiter *oldest = g_queue_peek_head (&tree->queue.waiters);
+  BufLevel *level;
+
+  if (oldest == NULL)
+    return NULL;
+
+  level = buf_wait_queue_find_short_locked (oldest->level, &oldest->want);
+  return level != NULL ? level : oldest->level;
 }
 
-/* Whether the watcher has to report a stall. */
-static gboolean
-check_stall_locked (BufSemaphore *self, gint64 now)
+/* When nothing was granted for so long that it is a stall; G_MAXINT64 if nobody waits. */
+static gint64
+get_time_of_stall_locked (BufTree *tree)
 {
-  if (self->stall.n_taken != self->queue.n_taken)
-    buf_semaphore_begin_quiet_time_locked (self, now);
-  if (self->stall.reported || now < get_time_of_stall_locked (self))
-    return FALSE;
+  BufWaiter *oldest = g_queue_peek_head (&tree->queue.waiters);
 
-  self->stall.reported = TRUE;
-  return TRUE;
+  if (oldest == NULL || tree->stall.time == 0)
+    return G_MAXINT64;
+  return MAX (tree->stall.quiet_since, oldest->since) + tree->stall.time;
+}
+
+/* The level for which the watcher has to report a stall, or NULL. */
+static BufLevel *
+check_stall_locked (BufTree *tree, gint64 now)
+{
+  BufLevel *level = get_level_of_stall_locked (tree);
+
+  if (level == NULL)
+    return NULL;
+  if (tree->stall.level != level || tree->stall.n_taken != level->n_taken)
+    {
+      tree->stall.level = level;
+      tree->stall.n_taken = level->n_taken;
+      buf_semaphore_begin_quiet_time_locked (tree, now);
+    }
+  if (tree->stall.reported || now < get_time_of_stall_locked (tree))
+    return NULL;
+
+  tree->stall.reported = TRUE;
+  return level;
 }
 
 /* When the watcher looks again if nothing happens: soon, if threads were woken since the last time,
  * so that it need not be told of each; and before a stall. */
 static gint64
-get_next_look_locked (BufSemaphore *self, gint64 now)
+get_next_look_locked (BufTree *tree, gint64 now)
 {
-  gint64 next = get_time_of_stall_locked (self);
+  gint64 next = get_time_of_stall_locked (tree);
 
-  if (self->stall.n_woken != self->queue.n_woken)
+  if (tree->stall.n_woken != tree->queue.n_woken)
     {
-      self->stall.n_woken = self->queue.n_woken;
-      return now + self->queue.patience;
+      tree->stall.n_woken = tree->queue.n_woken;
+      return now + tree->queue.patience;
     }
-  if (self->queue.waiters.length == 0)
+  if (tree->queue.waiters.length == 0)
     return G_MAXINT64;
 
-  if (self->stall.reported)
-    next = now + self->stall.time;
-  if (self->stall.wait_threshold > 0)
-    next = MIN (next, now + self->stall.wait_threshold);
+  if (tree->stall.reported)
+    next = now + tree->stall.time;
+  if (tree->stall.wait_threshold > 0)
+    next = MIN (next, now + tree->stall.wait_threshold);
   return next;
 }
 
-/* Finds out what to tell of, if anybody is interested. The semaphore is entered then. */
-static gboolean
-gather_news_locked (BufSemaphore *self, gint64 now, BufWatchNews *news)
+/* Finds waits that are long, all at one level. Returns that level, or NULL. */
+static BufLevel *
+find_long_waits_locked (BufTree *tree, gint64 now, BufWatchNews *news)
 {
-  news->stalled = check_stall_locked (self, now);
-  news->n_waits = 0;
-  if (self->stall.report == NULL)
-    return FALSE;
+  gint64 threshold = tree->stall.wait_threshold;
+  BufLevel *level = NULL;
 
-  while (self->stall.wait_threshold > 0 && news->n_waits < BUF_LONG_WAITS_MAX &&
-         buf_wait_queue_find_long_wait_locked (&self->queue,
-                                               self->stall.wait_threshold,
+  news->n_waits = 0;
+  while (threshold > 0 && news->n_waits < BUF_LONG_WAITS_MAX &&
+         buf_wait_queue_find_long_wait_locked (&tree->queue,
+                                               level,
+                                               threshold,
                                                now,
                                                &news->waits[news->n_waits]))
-    news->n_waits++;
-  if (!news->stalled && news->n_waits == 0)
-    return FALSE;
-
-  self->n_inside++;
-  return TRUE;
+    level = news->waits[news->n_waits++].level;
+  return level;
 }
 
-/* The watcher looks. */
+/* Finds out what to tell of, and whom, if that is interested. The semaphore is entered then. */
+static BufSemaphore *
+gather_news_locked (BufTree *tree, gint64 now, BufWatchNews *news)
+{
+  BufLevel *level = check_stall_locked (tree, now);
+  BufSemaphore *semaphore;
+
+  news->stalled = level != NULL;
+  news->n_waits = 0;
+  if (level == NULL)
+    level = find_long_waits_locked (tree, now, news);
+  if (level == NULL)
+    return NULL;
+
+  semaphore = buf_semaphore_get_for_level (level);
+  if (semaphore->report == NULL)
+    return NULL;
+  semaphore->n_inside++;
+  return semaphore;
+}
+
+/* Chooses the keepers to ask. Their semaphores are entered. */
+static guint
+choose_keepers_locked (BufTree *tree, BufSemaphore **semaphores)
+{
+  BufSemaphore *root = buf_semaphore_get_for_level (tree->queue.root);
+  guint64 round;
+  guint n = 0;
+
+  if (!tree->unfinished)
+    return 0;
+
+  tree->unfinished = FALSE;
+  round = ++tree->n_rounds;
+  while (n < BUF_SEMAPHORE_MAX_ASKED &&
+         (semaphores[n] = buf_semaphore_ask_next_locked (root, TRUE, round)) != NULL)
+    semaphores[n++]->n_inside++;
+  return n;
+}
+
+/* The watcher looks. Sections that end here find out whether the keepers have to be asked again. */
 void
 buf_semaphore_look (BufWatch *watch, gint64 now)
 {
-  BufSemaphore *self = (gpointer) ((guint8 *) watch - G_STRUCT_OFFSET (BufSemaphore, watch));
+  BufTree *tree = (gpointer) ((guint8 *) watch - G_STRUCT_OFFSET (BufTree, watch));
+  BufSemaphore *keepers[BUF_SEMAPHORE_MAX_ASKED];
+  BufSemaphore *semaphore;
   BufWatchNews news;
-  gboolean has_news, reclaims;
+  guint n_keepers;
 
-  g_mutex_lock (&self->mutex);
-  buf_wait_queue_expire_locked (&self->queue, now, &self->ready);
-  has_news = gather_news_locked (self, now, &news);
-  reclaims = self->unfinished;
-  self->unfinished = FALSE;
-  self->n_inside += reclaims ? 1 : 0;
-  buf_watch_set_due_locked (&self->watch, get_next_look_locked (self, now));
-  buf_semaphore_serve_and_unlock (self);
+  g_mutex_lock (&tree->mutex);
+  buf_wait_queue_expire_locked (&tree->queue, now, &tree->ready);
+  semaphore = gather_news_locked (tree, now, &news);
+  n_keepers = choose_keepers_locked (tree, keepers);
+  buf_watch_set_due_locked (&tree->watch, get_next_look_locked (tree, now));
+  buf_semaphore_serve_and_unlock (buf_semaphore_get_for_level (tree->queue.root));
 
-  if (has_news)
-    self->stall.report (self, &news);
-  if (reclaims)
-    {
-      buf_semaphore_reclaim (self, FALSE);
-      buf_semaphore_leave (self);
-    }
+  if (semaphore != NULL)
+    semaphore->report (semaphore, &news);
+  for (guint i = 0; i < n_keepers; i++)
+    buf_semaphore_ask_and_leave (keepers[i], FALSE);
 }

@@ -42,48 +42,13 @@
  * marked. The mark may be stale: a stripe then holds more than it should for a while.
  */
 
-_Thread_local guint buf_semaphore_thread_number BUF_TLS_MODEL;
-
-/* A thread starts out on the first stripe. It gets a number of its own when it first comes here,
- * and moves on when it meets another on its stripe. */
-static void
-number_thread (void)
-{
-  static _Atomic guint last;
-
-  if (G_UNLIKELY (buf_semaphore_thread_number == 0))
-    buf_semaphore_thread_number = atomic_fetch_add_explicit (&last, 1, memory_order_relaxed) + 1;
-}
-
-static void
-get_figures_locked (BufSemaphore *self, BufSemaphoreFigures *figures)
-{
-  gint64 available = self->queue.free + self->returning;
-  gint64 n_allocations = self->queue.n_allocations;
-  gint64 n_kept = self->n_returning;
-
-  if (self->keeper != NULL)
-    self->keeper->count_locked (self, &available, &n_kept);
-  for (guint i = 0; i < self->n_stripes; i++)
-    {
-      gint64 word = atomic_load_explicit (&self->stripes[i].word, memory_order_relaxed);
-
-      if (word == BUF_STRIPE_REVOKED)
-        continue;
-      available += buf_stripe_get_credit (word);
-      n_allocations += buf_stripe_get_count (word);
-    }
-
-  figures->maximum = self->queue.maximum;
-  figures->available = CLAMP (available, 0, self->queue.maximum);
-  figures->allocated = MAX (self->queue.maximum - available, 0);
-  figures->n_allocations = MAX (n_allocations - n_kept, 0);
-  figures->n_waiting = self->queue.waiters.length;
-  figures->oldest_bytes = buf_wait_queue_get_oldest_bytes_locked (&self->queue);
-}
-
+/* The semaphore joins the tree of its @parent, or makes one if that is NULL. */
 void
-buf_semaphore_init (BufSemaphore *self, gint64 maximum, gint64 unit, guint n_processors)
+buf_semaphore_init (BufSemaphore *self,
+                    BufSemaphore *parent,
+                    gint64 maximum,
+                    gint64 unit,
+                    guint n_processors)
 {
   guint n_stripes = buf_semaphore_choose_n_stripes (n_processors);
 
@@ -93,89 +58,114 @@ buf_semaphore_init (BufSemaphore *self, gint64 maximum, gint64 unit, guint n_pro
   self->stripes = g_aligned_alloc0 (n_stripes, sizeof (BufStripe), BUF_CACHE_LINE);
   self->n_stripes = n_stripes;
   self->unit = unit;
-  g_mutex_init (&self->mutex);
-  buf_ready_init (&self->ready);
-  buf_wait_queue_init (&self->queue, maximum);
-  buf_watch_init (&self->watch, buf_semaphore_look);
+  buf_semaphore_join_tree (self, parent, buf_semaphore_look);
+  buf_level_init (&self->level,
+                  &self->tree->queue,
+                  parent != NULL ? &parent->level : NULL,
+                  maximum);
   for (guint i = 0; i < n_stripes; i++)
     atomic_init (&self->stripes[i].word, BUF_STRIPE_REVOKED);
 
-  self->revoked = TRUE;
+  g_mutex_lock (&self->tree->mutex);
   buf_semaphore_set_geometry_locked (self);
-  buf_semaphore_restore_locked (self);
+  if (!buf_semaphore_is_wanted_locked (self))
+    buf_semaphore_restore_locked (self);
+  g_mutex_unlock (&self->tree->mutex);
 }
 
-/* The semaphore is over, or nobody else has ever used it. */
+/* The semaphore is over, or nobody else has ever used it. After this its parents may be gone. */
 void
 buf_semaphore_clear (BufSemaphore *self)
 {
-  buf_watch_end (&self->watch);
-  g_assert (self->queue.closed && self->n_inside == 0 && self->queue.free == self->queue.maximum);
-  g_assert (g_queue_is_empty (&self->queue.waiters) && g_queue_is_empty (&self->queue.drainers));
-  g_assert (g_queue_is_empty (&self->queue.drained));
+  g_assert (self->level.closed && self->n_inside == 0);
+  g_assert (self->level.free == self->level.maximum && self->level.promised == 0);
+  g_assert (self->level.n_waiting == 0 && g_queue_is_empty (&self->level.drainers));
 
-  g_mutex_clear (&self->mutex);
+  g_assert (self->keeper == NULL);
+
+  buf_semaphore_leave_tree (self);
   g_aligned_free (self->stripes);
 }
 
-/* Takes from free or, if need be, from all stripes. */
-static BufOutcome
-take_locked (BufSemaphore *self, BufWaiter *waiter, gint64 bytes)
+static gboolean
+is_closed_locked (const BufLevel *level)
 {
-  BufStripe *stripe = buf_semaphore_get_stripe (self);
+  while (level != NULL && !level->closed)
+    level = level->parent;
+  return level != NULL;
+}
 
-  if (bytes > self->queue.maximum)
+/* Takes from free or, if need be, from all stripes; at each level. */
+static BufOutcome
+take_locked (BufSemaphore *self, BufWaiter *waiter, BufWant *want)
+{
+  if (buf_wait_queue_find_too_small_locked (&self->level, want) != NULL)
     return BUF_OUTCOME_TOO_LARGE;
-  if (self->queue.closed)
+  if (is_closed_locked (&self->level))
     return BUF_OUTCOME_CLOSED;
 
-  if (!self->revoked)
-    {
-      buf_semaphore_collect_locked (self, stripe, 0);
-      if (bytes > self->queue.free)
-        buf_semaphore_revoke_locked (self);
-    }
+  for (BufSemaphore *each = self; each != NULL; each = each->parent)
+    if (!each->level.revoked)
+      buf_semaphore_collect_locked (each, buf_semaphore_get_stripe (each), 0);
 
-  if (!buf_wait_queue_take_locked (&self->queue, waiter, bytes))
+  if (!buf_wait_queue_take_locked (&self->level, waiter, want))
     {
-      self->calm = 0;
+      for (BufSemaphore *each = self; each != NULL; each = each->parent)
+        each->calm = 0;
       return BUF_OUTCOME_PENDING;
     }
-  if (!self->revoked)
-    buf_semaphore_settle_locked (self, stripe);
+  buf_semaphore_settle_path_locked (self);
   return BUF_OUTCOME_GRANTED;
 }
 
 static BufOutcome
 drain_locked (BufSemaphore *self, BufWaiter *waiter)
 {
-  gint64 pinned = waiter->spares_pinned ? self->queue.pinned : 0;
+  gint64 pinned = waiter->spares_pinned ? self->level.pinned : 0;
 
   buf_semaphore_revoke_locked (self);
-  BUF_PROBE2 (drain, self, self->queue.maximum - self->queue.free);
+  BUF_PROBE2 (drain, self, self->level.maximum - self->level.free);
   return buf_semaphore_is_drained_locked (self, pinned) ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_PENDING;
 }
 
-/* Takes @bytes if they are there, and else says why not. PENDING: it can be waited for; a thread
- * that goes on to wait, @enters, has entered then. */
+/* The fast path of a child has taken at the levels below @refuser: that is undone, and the request
+ * decided anew. */
+static void
+put_aside_locked (BufSemaphore *self, const BufSemaphore *refuser, gint64 bytes)
+{
+  for (; self != refuser; self = self->parent)
+    {
+      self->level.free += bytes;
+      self->level.n_allocations--;
+    }
+}
+
+/* Takes what @want wants if it is there, and else says why not. PENDING: it can be waited for; a
+ * thread that goes on to wait, @enters, has entered then. */
 BufOutcome
 buf_semaphore_acquire (BufSemaphore *self,
-                       gint64 bytes,
+                       BufWant *want,
                        gboolean enters,
                        BufSemaphoreFigures *figures)
 {
+  BufSemaphore *refuser;
   BufOutcome outcome;
 
-  number_thread ();
-  if (buf_semaphore_take_credit (self, bytes))
-    return BUF_OUTCOME_GRANTED;
+  buf_semaphore_number_thread ();
+  refuser = buf_semaphore_take_path_credit (self, want->most);
+  if (refuser == NULL)
+    {
+      want->taken = want->most;
+      return BUF_OUTCOME_GRANTED;
+    }
 
-  g_mutex_lock (&self->mutex);
-  outcome = take_locked (self, NULL, bytes);
+  g_mutex_lock (&self->tree->mutex);
+  put_aside_locked (self, refuser, want->most);
+  outcome = take_locked (self, NULL, want);
   if (outcome == BUF_OUTCOME_PENDING && enters)
     self->n_inside++;
   else if (outcome != BUF_OUTCOME_GRANTED)
-    get_figures_locked (self, figures);
+    buf_semaphore_get_refusal_locked (self, want, NULL, outcome, figures);
   buf_semaphore_serve_and_unlock (self);
   return outcome;
 }
@@ -189,16 +179,25 @@ enqueue_locked (BufSemaphore *self, BufWaiter *waiter)
   if (waiter->outcome != BUF_OUTCOME_PENDING)
     return; /* withdrawn before it began */
 
-  if (waiter->bytes > 0)
-    outcome = take_locked (self, waiter, waiter->bytes);
+  if (waiter->want.bytes > 0)
+    outcome = take_locked (self, waiter, &waiter->want);
   else
     outcome = drain_locked (self, waiter);
 
-  waiter->maximum = self->queue.maximum;
+  if (outcome == BUF_OUTCOME_TOO_LARGE)
+    {
+      waiter->refuser = buf_wait_queue_find_too_small_locked (&self->level, &waiter->want);
+      waiter->maximum =
+          buf_level_get_ceiling_locked (waiter->refuser, buf_want_is_urgent (&waiter->want));
+    }
+  else if (outcome == BUF_OUTCOME_PENDING && waiter->want.bytes > 0 &&
+           (waiter->refuser = buf_wait_queue_find_full_locked (&self->level)) != NULL)
+    outcome = BUF_OUTCOME_OVERLOADED;
+
   if (outcome != BUF_OUTCOME_PENDING)
-    buf_wait_queue_finish_locked (waiter, outcome, &self->ready);
+    buf_wait_queue_finish_locked (waiter, outcome, &self->tree->ready);
   else
-    buf_wait_queue_push_locked (&self->queue, waiter);
+    buf_wait_queue_push_locked (&self->level, waiter);
 }
 
 /* What @waiter gets when its time is over. The bytes may be there, promised to another thread; or
@@ -208,10 +207,10 @@ try_at_deadline_locked (BufSemaphore *self, BufWaiter *waiter)
 {
   gboolean served;
 
-  if (waiter->bytes > 0)
-    served = buf_wait_queue_take_locked (&self->queue, waiter, waiter->bytes);
+  if (waiter->want.bytes > 0)
+    served = buf_wait_queue_take_locked (&self->level, waiter, &waiter->want);
   else
-    served = waiter->list == &self->queue.drained;
+    served = waiter->list == &self->tree->queue.drained;
   return served ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_TIMED_OUT;
 }
 
@@ -220,15 +219,15 @@ try_at_deadline_locked (BufSemaphore *self, BufWaiter *waiter)
 static void
 try_when_woken_locked (BufSemaphore *self, BufWaiter *waiter)
 {
-  if (buf_wait_queue_take_locked (&self->queue, waiter, waiter->bytes))
+  if (buf_wait_queue_take_locked (&self->level, waiter, &waiter->want))
     {
-      buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_GRANTED, &self->ready);
+      buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_GRANTED, &self->tree->ready);
       return;
     }
 
-  buf_wait_queue_rejoin_locked (&self->queue, waiter);
+  buf_wait_queue_rejoin_locked (waiter);
   buf_semaphore_serve_and_unlock (self);
-  g_mutex_lock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
 }
 
 /* Sleeps until the outcome is settled. */
@@ -239,11 +238,20 @@ sleep_locked (BufSemaphore *self, BufWaiter *waiter, gint64 deadline)
 
   while (waiter->outcome == BUF_OUTCOME_PENDING)
     if (late)
-      buf_wait_queue_finish_locked (waiter, try_at_deadline_locked (self, waiter), &self->ready);
+      buf_wait_queue_finish_locked (waiter,
+                                    try_at_deadline_locked (self, waiter),
+                                    &self->tree->ready);
     else if (waiter->state != BUF_WAITER_ASLEEP)
       try_when_woken_locked (self, waiter);
     else
-      late = !buf_wakeup_sleep_locked (waiter->wakeup, &self->mutex, deadline);
+      late = !buf_wakeup_sleep_locked (waiter->wakeup, &self->tree->mutex, deadline);
+}
+
+/* Whether a keeper of the tree may have something that the waiter needs. */
+static gboolean
+has_to_reclaim_locked (BufSemaphore *self, const BufWaiter *waiter)
+{
+  return waiter->outcome == BUF_OUTCOME_PENDING && !g_queue_is_empty (&self->tree->keeping);
 }
 
 /* There is a waiter in the queue now: it gets what is given back. Returns with the lock, which was
@@ -253,7 +261,7 @@ reclaim_and_relock (BufSemaphore *self, gboolean complete)
 {
   buf_semaphore_serve_and_unlock (self);
   buf_semaphore_reclaim (self, complete);
-  g_mutex_lock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
 }
 
 /* Blocks the calling thread until @waiter has what it wants, or the deadline, or it is withdrawn,
@@ -265,23 +273,20 @@ buf_semaphore_wait (BufSemaphore *self,
                     BufSemaphoreFigures *figures)
 {
   BufOutcome outcome;
-
   gboolean promises = buf_watcher_start ();
 
   g_assert (waiter->complete == NULL);
 
-  g_mutex_lock (&self->mutex);
-  self->queue.promises = promises;
+  g_mutex_lock (&self->tree->mutex);
+  self->tree->queue.promises = promises;
   enqueue_locked (self, waiter);
-  if (waiter->outcome == BUF_OUTCOME_PENDING && self->keeps)
+  if (has_to_reclaim_locked (self, waiter))
     reclaim_and_relock (self, !promises);
-  buf_semaphore_set_watch_locked (self);
+  buf_semaphore_set_watch_locked (self->tree);
   sleep_locked (self, waiter, deadline);
   outcome = waiter->outcome;
   if (outcome != BUF_OUTCOME_GRANTED)
-    get_figures_locked (self, figures);
-  if (outcome == BUF_OUTCOME_TOO_LARGE)
-    figures->maximum = waiter->maximum;
+    buf_semaphore_get_refusal_locked (self, &waiter->want, waiter, outcome, figures);
   buf_semaphore_serve_and_unlock (self);
   return outcome;
 }
@@ -295,10 +300,10 @@ buf_semaphore_enqueue (BufSemaphore *self, BufWaiter *waiter)
 
   g_assert (waiter->complete != NULL);
 
-  g_mutex_lock (&self->mutex);
-  self->queue.promises = promises;
+  g_mutex_lock (&self->tree->mutex);
+  self->tree->queue.promises = promises;
   enqueue_locked (self, waiter);
-  reclaims = waiter->outcome == BUF_OUTCOME_PENDING && self->keeps;
+  reclaims = has_to_reclaim_locked (self, waiter);
   self->n_inside += reclaims ? 1 : 0;
   buf_semaphore_serve_and_unlock (self);
 
@@ -309,13 +314,24 @@ buf_semaphore_enqueue (BufSemaphore *self, BufWaiter *waiter)
     }
 }
 
+/* From @self up to @top. */
 static void
-release_and_unlock (BufSemaphore *self, gint64 bytes)
+add_free_locked (BufSemaphore *self, const BufSemaphore *top, gint64 bytes, gint64 n_allocations)
 {
-  self->queue.free += bytes;
-  self->queue.n_allocations--;
-  if (!self->revoked)
-    buf_semaphore_settle_locked (self, buf_semaphore_get_stripe (self));
+  for (;; self = self->parent)
+    {
+      self->level.free += bytes;
+      self->level.n_allocations -= n_allocations;
+      if (self == top)
+        break;
+    }
+}
+
+static void
+release_and_unlock (BufSemaphore *self, const BufSemaphore *top, gint64 bytes, gint64 n_allocations)
+{
+  add_free_locked (self, top, bytes, n_allocations);
+  buf_semaphore_settle_path_locked (self);
   buf_semaphore_serve_and_unlock (self);
 }
 
@@ -323,12 +339,25 @@ release_and_unlock (BufSemaphore *self, gint64 bytes)
 void
 buf_semaphore_release (BufSemaphore *self, gint64 bytes)
 {
-  number_thread ();
-  if (buf_semaphore_give_credit (self, buf_semaphore_get_stripe (self), bytes))
+  BufSemaphore *refuser;
+
+  buf_semaphore_number_thread ();
+  refuser = buf_semaphore_give_path_credit (self, bytes);
+  if (refuser == NULL)
     return;
 
-  g_mutex_lock (&self->mutex);
-  release_and_unlock (self, bytes);
+  g_mutex_lock (&self->tree->mutex);
+  release_and_unlock (self, refuser, bytes, 1);
+}
+
+/* Some of the bytes of an allocation, which goes on. */
+void
+buf_semaphore_release_part (BufSemaphore *self, gint64 bytes, gboolean pinned)
+{
+  g_mutex_lock (&self->tree->mutex);
+  if (pinned)
+    self->level.pinned -= bytes;
+  release_and_unlock (self, buf_semaphore_get_root (self), bytes, 0);
 }
 
 /* What the keeper takes leave of is no longer kept. */
@@ -343,34 +372,31 @@ return_locked (BufSemaphore *self, gint64 bytes, gint64 n_allocations)
 void
 buf_semaphore_release_several (BufSemaphore *self, gint64 bytes, gint64 n_allocations)
 {
-  g_mutex_lock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
   return_locked (self, bytes, n_allocations);
-  self->queue.n_allocations -= n_allocations - 1;
-  release_and_unlock (self, bytes);
+  release_and_unlock (self, buf_semaphore_get_root (self), bytes, n_allocations);
 }
 
-/* Likewise, and takes @bytes for one allocation in the same section, so that no
- * other request gets the bytes in between. If it @leaves, the caller was inside, and still is only
- * if the outcome is PENDING. */
+/* Likewise, and takes what @want wants in the same section, so that no other request gets the bytes
+ * in between. If it @leaves, the caller was inside, and still is only if the outcome is PENDING. */
 BufOutcome
 buf_semaphore_exchange (BufSemaphore *self,
                         gint64 own_bytes,
                         gint64 n_own,
-                        gint64 bytes,
+                        BufWant *want,
                         gboolean leaves,
                         BufSemaphoreFigures *figures)
 {
   BufOutcome outcome;
 
-  g_mutex_lock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
   return_locked (self, own_bytes, n_own);
-  self->queue.free += own_bytes;
-  self->queue.n_allocations -= n_own;
-  outcome = take_locked (self, NULL, bytes);
+  add_free_locked (self, buf_semaphore_get_root (self), own_bytes, n_own);
+  outcome = take_locked (self, NULL, want);
   if (leaves && outcome != BUF_OUTCOME_PENDING)
     self->n_inside--;
   if (outcome != BUF_OUTCOME_GRANTED)
-    get_figures_locked (self, figures);
+    buf_semaphore_get_refusal_locked (self, want, NULL, outcome, figures);
   buf_semaphore_serve_and_unlock (self);
   return outcome;
 }
@@ -379,49 +405,27 @@ buf_semaphore_exchange (BufSemaphore *self,
 void
 buf_semaphore_pin (BufSemaphore *self, gint64 bytes)
 {
-  g_mutex_lock (&self->mutex);
-  self->queue.pinned += bytes;
+  g_mutex_lock (&self->tree->mutex);
+  self->level.pinned += bytes;
   buf_semaphore_serve_and_unlock (self);
 }
 
 void
 buf_semaphore_release_pinned (BufSemaphore *self, gint64 bytes)
 {
-  g_mutex_lock (&self->mutex);
-  self->queue.pinned -= bytes;
-  release_and_unlock (self, bytes);
+  g_mutex_lock (&self->tree->mutex);
+  self->level.pinned -= bytes;
+  release_and_unlock (self, buf_semaphore_get_root (self), bytes, 1);
 }
 
 /* Ends a wait from outside, unless its outcome is settled already. It need not have begun. */
 void
 buf_semaphore_withdraw (BufSemaphore *self, BufWaiter *waiter, BufOutcome outcome)
 {
-  g_mutex_lock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
   if (waiter->outcome == BUF_OUTCOME_PENDING)
-    buf_wait_queue_finish_locked (waiter, outcome, &self->ready);
+    buf_wait_queue_finish_locked (waiter, outcome, &self->tree->ready);
   buf_semaphore_serve_and_unlock (self);
-}
-
-/* Returns whether the maximum is another than before. */
-gboolean
-buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum)
-{
-  gboolean changed;
-
-  g_assert (maximum >= 0);
-
-  g_mutex_lock (&self->mutex);
-  changed = maximum != self->queue.maximum;
-  if (changed)
-    {
-      /* What is kept may be more than is left of a lower maximum. */
-      buf_semaphore_reclaim_locked (self);
-      buf_semaphore_revoke_locked (self);
-      buf_wait_queue_set_maximum_locked (&self->queue, maximum);
-      buf_semaphore_set_geometry_locked (self);
-    }
-  buf_semaphore_serve_and_unlock (self);
-  return changed;
 }
 
 /* For good. Those who drain go on waiting: what is outstanding still comes back. */
@@ -430,11 +434,11 @@ buf_semaphore_close (BufSemaphore *self)
 {
   gboolean keeps;
 
-  g_mutex_lock (&self->mutex);
-  buf_wait_queue_close_locked (&self->queue);
+  g_mutex_lock (&self->tree->mutex);
+  buf_wait_queue_close_locked (&self->level);
   BUF_PROBE1 (close, self);
   buf_semaphore_revoke_locked (self);
-  keeps = self->keeps;
+  keeps = self->n_keeping > 0;
   buf_semaphore_serve_and_unlock (self);
 
   if (keeps)
@@ -447,9 +451,9 @@ buf_semaphore_has_plain (BufSemaphore *self)
 {
   gboolean drained;
 
-  g_mutex_lock (&self->mutex);
-  drained = buf_semaphore_is_drained_locked (self, self->queue.pinned);
-  g_mutex_unlock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
+  drained = buf_semaphore_is_drained_locked (self, self->level.pinned);
+  g_mutex_unlock (&self->tree->mutex);
   return !drained;
 }
 
@@ -458,19 +462,24 @@ buf_semaphore_is_closed (BufSemaphore *self)
 {
   gboolean closed;
 
-  g_mutex_lock (&self->mutex);
-  closed = self->queue.closed;
-  g_mutex_unlock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
+  closed = self->level.closed;
+  g_mutex_unlock (&self->tree->mutex);
   return closed;
 }
 
-/* @history may be NULL. */
+/* What the watcher tells of: see BufStallWatch and BufWaitQueue. */
 void
-buf_semaphore_get_figures (BufSemaphore *self, BufSemaphoreFigures *figures, BufHistory *history)
+buf_semaphore_watch_waits (BufSemaphore *self,
+                           gint64 stall_time,
+                           gint64 wait_threshold,
+                           gboolean watched)
 {
-  g_mutex_lock (&self->mutex);
-  get_figures_locked (self, figures);
-  if (history != NULL)
-    buf_wait_queue_get_history_locked (&self->queue, history);
-  g_mutex_unlock (&self->mutex);
+  BufTree *tree = self->tree;
+
+  g_mutex_lock (&tree->mutex);
+  tree->stall.time = stall_time;
+  tree->stall.wait_threshold = wait_threshold;
+  tree->queue.watched = watched;
+  g_mutex_unlock (&tree->mutex);
 }

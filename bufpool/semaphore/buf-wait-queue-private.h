@@ -3,7 +3,7 @@
 
 #pragma once
 
-#include "semaphore/buf-waiter-tree-private.h"
+#include "semaphore/buf-level-private.h"
 
 G_BEGIN_DECLS
 
@@ -31,69 +31,93 @@ G_BEGIN_DECLS
 /* How many waiters one section serves at most. */
 #define BUF_WAIT_QUEUE_BATCH 32
 
-/* What has happened so far. Nothing that the fast paths do is counted. */
-typedef struct
-{
-  guint64 n_waits;         /* of requests, not of drainers */
-  guint64 total_wait_time; /* microseconds */
-  guint64 longest_wait;    /* microseconds */
-  guint64 n_overtakings;
-  guint64 most_overtaken; /* how often one waiter was */
-  guint64 n_revocations;
-  guint64 n_refills;
-} BufHistory;
-
-/* The bytes that lie in no stripe, and the requests that wait for them. */
+/* The requests that wait at any level of one tree. */
 struct _BufWaitQueue
 {
-  gint64 free;          /* LOCK: mutex; bytes, negative when the maximum was lowered */
-  gint64 maximum;       /* LOCK: mutex */
-  gint64 pinned;        /* LOCK: mutex; bytes in use that the end of the budget does not wait for */
-  gint64 n_allocations; /* LOCK: mutex; less what the stripes count */
-  gboolean closed;      /* LOCK: mutex */
+  BufLevel *root; /* const */
+
+  /* Moves what is in the stripes of the level to its free bytes. */
+  void (*revoke_locked) (BufLevel *level); /* const */
+
   gboolean has_impossible; /* LOCK: mutex; whether a waiter may want what it can never have */
 
-  GQueue waiters;        /* LOCK: mutex; for bytes, by age */
-  BufWaiterTree threads; /* LOCK: mutex; those of @waiters that are asleep */
-  BufWaiterTree tasks;   /* LOCK: mutex; those of @waiters that are tasks */
-  GQueue woken;          /* LOCK: mutex; those of @waiters that are woken, and not late */
-  gint64 promised;       /* LOCK: mutex; bytes that @woken want together */
-  GQueue drainers;       /* LOCK: mutex; until nothing is outstanding */
-  GQueue drained;        /* LOCK: mutex; drainers that are to be told that this was so */
-  guint64 n_pushed;      /* LOCK: mutex */
-  guint64 n_taken;       /* LOCK: mutex; by whatever request */
-  guint64 n_woken;       /* LOCK: mutex; how often a thread was woken */
-  gint64 sum_since;      /* LOCK: mutex; of all that are in @waiters, modulo 2⁶⁴ */
-  BufHistory history;    /* LOCK: mutex; of waits that are over */
+  GQueue waiters;   /* LOCK: mutex; for bytes, by age */
+  GQueue woken;     /* LOCK: mutex; those of @waiters that are woken, and not late */
+  GQueue drained;   /* LOCK: mutex; drainers that are to be told that this was so */
+  guint64 n_pushed; /* LOCK: mutex */
+  guint64 n_woken;  /* LOCK: mutex; how often a thread was woken */
 
   gboolean promises;     /* LOCK: mutex; whether somebody sees to it that promises end */
   gint64 overtaken_time; /* const; see BUF_WAIT_QUEUE_OVERTAKEN_TIME */
   gint64 patience;       /* const; see BUF_WAIT_QUEUE_PATIENCE */
 
-  gboolean watched;                    /* const; BUFPOOL_DEBUG=waits */
+  gboolean watched;                    /* LOCK: mutex; BUFPOOL_DEBUG=waits */
   guint64 n_served;                    /* LOCK: mutex; if watched */
   BufServed last[BUF_WAITER_N_SERVED]; /* LOCK: mutex; likewise; a ring, by their number */
 };
 
-void buf_wait_queue_init (BufWaitQueue *self, gint64 maximum);
+void
+buf_wait_queue_init (BufWaitQueue *self, BufLevel *root, void (*revoke_locked) (BufLevel *level));
 
-void buf_wait_queue_push_locked (BufWaitQueue *self, BufWaiter *waiter);
-gboolean buf_wait_queue_take_locked (BufWaitQueue *self, BufWaiter *waiter, gint64 bytes);
+void buf_wait_queue_push_locked (BufLevel *level, BufWaiter *waiter);
 void buf_wait_queue_finish_locked (BufWaiter *waiter, BufOutcome outcome, BufReady *ready);
-void buf_wait_queue_rejoin_locked (BufWaitQueue *self, BufWaiter *waiter);
+void buf_wait_queue_rejoin_locked (BufWaiter *waiter);
 
-void buf_wait_queue_close_locked (BufWaitQueue *self);
-void buf_wait_queue_set_maximum_locked (BufWaitQueue *self, gint64 maximum);
-void buf_wait_queue_note_drained_locked (BufWaitQueue *self);
+/* Who may take: buf-wait-queue-take.c. */
+gboolean buf_wait_queue_take_locked (BufLevel *level, BufWaiter *waiter, BufWant *want);
+void buf_wait_queue_note_overtaken_locked (BufWaiter *waiter);
+BufLevel *buf_wait_queue_find_too_small_locked (BufLevel *level, const BufWant *want);
+BufLevel *buf_wait_queue_find_full_locked (BufLevel *level);
+BufLevel *buf_wait_queue_find_short_locked (BufLevel *level, const BufWant *want);
+
+void buf_wait_queue_close_locked (BufLevel *level);
+void buf_wait_queue_set_maximum_locked (BufLevel *level, gint64 maximum);
+void buf_wait_queue_set_reserved_locked (BufLevel *level, gint64 reserved);
+void buf_wait_queue_note_drained_locked (BufLevel *level);
 gboolean buf_wait_queue_serve_locked (BufWaitQueue *self, BufReady *ready);
+
 gint64 buf_wait_queue_get_next_time_locked (BufWaitQueue *self);
 void buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now, BufReady *ready);
-
-gint64 buf_wait_queue_get_oldest_bytes_locked (BufWaitQueue *self);
 gboolean buf_wait_queue_find_long_wait_locked (BufWaitQueue *self,
+                                               const BufLevel *level,
                                                gint64 threshold,
                                                gint64 now,
                                                BufWaiter *copy);
-void buf_wait_queue_get_history_locked (BufWaitQueue *self, BufHistory *history);
+
+/* Like g_queue_peek_head(), which is not inline: each section does this several times. */
+static inline BufWaiter *
+buf_wait_queue_peek_head (const GQueue *waiters)
+{
+  return waiters->head != NULL ? waiters->head->data : NULL;
+}
+
+/* The waiter that is not to be overtaken too often, whatever its priority; or NULL. */
+static inline BufWaiter *
+buf_wait_queue_get_oldest_locked (BufWaitQueue *self)
+{
+  GList *link = self->waiters.head;
+
+  while (link != NULL && self->promises && ((BufWaiter *) link->data)->state == BUF_WAITER_LATE)
+    link = link->next;
+  return link != NULL ? link->data : NULL;
+}
+
+/* Whether @oldest, which may be NULL, becomes owed when time passes. */
+static inline gboolean
+buf_wait_queue_is_being_overtaken (const BufWaiter *oldest)
+{
+  return oldest != NULL && oldest->overtaken > 0 && !oldest->owed;
+}
+
+static inline void
+buf_wait_queue_make_owed (BufWaiter *waiter)
+{
+  waiter->owed = TRUE;
+  waiter->patience = MAX (waiter->patience, BUF_WAIT_QUEUE_OWED_PATIENCE);
+}
+
+/* The thread runs, or is late. */
+void
+buf_wait_queue_end_promise_locked (BufWaitQueue *self, BufWaiter *waiter, BufWaiterState state);
 
 G_END_DECLS

@@ -17,7 +17,29 @@ typedef enum
   BUF_OUTCOME_CANCELLED,
   BUF_OUTCOME_TOO_LARGE,
   BUF_OUTCOME_CLOSED,
+  BUF_OUTCOME_OVERLOADED,
 } BufOutcome;
+
+/* What a request wants, and what it got. */
+typedef struct
+{
+  gint64 bytes;  /* at least; without any, it waits until nothing is outstanding */
+  gint64 most;   /* at most, in steps of @step beyond @bytes */
+  gint64 step;   /* only used if @most is more than @bytes */
+  gint priority; /* as of GLib: a lower number is more urgent */
+  gboolean pins; /* its bytes are pinned once they are granted */
+  gint64 taken;  /* LOCK: mutex; its bytes, once they are granted */
+} BufWant;
+
+/* A request of default priority for exactly that much. */
+#define BUF_WANT(n_bytes) ((BufWant){ .bytes = (n_bytes), .most = (n_bytes) })
+
+/* Only requests that are more urgent than the default may use what is reserved. */
+static inline gboolean
+buf_want_is_urgent (const BufWant *self)
+{
+  return self->priority < 0;
+}
 
 /* What a thread that waits has been told. A task is always asleep: it is granted, never woken. */
 typedef enum
@@ -38,7 +60,7 @@ typedef struct
 #define BUF_WAITER_N_SERVED 4
 
 typedef struct _BufWaiter BufWaiter;
-typedef struct _BufWaitQueue BufWaitQueue;
+typedef struct _BufLevel BufLevel;
 
 /* Called without the lock, once, by the thread that decided the outcome. */
 typedef void (*BufWaiterFunc) (BufWaiter *waiter);
@@ -66,17 +88,18 @@ struct _BufWaiter
 {
   GList link;             /* LOCK: mutex; in @list, then in a list of those to complete */
   GQueue *list;           /* LOCK: mutex; NULL when in none */
-  BufWaitQueue *queue;    /* LOCK: mutex; NULL when in none */
-  BufWaiterNode node;     /* LOCK: mutex; in a tree of @queue, while it is asleep there */
+  BufLevel *level;        /* LOCK: mutex; where it waits; NULL while it does not */
+  GList level_link;       /* LOCK: mutex; among the waiters of @level */
+  BufWaiterNode node;     /* LOCK: mutex; in a tree of @level, while it is asleep there */
   GList woken_link;       /* LOCK: mutex; among those woken, while it is woken and not late */
-  guint64 number;         /* LOCK: mutex; counts the waiters of @queue: the order of service */
-  gint64 bytes;           /* const; what it waits for; none: until nothing is outstanding */
+  guint64 number;         /* LOCK: mutex; counts all waiters: their age */
+  BufWant want;           /* const, but for what it got */
   BufWaiterFunc complete; /* const */
   BufOutcome outcome;     /* LOCK: mutex */
   BufWaiterState state;   /* LOCK: mutex */
   gboolean spares_pinned; /* const; of a drainer: does not wait for what is pinned */
-  gboolean pins;          /* const; what it is granted is pinned from then on */
-  gint64 maximum;         /* LOCK: mutex; the one for which it was TOO_LARGE */
+  BufLevel *refuser;      /* LOCK: mutex; for which it was TOO_LARGE or OVERLOADED; or NULL */
+  gint64 maximum;         /* LOCK: mutex; what could be granted there at most */
   gint64 since;           /* LOCK: mutex; when it began to wait (monotonic microseconds) */
   gint64 waited;          /* LOCK: mutex; for how long, once it is settled; 0 if not at all */
   guint thread_id;        /* const; of the thread that made the request */

@@ -14,6 +14,15 @@ typedef struct
   guint32 seed;
 } BufWaiterTree;
 
+/* The order of service: by priority, then by age. */
+static inline gboolean
+buf_waiter_comes_before (const BufWaiter *self, const BufWaiter *other)
+{
+  if (self->want.priority != other->want.priority)
+    return self->want.priority < other->want.priority;
+  return self->number < other->number;
+}
+
 void buf_waiter_tree_init (BufWaiterTree *self);
 void buf_waiter_tree_insert (BufWaiterTree *self, BufWaiter *waiter);
 void buf_waiter_tree_remove (BufWaiterTree *self, BufWaiter *waiter);

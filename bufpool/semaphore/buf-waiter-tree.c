@@ -39,7 +39,7 @@ update (BufWaiter *waiter)
 {
   BufWaiterNode *node = &waiter->node;
 
-  node->smallest = node->largest = waiter->bytes;
+  node->smallest = node->largest = waiter->want.bytes;
   for (guint i = BEFORE; i <= AFTER; i++)
     {
       BufWaiter *child = node->children[i];
@@ -98,7 +98,7 @@ buf_waiter_tree_insert (BufWaiterTree *self, BufWaiter *waiter)
   while (*place != NULL)
     {
       parent = *place;
-      place = &parent->node.children[waiter->number > parent->number];
+      place = &parent->node.children[!buf_waiter_comes_before (waiter, parent)];
     }
 
   waiter->node = (BufWaiterNode){ .parent = parent, .weight = next_weight (self) };
@@ -137,7 +137,7 @@ buf_waiter_tree_find_first (BufWaiterTree *self, gint64 bytes)
 
       if (before != NULL && before->node.smallest <= bytes)
         waiter = before;
-      else if (waiter->bytes <= bytes)
+      else if (waiter->want.bytes <= bytes)
         return waiter;
       else
         waiter = waiter->node.children[AFTER];
@@ -153,7 +153,7 @@ buf_waiter_tree_find_above (BufWaiterTree *self, gint64 bytes)
   if (waiter == NULL || waiter->node.largest <= bytes)
     return NULL;
 
-  while (waiter->bytes <= bytes)
+  while (waiter->want.bytes <= bytes)
     {
       BufWaiter *before = waiter->node.children[BEFORE];
 

@@ -35,12 +35,13 @@ void
 buf_waiter_init (BufWaiter *self, gint64 bytes, BufWaiterFunc complete)
 {
   *self = (BufWaiter){
-    .bytes = bytes,
+    .want = BUF_WANT (bytes),
     .complete = complete,
     .outcome = BUF_OUTCOME_PENDING,
     .thread_id = buf_debug_get_thread_id (),
   };
   self->link.data = self;
+  self->level_link.data = self;
   self->woken_link.data = self;
   if (complete == NULL)
     self->wakeup = buf_wakeup_new ();
@@ -49,7 +50,7 @@ buf_waiter_init (BufWaiter *self, gint64 bytes, BufWaiterFunc complete)
 void
 buf_waiter_clear (BufWaiter *self)
 {
-  g_assert (self->queue == NULL && self->list == NULL);
+  g_assert (self->level == NULL && self->list == NULL);
 
   g_clear_pointer (&self->wakeup, buf_wakeup_unref);
 }

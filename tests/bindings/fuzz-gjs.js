@@ -47,9 +47,15 @@ class Random {
     }
 }
 
+/* What no override keeps from waiting waits for at most so long, and never without a limit. */
+function shorten(value) {
+    return typeof value === 'number' ? Math.min(Math.max(value, 0), LONGEST_WAIT) : value;
+}
+
 function methodCall(container, {name, isMethod, parameters}) {
     return {
-        name,
+        name: `${container.$gtype?.name ?? container.name}.${name}`,
+        method: name,
         parameters: parameters.filter(parameter => parameter !== 'user_data'),
         container: isMethod ? container : null,
         // What an override hides cannot succeed.
@@ -62,11 +68,12 @@ function methodCall(container, {name, isMethod, parameters}) {
 
 function propertyCalls(container, {name, isSettable}) {
     const spelled = name.replace(/-/g, '_');
+    const second = container === BufPool.Pool ? 'buffer_size' : 'max_waiting';
     const call = (title, parameters, run, owner = container) => ({name: title, parameters, run, container: owner});
     const calls = [
         call(`get ${name}`, [], self => [self[name], self[spelled]]),
         call(`construct with ${name}`, ['value', 'value'],
-            (value, size) => new container({[spelled]: value, buffer_size: size}), null), // eslint-disable-line new-cap
+            (value, other) => new container({[second]: other, [spelled]: value}), null), // eslint-disable-line new-cap
     ];
     // Not set_property(), to which any mistake is critical.
     if (isSettable) {
@@ -120,10 +127,30 @@ class Fuzz {
         if (kind === 0)
             return GObject.Object.new_with_properties(BufPool.Pool.$gtype, [], []);
         const size = this._random.choice([1, 16, 64, 4096]);
-        const pool = new BufPool.Pool({buffer_size: size, max_memory: size * this._random.choice([1, 8, 5000])});
+        const max_memory = size * this._random.choice([1, 8, 5000]);
+        const budget = this._random.number() < 0.3 ? this._budget() : null;
+        const pool = new BufPool.Pool({buffer_size: size, max_memory, budget});
         if (kind === 1)
             pool.close();
         return pool;
+    }
+
+    /* Some are in one tree, and some have a reserve, or nobody may wait. */
+    _budget() {
+        const kept = this._values.filter(value => value instanceof BufPool.Budget);
+        return new BufPool.Budget({
+            max_memory: this._random.choice([0, 1, 100, 4096, 100000]),
+            parent: this._random.choice([null, ...kept]),
+            reserved_memory: this._random.choice([0, 0, 0, 50]),
+            max_waiting: this._random.choice([-1, -1, 0, 1]),
+        });
+    }
+
+    _permit() {
+        const permit = BufPool.Budget.new(100).try_acquire(this._random.choice([0, 1, 100]));
+        if (this._random.number() < 0.2)
+            permit.release();
+        return permit;
     }
 
     _allocation() {
@@ -161,11 +188,12 @@ class Fuzz {
             this._results.push(result);
             const owner = this._random.choice([this._value(), ...owners, ...owners, ...owners]);
             // In either direction, since two of them fetch the same results.
-            const finishers = this.calls.filter(call => call.name.endsWith('_finish'));
-            for (const {name} of this._random.below(2) ? finishers : finishers.reverse()) {
+            const finishers = this.calls.filter(call => call.method?.endsWith('_finish'));
+            for (const {name, method} of this._random.below(2) ? finishers : finishers.reverse()) {
                 try {
-                    this._keep(owner[name](result));
-                    this.succeeded.add(name);
+                    this._keep(owner[method](result));
+                    if (name.startsWith(owner.constructor.$gtype.name))
+                        this.succeeded.add(name);
                 } catch (error) {
                     continue;
                 }
@@ -188,7 +216,7 @@ class Fuzz {
             return this._number();
         if (kind < 0.7)
             return this._random.choice(OTHERS);
-        return this[this._random.choice(['_pool', '_allocation', '_stream', '_cancellable', '_callback', '_result'])]();
+        return this[this._random.choice(['_pool', '_budget', '_permit', '_allocation', '_stream', '_cancellable', '_callback', '_result'])]();
     }
 
     /* A value that a parameter of this name could take; names come from introspection. */
@@ -200,6 +228,8 @@ class Fuzz {
         case 'callback': return this._callback();
         case 'result': return this._result();
         case 'stream': return this._stream();
+        case 'budget': return this._random.choice([null, this._budget(), this._budget()]);
+        case 'parent': return this._budget();
         case 'data': return new Uint8Array(this._random.below(100));
         case 'io_priority': return this._random.choice([0, 100, -100]);
         default: return this._number();
@@ -212,7 +242,12 @@ class Fuzz {
         const kept = this._values.filter(value => value instanceof container);
         if (kept.length > 0 && this._random.number() < 0.7)
             return this._random.choice(kept);
-        return container === BufPool.Pool ? this._pool() : this._allocation();
+        switch (container) {
+        case BufPool.Pool: return this._pool();
+        case BufPool.Budget: return this._budget();
+        case BufPool.Permit: return this._permit();
+        default: return this._allocation();
+        }
     }
 
     _keep(value) {
@@ -229,7 +264,7 @@ class Fuzz {
         this._owners = [];
         const values = call.parameters.map(name => {
             const value = this._fitting(name);
-            return name === 'timeout' && typeof value === 'number' && value > LONGEST_WAIT ? LONGEST_WAIT : value;
+            return name === 'timeout_us' ? shorten(value) : value;
         });
         const change = this._random.number();
         if (change < 0.1)

@@ -69,10 +69,31 @@ class Fuzz:
             return GObject.new(BufPool.Pool, buffer_size=size, alignment=alignment)
         size = self.random.choice([1, 16, 64, 4096])
         budget = size * self.random.choice([1, 8, 5000])
-        pool = BufPool.Pool(buffer_size=size, max_memory=budget, zero_fill=self.random.random() < 0.2)
+        zero_fill = self.random.random() < 0.2
+        if self.random.random() < 0.3:
+            zero_fill, above = False, self.budget()
+            pool = BufPool.Pool(buffer_size=size, max_memory=budget, budget=above)
+        else:
+            pool = BufPool.Pool(buffer_size=size, max_memory=budget, zero_fill=zero_fill)
         if kind == 1:
             pool.close()
         return pool
+
+    def budget(self):
+        """Some are in one tree, and some have a reserve, or nobody may wait."""
+        kept = [value for value in self.values if isinstance(value, BufPool.Budget)]
+        return BufPool.Budget(
+            max_memory=self.random.choice([0, 1, 100, 4096, 100000]),
+            parent=self.random.choice([None, *kept]),
+            reserved_memory=self.random.choice([0, 0, 0, 50]),
+            max_waiting=self.random.choice([-1, -1, 0, 1]),
+        )
+
+    def permit(self):
+        permit = BufPool.Budget.new(100).try_acquire(self.random.choice([0, 1, 100]))
+        if self.random.random() < 0.2:
+            permit.release()
+        return permit
 
     def allocation(self):
         allocation = BufPool.Pool(buffer_size=16, max_memory=128).try_allocate(self.random.randint(1, 8))
@@ -107,13 +128,13 @@ class Fuzz:
         def finish(_, result, *_more):
             self.results.append(result)
             owner = self.random.choice([self.value(), *owners * 9])
-            if not isinstance(owner, (BufPool.Pool, BufPool.PoolAllocation)):
+            if not isinstance(owner, (BufPool.Pool, BufPool.Budget, BufPool.PoolAllocation)):
                 return
             finishers = [name for name in dir(owner) if name.endswith("_finish")]
             for name in self.random.sample(finishers, len(finishers)):
                 with contextlib.suppress(Exception):
                     self.keep(getattr(owner, name)(result))
-                    self.succeeded[name] += 1
+                    self.succeeded[f"{type(owner).__name__}.{name}"] += 1
 
         return finish
 
@@ -131,7 +152,7 @@ class Fuzz:
             return self.number()
         if kind < 0.7:
             return self.random.choice(OTHERS)
-        makers = [self.pool, self.allocation, self.stream, self.cancellable, self.callback, self.result]
+        makers = [self.pool, self.budget, self.permit, self.allocation, self.stream, self.cancellable, self.callback, self.result]
         return self.random.choice(makers)()
 
     def fitting(self, name):
@@ -143,6 +164,8 @@ class Fuzz:
             "callback": self.callback,
             "result": self.result,
             "stream": self.stream,
+            "budget": lambda: self.random.choice([None, self.budget(), self.budget()]),
+            "parent": self.budget,
             "data": lambda: b"d" * self.random.randrange(100),
             "io_priority": lambda: self.random.choice([0, 0, 0, 100, -100, 2**31 - 1]),
         }
@@ -154,7 +177,8 @@ class Fuzz:
         kept = [value for value in self.values if isinstance(value, container)]
         if kept and self.random.random() < 0.7:
             return self.random.choice(kept)
-        return self.pool() if container is BufPool.Pool else self.allocation()
+        makers = {BufPool.Pool: self.pool, BufPool.Budget: self.budget, BufPool.Permit: self.permit}
+        return makers.get(container, self.allocation)()
 
     def arguments(self, call):
         self.owners = []
@@ -216,7 +240,8 @@ def find_calls():
         methods = introspected.methods(info)
         for method in methods:
             container = thing if method.is_method() else None
-            yield Call(method.get_name(), getattr(thing, method.get_name()), parameters(method), container, True)
+            title = f"{name}.{method.get_name()}"
+            yield Call(title, getattr(thing, method.get_name()), parameters(method), container, True)
         if methods:
             yield from override_calls(thing, [method.get_name() for method in methods])
         for property_info in introspected.properties(info):
@@ -240,7 +265,8 @@ def property_calls(container, info):
         return pool.get_property(name), getattr(pool.props, name.replace("-", "_"))
 
     def construct(value, other):
-        return container(**{name.replace("-", "_"): value, "buffer_size": other})
+        second = "buffer_size" if container is BufPool.Pool else "max_waiting"
+        return container(**{second: other, name.replace("-", "_"): value})
 
     yield Call("get " + name, read, [], container)
     yield Call("construct with " + name, construct, ["value", "value"])

@@ -117,6 +117,7 @@ test('errors', function()
    fails(Gio.IOErrorEnum, 'WOULD_BLOCK', pool:try_allocate(1))
    fails(Gio.IOErrorEnum, 'WOULD_BLOCK', pool:allocate(1))
    fails(Gio.IOErrorEnum, 'TIMED_OUT', pool:allocate_timeout(1, 1000))
+   for _, bad in pairs { '0', 1.5, 1 / 0, 0 / 0 } do refuses(pool.allocate_timeout, pool, 1, bad) end
    local cancelled = Gio.Cancellable.new()
    cancelled:cancel()
    fails(Gio.IOErrorEnum, 'CANCELLED', pool:allocate(1, cancelled))

@@ -402,9 +402,10 @@ def interruption():
     pool = BufPool.Pool(buffer_size=16, max_memory=16)
     a = pool.allocate(1)
     interrupts(pool.allocate, 1)
-    interrupts(pool.allocate_timeout, 1, 2**63)
+    interrupts(pool.allocate_timeout, 1, -1)
+    interrupts(pool.allocate_full, 1, 2, -1, GLib.PRIORITY_DEFAULT)
     interrupts(pool.drain)
-    interrupts(pool.drain_timeout, 2**63)
+    interrupts(pool.drain_timeout, -1)
     assert pool.props.waiting == 0
     a.release()
     pool.allocate(1)

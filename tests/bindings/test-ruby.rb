@@ -107,6 +107,7 @@ test("errors") do
   a = pool.allocate(8)
   raises(BufPool::IOError::WouldBlock, 27, "g-io-error-quark") { pool.try_allocate(1) }
   raises(BufPool::IOError::TimedOut, 24, "g-io-error-quark") { pool.allocate_timeout(1, 1000) }
+  ["0", 1.5, nil, Float::INFINITY].each { |bad| refuses(bad) { pool.allocate_timeout(1, bad) } }
   cancelled = Gio::Cancellable.new
   cancelled.cancel
   raises(BufPool::IOError::Cancelled, 19, "g-io-error-quark") { pool.allocate(1, cancelled) }

@@ -17,8 +17,9 @@ from introspected import infos, methods, taken  # noqa: E402
 with open(sys.argv[1], encoding="utf-8") as file:
     STUBS = ast.parse(file.read())
 
-# The structure of the class, which no program needs.
-HIDDEN = {"PoolClass"}
+# The structures of the classes, which no program needs.
+HIDDEN = {"BudgetClass", "PoolClass"}
+BOXED = {"Permit", "PoolAllocation"}
 # What the types have from PyGObject, and nobody calls.
 INHERITED = {"__init__", "__module__", "__doc__", "__gtype__", "__info__", "__weakref__", "__dict__", "__dir__"}
 
@@ -84,10 +85,10 @@ def check_enumeration(name):
 
 def check_members(name):
     real = set(introspected(name)) | set(overridden(name))
-    if name == "PoolAllocation":
+    if name in BOXED:
         real.add("copy")  # as each boxed type has it
     else:
-        real |= {"Props", "props"} | {p.name.replace("-", "_") for p in GObject.list_properties(BufPool.Pool)}
+        real |= {"Props", "props"} | {p.name.replace("-", "_") for p in GObject.list_properties(getattr(BufPool, name))}
     # object has it, and nothing is to be said of it.
     same({*names(stub_class(name).body)} - {"__init__"}, real - {"__repr__"})
     assert all(hasattr(getattr(BufPool, name), member) or member in ("Props", "__init__") for member in real)
@@ -103,12 +104,11 @@ def check_parameters(name):
             assert positional(stubs[method_name]) + keywords(stubs[method_name]) == real, (method_name, real)
 
 
-def check_properties():
-    specifications = {p.name.replace("-", "_"): p for p in GObject.list_properties(BufPool.Pool)}
-    pool = stub_class("Pool")
-    same(names(stub_class("Props", pool.body).body), specifications)
+def check_properties(name):
+    specifications = {p.name.replace("-", "_"): p for p in GObject.list_properties(getattr(BufPool, name))}
+    same(names(stub_class("Props", stub_class(name).body).body), specifications)
     writable = {n for n, p in specifications.items() if p.flags & GObject.ParamFlags.WRITABLE}
-    same({a.arg for a in stub_functions("Pool")["__init__"].args.kwonlyargs}, writable)
+    same({a.arg for a in stub_functions(name)["__init__"].args.kwonlyargs}, writable)
 
 
 CHECKS = {
@@ -116,10 +116,15 @@ CHECKS = {
     "BufferSize": lambda: check_enumeration("BufferSize"),
     "PoolError": lambda: check_enumeration("PoolError"),
     "members of Pool": lambda: check_members("Pool"),
+    "members of Budget": lambda: check_members("Budget"),
+    "members of Permit": lambda: check_members("Permit"),
     "members of PoolAllocation": lambda: check_members("PoolAllocation"),
     "parameters of Pool": lambda: check_parameters("Pool"),
+    "parameters of Budget": lambda: check_parameters("Budget"),
+    "parameters of Permit": lambda: check_parameters("Permit"),
     "parameters of PoolAllocation": lambda: check_parameters("PoolAllocation"),
-    "properties, and what the constructor takes": check_properties,
+    "properties of Pool, and what its constructor takes": lambda: check_properties("Pool"),
+    "properties of Budget, and what its constructor takes": lambda: check_properties("Budget"),
 }
 
 print(f"1..{len(CHECKS)}")

@@ -34,6 +34,16 @@ async def by_tasks(pool: BufPool.Pool) -> None:
     pool.max_memory = 1 << int(drained)
 
 
+async def by_budgets(budget: BufPool.Budget) -> None:
+    pool = BufPool.Pool(buffer_size=4096, budget=BufPool.Budget.new_child(budget, 1 << 20))
+    with budget.acquire(4096, timeout=1.0, priority=GLib.PRIORITY_HIGH) as permit:
+        permit.shrink(100)
+    async with budget.acquire_async(100):
+        pool.allocate(16, at_least=1, priority=GLib.PRIORITY_LOW).shrink(1)
+    allocation = await pool.allocate_async(16, at_least=1, timeout=0.5)
+    budget.max_memory = allocation.get_length()
+
+
 def mistakes(pool: BufPool.Pool) -> None:
     pool.allocate("4")  # wrong
     pool.allocate(4, timeout="1")  # wrong

@@ -372,7 +372,7 @@ test_waits_that_fail (void)
       logged = g_string_new (NULL);
       g_log_set_writer_func (collect_waits, NULL, NULL);
       g_assert_null (buf_pool_allocate_timeout (pool, 1, 1, NULL, NULL));
-      requesters[0] = test_requester_start_full (pool, 1, G_MAXUINT64, cancellable);
+      requesters[0] = test_requester_start_full (pool, 1, -1, cancellable);
       test_wait_for_waiting (pool, 1);
       g_cancellable_cancel (cancellable);
       g_assert_null (test_requester_end (requesters[0], NULL));

@@ -77,7 +77,7 @@ test_cancelled (void)
       TestRequester *requester;
 
       prepare ();
-      requester = test_requester_start_full (pool, 4, G_MAXUINT64, cancellable);
+      requester = test_requester_start_full (pool, 4, -1, cancellable);
       test_wait_for_waiting (pool, 1);
       g_cancellable_cancel (cancellable);
       g_assert_null (test_requester_end (requester, &error));
@@ -109,7 +109,7 @@ test_cancelled_late (void)
 
       prepare ();
       g_signal_connect (cancellable, "cancelled", G_CALLBACK (grant_and_wait), &requester);
-      requester = test_requester_start_full (pool, 4, G_MAXUINT64, cancellable);
+      requester = test_requester_start_full (pool, 4, -1, cancellable);
       test_wait_for_waiting (pool, 1);
       g_cancellable_cancel (cancellable);
       g_assert_null (test_requester_end (requester, &error));

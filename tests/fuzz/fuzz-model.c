@@ -68,7 +68,7 @@ look (FuzzModel *self, guint slot, gboolean queues)
   for (guint i = 0; i < before->len; i++)
     {
       FuzzState state = g_array_index (before, FuzzState, i);
-      FuzzOutcome outcome = fuzz_rules_begin (self, &state, self->kinds[slot].bytes);
+      FuzzOutcome outcome = fuzz_rules_begin (self, &state, &self->kinds[slot]);
 
       if (outcome == FUZZ_PENDING && !queues)
         {
@@ -176,7 +176,8 @@ static gboolean
 try_section (FuzzModel *self, FuzzState *state, gpointer data)
 {
   Try *attempt = data;
-  FuzzOutcome outcome = fuzz_rules_begin (self, state, attempt->bytes);
+  const FuzzRequestKind kind = { .bytes = attempt->bytes };
+  FuzzOutcome outcome = fuzz_rules_begin (self, state, &kind);
 
   fuzz_rules_serve (self, state);
   return (outcome == FUZZ_PENDING ? FUZZ_WOULD_BLOCK : outcome) == attempt->observed;

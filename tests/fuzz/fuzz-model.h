@@ -33,6 +33,7 @@ typedef enum
 typedef struct
 {
   gint64 bytes;        /* none: until nothing is outstanding */
+  gint priority;       /* a lower number is more urgent */
   gboolean is_task;    /* is granted, and never woken */
   gboolean expires;    /* may time out at any moment */
   gboolean is_dropped; /* whatever it is granted goes back at once */

@@ -48,7 +48,7 @@ prepare_request (FuzzPlayer *self, guint slot, const FuzzStep *step)
     .pool = self->pool,
     .active = TRUE,
     .n_buffers = choose_n_buffers (self, step),
-    .timeout = G_MAXUINT64,
+    .timeout = -1,
     .priority = step->flags & FUZZ_FLAG_UNUSUAL ? (gint) (step->amount >> 8) - 128 : 0,
     .pinned = (step->flags & FUZZ_FLAG_PINNED) != 0,
     .cancellable = cancellable ? which : FUZZ_N_CANCELLABLES,
@@ -64,8 +64,9 @@ announce_request (FuzzPlayer *self, guint slot, gboolean is_task)
   FuzzRequest *request = &self->requests[slot];
   const FuzzRequestKind kind = {
     .bytes = request->n_buffers * self->buffer_size,
+    .priority = request->priority,
     .is_task = is_task,
-    .expires = request->timeout != G_MAXUINT64,
+    .expires = request->timeout >= 0,
     .is_dropped = request->dropped,
   };
 
@@ -377,9 +378,9 @@ play_end (FuzzPlayer *self)
   fuzz_check (self, buf_pool_get_allocated_memory (self->pool) == 0);
   self->statistics->most_overtaken =
       MAX (self->statistics->most_overtaken,
-           self->pool->memory->semaphore.queue.history.most_overtaken);
+           self->pool->memory->semaphore.level.history.most_overtaken);
   fuzz_check (self,
-              self->pool->memory->semaphore.queue.history.most_overtaken <=
+              self->pool->memory->semaphore.level.history.most_overtaken <=
                   BUF_WAIT_QUEUE_MAX_OVERTAKEN);
 }
 
@@ -412,7 +413,7 @@ player_init (FuzzPlayer *self, FuzzSequence *sequence, FuzzStatistics *statistic
                              NULL);
   test_pool_stop_clock (self->pool);
   if (self->impatient)
-    self->pool->memory->semaphore.queue.patience = 0;
+    self->pool->memory->semaphore.tree->queue.patience = 0;
   self->model = fuzz_model_new (self->buffer_size * self->n_buffers, self->impatient);
   for (guint i = 0; i < FUZZ_N_CANCELLABLES; i++)
     self->cancellables[i] = g_cancellable_new ();

@@ -47,7 +47,7 @@ typedef struct
   BufPool *pool;
   gboolean active; /* from its start until it was looked at */
   gsize n_buffers; /* none: to drain */
-  guint64 timeout;
+  gint64 timeout;
   gint priority;
   gboolean pinned;
   gboolean dropped;

@@ -51,11 +51,21 @@ run (FuzzPlayer *player, FuzzRequest *request)
   if (request->n_buffers == 0)
     drained = buf_pool_drain_timeout (request->pool, request->timeout, request->token, &error);
   else if (request->pinned)
-    request->allocation = buf_pool_allocate_timeout_pinned (request->pool,
-                                                            request->n_buffers,
-                                                            request->timeout,
-                                                            request->token,
-                                                            &error);
+    request->allocation = buf_pool_allocate_full_pinned (request->pool,
+                                                         request->n_buffers,
+                                                         request->n_buffers,
+                                                         request->timeout,
+                                                         request->priority,
+                                                         request->token,
+                                                         &error);
+  else if (request->priority != G_PRIORITY_DEFAULT)
+    request->allocation = buf_pool_allocate_full (request->pool,
+                                                  request->n_buffers,
+                                                  request->n_buffers,
+                                                  request->timeout,
+                                                  request->priority,
+                                                  request->token,
+                                                  &error);
   else
     request->allocation = buf_pool_allocate_timeout (request->pool,
                                                      request->n_buffers,
@@ -197,12 +207,12 @@ is_settled (FuzzPlayer *self, gboolean arrived_only)
   gboolean reclaims; /* what the pool keeps is on its way to a waiter */
 
   /* First those in the queue: who leaves it meanwhile is not over yet. */
-  g_mutex_lock (&semaphore->mutex);
-  count_waiters (&semaphore->queue.waiters, &n_threads_queued, &n_tasks_queued, &n_woken);
-  count_waiters (&semaphore->queue.drainers, &n_threads_queued, &n_tasks_queued, &n_woken);
+  g_mutex_lock (&semaphore->tree->mutex);
+  count_waiters (&semaphore->level.waiters, &n_threads_queued, &n_tasks_queued, &n_woken);
+  count_waiters (&semaphore->level.drainers, &n_threads_queued, &n_tasks_queued, &n_woken);
   reclaims =
       semaphore->n_returning > 0 || (n_threads_queued + n_tasks_queued > 0 && semaphore->keeps);
-  g_mutex_unlock (&semaphore->mutex);
+  g_mutex_unlock (&semaphore->tree->mutex);
 
   for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
     {
@@ -214,7 +224,7 @@ is_settled (FuzzPlayer *self, gboolean arrived_only)
         n_threads++;
       else
         n_tasks++;
-      if (!arrived_only && slot < FUZZ_N_THREADS && request->timeout != G_MAXUINT64)
+      if (!arrived_only && slot < FUZZ_N_THREADS && request->timeout >= 0)
         return FALSE;
     }
   return n_threads == n_threads_queued &&

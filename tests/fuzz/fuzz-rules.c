@@ -35,6 +35,12 @@ get_bytes (FuzzModel *self, const FuzzState *state, gint waiter)
   return self->kinds[state->waiters[waiter].slot].bytes;
 }
 
+static gint
+get_priority (FuzzModel *self, const FuzzState *state, gint waiter)
+{
+  return self->kinds[state->waiters[waiter].slot].priority;
+}
+
 static void
 remove_waiter (FuzzWaiter *waiters, guint8 *n_waiters, guint i)
 {
@@ -64,15 +70,29 @@ finish_drainer (FuzzState *state, guint i, FuzzOutcome outcome)
   remove_waiter (state->drainers, &state->n_drainers, i);
 }
 
+/* What is free, less what is promised to threads that are more urgent. */
+static gint64
+get_free_for (FuzzModel *self, const FuzzState *state, gint priority)
+{
+  gint64 bytes = state->free;
+
+  for (gint i = 0; i < state->n_waiters; i++)
+    if (state->waiters[i].woken && get_priority (self, state, i) < priority)
+      bytes -= get_bytes (self, state, i);
+  return bytes;
+}
+
 /* @waiter is negative for a request that does not wait. */
 static gboolean
-take (FuzzModel *self, FuzzState *state, gint waiter, gint64 bytes)
+take (FuzzModel *self, FuzzState *state, gint waiter, const FuzzRequestKind *kind)
 {
   gint oldest = get_oldest (state);
   gboolean overtakes = oldest >= 0 && (waiter < 0 || waiter > oldest);
   gboolean owed = overtakes && is_owed (state, oldest);
+  gint64 bytes = kind->bytes;
 
-  if (state->closed || bytes > state->free - (owed ? get_bytes (self, state, oldest) : 0))
+  if (state->closed || bytes > get_free_for (self, state, kind->priority) -
+                                   (owed ? get_bytes (self, state, oldest) : 0))
     return FALSE;
   if (overtakes && !owed && !self->impatient)
     state->waiters[oldest].overtaken++;
@@ -94,18 +114,37 @@ get_unpromised (FuzzModel *self, const FuzzState *state)
   return unpromised;
 }
 
-/* The first waiter that fits and has not been told so yet; or -1. */
+/* The oldest passes what is promised to those that are not more urgent. */
+static gboolean
+fits (FuzzModel *self, const FuzzState *state, gint waiter, gint64 unpromised)
+{
+  gint64 bytes = get_bytes (self, state, waiter);
+
+  if (bytes <= unpromised)
+    return TRUE;
+  return waiter == get_oldest (state) &&
+         bytes <= get_free_for (self, state, get_priority (self, state, waiter));
+}
+
+/* The first waiter that fits and has not been told so yet, by priority and then by age; or -1. The
+ * oldest comes before all others if it is owed. */
 static gint
 find_next (FuzzModel *self, const FuzzState *state)
 {
   gint oldest = get_oldest (state);
   gint64 unpromised = get_unpromised (self, state);
+  gint first = -1;
 
   for (gint i = 0; i < state->n_waiters; i++)
-    if (!state->waiters[i].woken && !state->waiters[i].late &&
-        get_bytes (self, state, i) <= (i == oldest ? state->free : unpromised))
-      return i;
-  return -1;
+    {
+      if (state->waiters[i].woken || state->waiters[i].late || !fits (self, state, i, unpromised))
+        continue;
+      if (i == oldest && is_owed (state, oldest))
+        return i;
+      if (first < 0 || get_priority (self, state, i) < get_priority (self, state, first))
+        first = i;
+    }
+  return first;
 }
 
 /* Waiters that fit are granted, or woken, in their order. */
@@ -124,7 +163,7 @@ fuzz_rules_serve (FuzzModel *self, FuzzState *state)
 
       if (kind->is_task)
         {
-          gboolean taken = take (self, state, i, kind->bytes);
+          gboolean taken = take (self, state, i, kind);
 
           g_assert_true (taken);
           finish_waiter (self, state, i, FUZZ_GRANTED);
@@ -135,13 +174,13 @@ fuzz_rules_serve (FuzzModel *self, FuzzState *state)
 }
 
 FuzzOutcome
-fuzz_rules_begin (FuzzModel *self, FuzzState *state, gint64 bytes)
+fuzz_rules_begin (FuzzModel *self, FuzzState *state, const FuzzRequestKind *kind)
 {
-  if (bytes > state->maximum)
+  if (kind->bytes > state->maximum)
     return FUZZ_TOO_LARGE;
   if (state->closed)
     return FUZZ_CLOSED;
-  return take (self, state, -1, bytes) ? FUZZ_GRANTED : FUZZ_PENDING;
+  return take (self, state, -1, kind) ? FUZZ_GRANTED : FUZZ_PENDING;
 }
 
 void
@@ -191,12 +230,12 @@ fuzz_states_add (GArray *states, const FuzzState *added)
 static void
 run_waiter (FuzzModel *self, FuzzState *state, guint i)
 {
-  gint64 bytes = get_bytes (self, state, i);
+  const FuzzRequestKind *kind = &self->kinds[state->waiters[i].slot];
 
   state->waiters[i].woken = state->waiters[i].late = FALSE;
-  if (take (self, state, i, bytes))
+  if (take (self, state, (gint) i, kind))
     finish_waiter (self, state, i, FUZZ_GRANTED);
-  else if (bytes > state->maximum)
+  else if (kind->bytes > state->maximum)
     finish_waiter (self, state, i, FUZZ_TOO_LARGE);
   fuzz_rules_serve (self, state);
 }
@@ -266,7 +305,7 @@ add_moves_of_waiters (FuzzModel *self, const FuzzState *from, GArray *states)
           finish_waiter (self,
                          &state,
                          i,
-                         take (self, &state, i, kind->bytes) ? FUZZ_GRANTED : FUZZ_TIMED_OUT);
+                         take (self, &state, i, kind) ? FUZZ_GRANTED : FUZZ_TIMED_OUT);
           fuzz_rules_serve (self, &state);
           fuzz_states_add (states, &state);
         }

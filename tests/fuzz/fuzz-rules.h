@@ -42,7 +42,7 @@ struct _FuzzModel
 };
 
 /* What the rules do in one section. */
-FuzzOutcome fuzz_rules_begin (FuzzModel *self, FuzzState *state, gint64 bytes);
+FuzzOutcome fuzz_rules_begin (FuzzModel *self, FuzzState *state, const FuzzRequestKind *kind);
 void fuzz_rules_serve (FuzzModel *self, FuzzState *state);
 void fuzz_rules_give_back (FuzzModel *self, FuzzState *state, gint64 bytes);
 void fuzz_rules_fail_above (FuzzModel *self, FuzzState *state, gint64 maximum, FuzzOutcome outcome);

@@ -6,9 +6,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
-
 #include "memory/buf-pool-allocation-private.h"
 #include "pool/buf-pool-private.h"
+#include "memory/wrapped-mmap.h"
 #include "testing.h"
 
 #define BUFFER_SIZE 256
@@ -17,11 +17,15 @@
 /* Before each block, with its size. */
 #define PREFIX 16
 
+/* Nobody writes to more of a block than this. */
+#define MOST_USED (64 * 1024)
+
 static _Atomic gint64 live;   /* bytes of buffers */
 static _Atomic gint64 most;   /* of them that there may be; 0: not looked at */
 static _Atomic gint n_blocks; /* that were not freed */
 static _Atomic guint fails;   /* one in so many fails; 0: none */
 static _Atomic guint n_asked;
+static _Atomic gint n_mapped;   /* blocks ever */
 static _Atomic gint n_too_many; /* how often there were too many bytes */
 
 void *__real_malloc (size_t size);
@@ -42,19 +46,24 @@ is_to_fail (void)
   return in > 0 && (hash >> 8) % in == 0;
 }
 
-/* The bytes are counted before they are there, and until they are gone. */
+/* The bytes are counted before they are there, and until they are gone; without headers. */
+static void
+count (gint64 bytes)
+{
+  if (atomic_fetch_add (&live, bytes) + bytes > most && most > 0)
+    n_too_many++;
+}
+
 void *
 __wrap_malloc (size_t size)
 {
-  gint64 bytes = (gint64) size - BUF_ALLOCATION_INLINE_OFFSET;
+  gint64 bytes = ((gint64) size - BUF_ALLOCATION_INLINE_OFFSET) / BUFFER_SIZE * BUFFER_SIZE;
   guint8 *block;
 
   if (is_to_fail ())
     return NULL;
-  if (atomic_fetch_add (&live, bytes) + bytes > most && most > 0)
-    n_too_many++;
-
-  block = __real_malloc (size + PREFIX);
+  count (bytes);
+  block = __real_malloc (MIN (size, MOST_USED) + PREFIX);
   *(gint64 *) block = bytes;
   n_blocks++;
   return block + PREFIX;
@@ -87,6 +96,38 @@ __wrap_free (void *memory)
   live -= bytes;
   n_blocks--;
 }
+
+#ifndef G_OS_WIN32
+
+/* Whole pages, and one for the header. */
+static gint64
+get_mapped_bytes (gsize size)
+{
+  return (gint64) size - sysconf (_SC_PAGESIZE);
+}
+
+void *
+__wrap_mmap (void *address, size_t size, int protection, int flags, int fd, off_t offset)
+{
+  if (size > (gsize) 1 << 32 || is_to_fail ())
+    return MAP_FAILED;
+
+  count (get_mapped_bytes (size));
+  n_blocks++;
+  n_mapped++;
+  return __real_mmap (address, size, protection, flags, fd, offset);
+}
+
+int
+__wrap_munmap (void *address, size_t size)
+{
+  int result = __real_munmap (address, size);
+
+  live -= get_mapped_bytes (size);
+  n_blocks--;
+  return result;
+}
+#endif
 
 static void
 use_one_stripe (BufPool *pool, gint64 limit)
@@ -125,9 +166,9 @@ is_closing (BufPool *pool)
   BufMemory *memory = pool->memory;
   gboolean closing;
 
-  g_mutex_lock (&memory->semaphore.mutex);
+  g_mutex_lock (&memory->semaphore.tree->mutex);
   closing = memory->control.closing;
-  g_mutex_unlock (&memory->semaphore.mutex);
+  g_mutex_unlock (&memory->semaphore.tree->mutex);
   return closing;
 }
 
@@ -137,9 +178,9 @@ keeps (BufPool *pool)
 {
   gboolean may;
 
-  g_mutex_lock (&pool->memory->semaphore.mutex);
+  g_mutex_lock (&pool->memory->semaphore.tree->mutex);
   may = pool->memory->semaphore.keeps;
-  g_mutex_unlock (&pool->memory->semaphore.mutex);
+  g_mutex_unlock (&pool->memory->semaphore.tree->mutex);
   return may;
 }
 
@@ -288,6 +329,35 @@ close_pool (gpointer data)
   return NULL;
 }
 
+static BufMemory *ending; /* whose stripes are about to be freed */
+
+void __real_g_aligned_free (gpointer memory);
+void __wrap_g_aligned_free (gpointer memory);
+
+/* While others find the keeper, they look at the stripes. */
+void
+__wrap_g_aligned_free (gpointer memory)
+{
+  if (ending != NULL && memory == ending->cache.stripes)
+    {
+      g_assert_cmpuint (ending->semaphore.n_keepers, ==, 0);
+      ending = NULL;
+    }
+  __real_g_aligned_free (memory);
+}
+
+static void
+test_end (void)
+{
+  BufPool *pool = new_pool_that_keeps (20);
+
+  g_test_summary ("When a pool ends, nobody finds its cache before that goes");
+
+  ending = pool->memory;
+  g_object_unref (pool);
+  g_assert_null (ending);
+}
+
 static gpointer
 lower_maximum (gpointer data)
 {
@@ -332,6 +402,28 @@ test_failing_allocator (void)
   g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_NO_MEMORY);
   g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 0);
   test_assert_figures (pool, 0, 0);
+}
+
+static void
+test_huge_buffers (void)
+{
+#if GLIB_SIZEOF_SIZE_T > 4
+  const gsize buffer_size = (gsize) BUF_STRIPE_MAX_CREDIT * 2;
+  g_autoptr (BufPool) pool = test_pool_new (buffer_size, 8);
+
+  g_test_summary ("Blocks that are larger than any stripe of the semaphore are counted in full");
+
+  use_one_stripe (pool, 4 * buffer_size);
+  for (guint i = 0; i < 3; i++)
+    {
+      buf_pool_allocation_unref (test_allocate (pool, 2));
+      g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 2 * buffer_size);
+    }
+  buf_pool_close (pool);
+  g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 0);
+#else
+  g_test_skip ("there are not so many addresses");
+#endif
 }
 
 /* Whatever the threads do, until they have done enough of it. */
@@ -386,6 +478,7 @@ static gpointer
 disturb (gpointer data)
 {
   Worker *self = data;
+  gsize buffer_size = buf_pool_get_buffer_size (self->pool);
   g_autoptr (GRand) random = g_rand_new_with_seed (self->seed);
 
   while (!g_atomic_int_get (self->ends))
@@ -394,18 +487,18 @@ disturb (gpointer data)
         {
         case 0:
           buf_pool_set_max_memory (self->pool,
-                                   g_rand_int_range (random, 64, N_BUFFERS) * BUFFER_SIZE);
-          buf_pool_set_max_memory (self->pool, N_BUFFERS * BUFFER_SIZE);
+                                   g_rand_int_range (random, 64, N_BUFFERS) * buffer_size);
+          buf_pool_set_max_memory (self->pool, N_BUFFERS * buffer_size);
           break;
         case 1:
           buf_pool_set_max_cached_memory (self->pool,
-                                          g_rand_int_range (random, -1, N_BUFFERS) * BUFFER_SIZE);
+                                          g_rand_int_range (random, -1, N_BUFFERS) * buffer_size);
           break;
         case 2:
-          buf_pool_set_max_cached_memory (self->pool, N_BUFFERS * BUFFER_SIZE);
+          buf_pool_set_max_cached_memory (self->pool, N_BUFFERS * buffer_size);
           break;
         case 3:
-          buf_pool_trim (self->pool, g_rand_int_range (random, 0, N_BUFFERS) * BUFFER_SIZE);
+          buf_pool_trim (self->pool, g_rand_int_range (random, 0, N_BUFFERS) * buffer_size);
           break;
         case 4:
           buf_pool_trim_all ();
@@ -419,17 +512,15 @@ disturb (gpointer data)
 }
 
 static void
-test_strict (gconstpointer one_in)
+run_strict (gsize buffer_size, guint one_in)
 {
-  g_autoptr (BufPool) pool = test_pool_new (BUFFER_SIZE, N_BUFFERS);
+  g_autoptr (BufPool) pool = test_pool_new (buffer_size, N_BUFFERS);
   Worker workers[9];
   GThread *threads[9];
   gint ends = FALSE;
 
-  g_test_summary ("At no moment are there more buffers than the maximum, kept ones included");
-
-  most = N_BUFFERS * BUFFER_SIZE;
-  fails = GPOINTER_TO_UINT (one_in);
+  most = (gint64) N_BUFFERS * buffer_size;
+  fails = one_in;
   for (guint i = 0; i < G_N_ELEMENTS (workers); i++)
     {
       workers[i] = (Worker){ .pool = pool, .n = test_scale (20000), .seed = i, .ends = &ends };
@@ -450,6 +541,27 @@ test_strict (gconstpointer one_in)
   g_assert_cmpint (n_blocks, ==, 0);
   g_assert_cmpint (live, ==, 0);
   most = 0;
+}
+
+static void
+test_strict (gconstpointer one_in)
+{
+  g_test_summary ("At no moment are there more buffers than the maximum, kept ones included");
+
+  run_strict (BUFFER_SIZE, GPOINTER_TO_UINT (one_in));
+}
+
+/* From 8 buffers on they are large. */
+static void
+test_strict_large (gconstpointer one_in)
+{
+  g_autoptr (BufPool) pool = test_pool_new (64 * BUFFER_SIZE, N_BUFFERS);
+
+  g_test_summary ("The same with blocks that are mapped");
+
+  run_strict (64 * BUFFER_SIZE, GPOINTER_TO_UINT (one_in));
+  if (pool->memory->n_large < G_MAXUINT)
+    g_assert_cmpint (n_mapped, >, 0);
 }
 
 /* Drops allocations of a pool that ends meanwhile. */
@@ -517,11 +629,17 @@ main (int argc, char *argv[])
   g_test_add_data_func ("/cache-threads/lower-maximum-waits-for-holder",
                         lower_maximum,
                         test_close_waits_for_holder);
+  g_test_add_func ("/cache-threads/end", test_end);
   g_test_add_func ("/cache-threads/failing-allocator", test_failing_allocator);
+  g_test_add_func ("/cache-threads/huge-buffers", test_huge_buffers);
   g_test_add_data_func ("/cache-threads/strict", NULL, test_strict);
   g_test_add_data_func ("/cache-threads/strict-failing-allocator",
                         GUINT_TO_POINTER (50),
                         test_strict);
+  g_test_add_data_func ("/cache-threads/strict-large", NULL, test_strict_large);
+  g_test_add_data_func ("/cache-threads/strict-large-failing-allocator",
+                        GUINT_TO_POINTER (50),
+                        test_strict_large);
   g_test_add_func ("/cache-threads/ends-storm", test_ends_storm);
 
   return g_test_run ();

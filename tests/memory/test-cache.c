@@ -307,6 +307,61 @@ test_large_blocks (void)
   buf_pool_allocation_unref (block);
 }
 
+#define MEBIBYTE (1024 * 1024)
+
+/* Returns how many of @n_blocks the pool keeps. */
+static gsize
+count_kept (BufPool *pool, guint n_blocks, gsize n_buffers)
+{
+  cache_blocks (pool, n_blocks, n_buffers);
+  return buf_pool_get_cached_memory (pool) / (n_buffers * buf_pool_get_buffer_size (pool));
+}
+
+/* Nothing of the blocks is written to. */
+static void
+test_one_larger_block (void)
+{
+  const gsize buffer_sizes[] = { MEBIBYTE, 40 * MEBIBYTE };
+
+  g_test_summary ("Of blocks that are larger than what is kept by default one is kept, within an "
+                  "eighth of the maximum");
+
+  for (guint i = 0; i < G_N_ELEMENTS (buffer_sizes); i++)
+    {
+      gsize n = 40 * MEBIBYTE / buffer_sizes[i];
+      g_autoptr (BufPool) pool = test_pool_new (buffer_sizes[i], 25 * n);
+      BufPoolAllocation *block = test_allocate (pool, n);
+
+      buf_pool_allocation_unref (block);
+      g_assert_true (block == test_allocate (pool, n));
+      buf_pool_allocation_unref (block);
+      g_assert_cmpuint (count_kept (pool, 3, n), ==, 1);
+      g_assert_cmpuint (buf_pool_trim (pool, 0), ==, 40 * MEBIBYTE);
+      g_assert_cmpuint (count_kept (pool, 1, 4 * n), ==, 0);
+      test_assert_figures (pool, 0, 0);
+
+      buf_pool_set_max_cached_memory (pool, 16 * MEBIBYTE);
+      g_assert_cmpuint (count_kept (pool, 1, n), ==, 0);
+    }
+}
+
+static void
+test_larger_block_that_goes (void)
+{
+  g_autoptr (BufPool) pool = test_pool_new (MEBIBYTE, 1000);
+
+  g_test_summary ("A larger block makes room when others are requested again and again");
+
+  g_assert_cmpuint (count_kept (pool, 1, 40), ==, 1);
+  for (guint i = 0; i < 40; i++)
+    cache_blocks (pool, 1, 50);
+  g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 50 * MEBIBYTE);
+  for (guint i = 0; i < 40; i++)
+    cache_blocks (pool, 20, 1);
+  g_assert_cmpuint (buf_pool_get_cached_memory (pool), <=, 16 * MEBIBYTE);
+  test_assert_figures (pool, 0, 0);
+}
+
 static void
 test_negative_limits (void)
 {
@@ -624,6 +679,8 @@ main (int argc, char *argv[])
   g_test_add_func ("/cache/depot", test_depot);
   g_test_add_func ("/cache/depot-sizes", test_depot_sizes);
   g_test_add_func ("/cache/large-blocks", test_large_blocks);
+  g_test_add_func ("/cache/one-larger-block", test_one_larger_block);
+  g_test_add_func ("/cache/larger-block-that-goes", test_larger_block_that_goes);
   g_test_add_func ("/cache/limit", test_limit);
   g_test_add_func ("/cache/negative-limits", test_negative_limits);
   g_test_add_func ("/cache/properties", test_properties);

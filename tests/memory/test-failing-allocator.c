@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
+#include "memory/wrapped-mmap.h"
 #include "testing.h"
 
 #define BUFFER_SIZE 64
@@ -82,6 +82,15 @@ __wrap_free (void *memory)
   __real_free (memory);
 }
 
+#ifndef G_OS_WIN32
+/* So large blocks come from malloc(), too. */
+void *
+__wrap_mmap (void *address, size_t size, int protection, int flags, int fd, off_t offset)
+{
+  return MAP_FAILED;
+}
+#endif
+
 static void
 reset_allocator (gint first, gboolean on, gint in)
 {
@@ -141,13 +150,13 @@ request (Script *self, Kind kind, gsize n)
   else if (kind == KIND_TRY)
     allocation = buf_pool_try_allocate (self->pool, n, &error);
   else if (kind == KIND_TIMEOUT)
-    allocation = buf_pool_allocate_timeout (self->pool, n, G_MAXUINT64 - 1, NULL, &error);
+    allocation = buf_pool_allocate_timeout (self->pool, n, G_MAXINT64, NULL, &error);
   else if (kind == KIND_PINNED)
     allocation = buf_pool_allocate_pinned (self->pool, n, NULL, &error);
   else if (kind == KIND_TRY_PINNED)
     allocation = buf_pool_try_allocate_pinned (self->pool, n, &error);
   else
-    allocation = buf_pool_allocate_timeout_pinned (self->pool, n, G_MAXUINT64 - 1, NULL, &error);
+    allocation = buf_pool_allocate_timeout_pinned (self->pool, n, G_MAXINT64, NULL, &error);
 
   judge (self, allocation, error);
   return allocation;
@@ -487,6 +496,21 @@ test_under_load (void)
   run_load (BUFFER_SIZE, 7);
 }
 
+/* Again and again, so that the pool tries to make room for them. */
+static void
+test_not_kept (void)
+{
+  Script self = { .pool = new_pool (BUFFER_SIZE, FALSE, BUFFER_SIZE) };
+
+  g_test_summary ("Of an aligned block that finds no room in the cache both parts are freed");
+
+  reset_allocator (-1, FALSE, 0);
+  for (guint i = 0; i < 100; i++)
+    drop (request (&self, KIND_TRY, N_BUFFERS));
+  g_object_unref (self.pool);
+  reset_allocator (-1, FALSE, 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -497,6 +521,7 @@ main (int argc, char **argv)
   g_test_add_func ("/failing-allocator/every-aligned", test_every_aligned_allocation);
   g_test_add_func ("/failing-allocator/every-aligned-zeroed", test_every_aligned_zeroed_allocation);
   g_test_add_func ("/failing-allocator/every-large", test_every_large_allocation);
+  g_test_add_func ("/failing-allocator/not-kept", test_not_kept);
   g_test_add_func ("/failing-allocator/under-load", test_under_load);
   return g_test_run ();
 }

@@ -14,9 +14,9 @@ get_pinned (BufPool *pool)
 {
   gint64 pinned;
 
-  g_mutex_lock (&pool->memory->semaphore.mutex);
-  pinned = pool->memory->semaphore.queue.pinned;
-  g_mutex_unlock (&pool->memory->semaphore.mutex);
+  g_mutex_lock (&pool->memory->semaphore.tree->mutex);
+  pinned = pool->memory->semaphore.level.pinned;
+  g_mutex_unlock (&pool->memory->semaphore.tree->mutex);
   return pinned;
 }
 

@@ -133,11 +133,13 @@ HOLDING = "memory/buf-pool-allocation-holding.c"
 
 # What is called how, which file and function it is in, and the call whose order it is.
 PLACES = {
-    "take": ("semaphore/buf-semaphore-private.h", "buf_semaphore_take_credit", r"buf_stripe_exchange \("),
-    "give": ("semaphore/buf-semaphore-private.h", "buf_semaphore_give_credit", r"buf_stripe_exchange \("),
+    "take": ("semaphore/buf-semaphore-private.h", "buf_semaphore_take_own_credit", r"buf_stripe_exchange \("),
+    "give": ("semaphore/buf-semaphore-private.h", "buf_semaphore_give_own_credit", r"buf_stripe_exchange \("),
     "collect": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_collect_locked", r"atomic_exchange_explicit \("),
     "settle": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_settle_locked", r"atomic_compare_exchange_weak_explicit \("),
     "restore": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_restore_locked", r"atomic_store_explicit \("),
+    "bit": ("memory/buf-cache-private.h", "buf_cache_stripe_try", r"atomic_exchange_explicit \("),
+    "drop": ("memory/buf-cache-private.h", "buf_cache_stripe_drop", r"atomic_store_explicit \("),
     "sole owner": (HOLDING, "buf_pool_allocation_unref", r"atomic_load_explicit \("),
     "unref": (HOLDING, "drop_reference", r"atomic_compare_exchange_weak_explicit \("),
     "unhold": (HOLDING, "buf_hold_drop", r"atomic_fetch_sub_explicit \("),
@@ -221,7 +223,7 @@ def take_free(free):
 
 
 def program(*steps):
-    @thread("word", "mark", "mutex", "free", "block", "data", "count")
+    @thread("word", "mark", "mutex", "free", "block", "data", "count", "bit", "head", "share")
     def run():
         result = None
         for step in steps:
@@ -401,9 +403,71 @@ def two_transfers(orders):
     return [program(transfer), program(transfer)], {"count": (0, 2)}, {"count": ((0, 2), (0, 1), (0, 0))}
 
 
+# The cache: the bit of a stripe, and what it guards: how many blocks there are, and the share.
+STRIPE = {"bit": (0, 1), "head": (0, 1)}
+
+
+def hold(orders):
+    """buf_cache_stripe_try"""
+    if (yield Exchange("bit", lambda found: 1, orders["bit"])) != 0:
+        raise Stop
+
+
+def put(orders):
+    """buf_pool_allocation_cache"""
+    yield Store("block", "filled")
+    yield from hold(orders)
+    yield Store("head", (yield Load("head")) + 1)
+    yield Store("bit", 0, orders["drop"])
+
+
+def hit(orders):
+    """buf_pool_allocation_new_cached"""
+    yield from hold(orders)
+    if (yield Load("head")) < 1:
+        raise Stop
+    yield Store("head", 0)
+    yield Store("bit", 0, orders["drop"])
+    yield Store("block", "used")
+
+
+def put_and_hit(orders):
+    return [program(lambda: put(orders)), program(lambda: hit(orders))], {}, STRIPE
+
+
+def put_and_end(orders):
+    """The stripe is closed, the block is freed, and with its bytes the pool may go."""
+
+    def close():
+        yield from hold(orders)
+        if (yield Load("head")) < 1:
+            raise Stop
+        yield Store("block", "free")
+        yield Free(("bit", "head"))
+
+    return [program(lambda: put(orders)), program(close)], {}, STRIPE
+
+
+def opened_in_between(orders):
+    """A stripe that was closed is opened, with another share."""
+
+    def reopen():
+        yield from lock(orders)
+        yield Store("share", 1)
+        yield Store("bit", 0, orders["drop"])
+        yield from unlock(orders)
+
+    def look():
+        yield from hold(orders)
+        yield Load("share")
+
+    return [program(reopen), program(look)], {"bit": 1}, {"bit": (0, 1), "mutex": (0, 1), "share": (0, 1)}
+
+
 PROGRAMS = [fast_to_fast, fast_to_fast_past_another, fast_to_locked, locked_to_fast,
             fast_to_locked_by_settling, restored_in_between, last_release_fast, last_release_slow,
-            last_release_of_two, two_owners, owner_and_transfer, two_transfers]
+            last_release_of_two, two_owners, owner_and_transfer, two_transfers, put_and_hit, put_and_end,
+            opened_in_between]
 
 # Orders that are stronger than they need be: the mutex, or the word itself, does it already.
 SPARE = {("collect", RELEASE), ("restore", RELEASE)}

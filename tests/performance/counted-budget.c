@@ -41,13 +41,21 @@ static inline void count_collection (gint64 mark);
 #define atomic_exchange_explicit(word, mark, order)                                                \
   (count_collection (mark), exchange (word, mark, order))
 
+#include "semaphore/buf-level.c"
 #include "semaphore/buf-semaphore.c"
+#include "semaphore/buf-semaphore-evict.c"
+#include "semaphore/buf-semaphore-figures.c"
 #include "semaphore/buf-semaphore-inside.c"
 #include "semaphore/buf-semaphore-keeper.c"
+#include "semaphore/buf-semaphore-keeping.c"
 #include "semaphore/buf-semaphore-serve.c"
+#include "semaphore/buf-semaphore-settings.c"
 #include "semaphore/buf-semaphore-stripes.c"
+#include "semaphore/buf-semaphore-tree.c"
 #include "semaphore/buf-semaphore-watch.c"
 #include "semaphore/buf-wait-queue.c"
+#include "semaphore/buf-wait-queue-take.c"
+#include "semaphore/buf-wait-queue-time.c"
 #include "semaphore/buf-waiter-tree.c"
 #include "semaphore/buf-waiter.c"
 
@@ -65,7 +73,7 @@ counted_budget_new (gsize buffers, guint n_processors)
 {
   BufSemaphore *self = g_aligned_alloc0 (1, sizeof (BufSemaphore) + BUF_CACHE_LINE, BUF_CACHE_LINE);
 
-  buf_semaphore_init (self, buffers, 1, n_processors);
+  buf_semaphore_init (self, NULL, buffers, 1, n_processors);
   return self;
 }
 
@@ -90,7 +98,8 @@ counted_budget_take (gpointer budget, guint thread, gsize buffers)
 
   buf_semaphore_thread_number = thread + 1;
   return buf_semaphore_take_credit (budget, buffers) ||
-         buf_semaphore_acquire (budget, buffers, FALSE, &figures) == BUF_OUTCOME_GRANTED;
+         buf_semaphore_acquire (budget, &BUF_WANT (buffers), FALSE, &figures) ==
+             BUF_OUTCOME_GRANTED;
 }
 
 void

@@ -22,7 +22,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LIBRARY = os.path.join(BUILD, "bufpool")
 TIME_LIMIT = 200 if QUICK else 1200
 
-PROGRAMS = ["latency", "contention", "pipeline", "saturation", "mixed-sizes", "wake-up", "tasks", "memory", "counting"]
+PROGRAMS = [
+    "latency", "contention", "pipeline", "kept-blocks", "saturation", "mixed-sizes", "wake-up", "tasks", "memory",
+    "counting",
+]
 # These are measured with other allocators, too.
 ALLOCATORS = ["jemalloc", "mimalloc"]
 PRELOADED = ["latency", "memory"] if QUICK else ["latency", "contention", "pipeline", "memory"]

@@ -49,7 +49,7 @@ typedef struct
 } Peer;
 
 extern const Peer peer_libbufpool, peer_malloc, peer_floor, peer_counter, peer_careful, peer_naive,
-    peer_bytes;
+    peer_bytes, peer_async_queue;
 #ifdef HAVE_GSTREAMER
 extern const Peer peer_gstreamer;
 #endif

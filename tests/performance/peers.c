@@ -13,6 +13,7 @@ const Peer *const peers[] = {
   &peer_careful,
   &peer_naive,
   &peer_bytes,
+  &peer_async_queue,
 #ifdef HAVE_GSTREAMER
   &peer_gstreamer,
 #endif

@@ -65,12 +65,13 @@ measure (Harness *harness, gpointer data)
 }
 
 static void
-add_case (Harness *harness, gsize buffer_size, guint n_producers, guint n_consumers)
+add_case (Harness *harness,
+          const gchar *size,
+          gsize buffer_size,
+          guint n_producers,
+          guint n_consumers)
 {
-  g_autofree gchar *name = g_strdup_printf ("%u to %u, %s",
-                                            n_producers,
-                                            n_consumers,
-                                            buffer_size < 4096 ? "64 B" : "4 KiB");
+  g_autofree gchar *name = g_strdup_printf ("%u to %u, %s", n_producers, n_consumers, size);
 
   for (guint i = 0; peers[i] != NULL; i++)
     {
@@ -92,13 +93,23 @@ add_case (Harness *harness, gsize buffer_size, guint n_producers, guint n_consum
 int
 main (int argc, char **argv)
 {
+  static const struct
+  {
+    const gchar *name;
+    gsize bytes;
+  } sizes[] = {
+    { "64 B", 64 },
+    { "4 KiB", 4096 },
+    { "64 KiB", 64 << 10 },
+    { "1 MiB", 1 << 20 },
+  };
   Harness *harness = harness_new (argc, argv, "pipeline");
 
-  for (gsize buffer_size = 64; buffer_size <= 4096; buffer_size *= 64)
+  for (guint i = 0; i < G_N_ELEMENTS (sizes); i++)
     {
-      add_case (harness, buffer_size, 1, 1);
-      add_case (harness, buffer_size, 1, 3);
-      add_case (harness, buffer_size, 3, 1);
+      add_case (harness, sizes[i].name, sizes[i].bytes, 1, 1);
+      add_case (harness, sizes[i].name, sizes[i].bytes, 1, 3);
+      add_case (harness, sizes[i].name, sizes[i].bytes, 3, 1);
     }
   return harness_finish (harness);
 }

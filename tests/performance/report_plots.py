@@ -32,6 +32,7 @@ COLOURS = {
     "counter": "#e5a50a",
     "careful": "#1c71d8",
     "naive": "#62a0ea",
+    "GAsyncQueue": "#f66151",
     "GBytes": "#813d9c",
     "GTask": "#813d9c",
     "GstBufferPool": "#26a269",

@@ -101,6 +101,34 @@ def write_pipeline(figures):
     return grid(figures, "pipeline", figures.cases("pipeline"), first="ns")
 
 
+def write_kinds(figures):
+    """A row for each kind of request; aligned blocks have no small sizes."""
+    cases = [case for case in figures.cases("kept-blocks") if case.endswith("B")]
+    rows = []
+    for subject in figures.subjects("kept-blocks", cases[-1]):
+        cells = [cell(figures, "kept-blocks", c, subject) if subject in figures.subjects("kept-blocks", c) else "" for c in cases]
+        rows.append([subject] + cells)
+    return table(["ns"] + cases, rows)
+
+
+def write_kept(figures):
+    rows = []
+    for case, scale, unit in (("sizes at random", 1, "ns"), ("frames", 1e6, "ms")):
+        for subject in figures.subjects("kept-blocks", case):
+            rows.append([f"{case}, {subject}", number(figures.median("kept-blocks", case, subject) / scale), unit])
+    return table(["", "", ""], rows)
+
+
+def write_resident(figures):
+    case = "resident memory"
+    quantities = ["peak", "left when all is dropped", "left after buf_pool_trim_all()"]
+    rows = [
+        [subject] + [cell(figures, "kept-blocks", case, subject, quantity) for quantity in quantities]
+        for subject in figures.subjects("kept-blocks", case)
+    ]
+    return table(["MiB"] + quantities, rows)
+
+
 def write_saturation(figures):
     subjects = figures.subjects("saturation")
     rows = [
@@ -239,6 +267,9 @@ TABLES = {
     "allocators": write_allocators,
     "contention": write_contention,
     "pipeline": write_pipeline,
+    "kinds": write_kinds,
+    "kept": write_kept,
+    "resident": write_resident,
     "saturation": write_saturation,
     "waits": write_waits,
     "mixed-sizes": write_mixed_sizes,

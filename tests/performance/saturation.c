@@ -101,7 +101,7 @@ measure (Harness *harness, gpointer data)
     harness_record (harness,
                     "most overtaken",
                     "times",
-                    ((BufPool *) self->pool)->memory->semaphore.queue.history.most_overtaken);
+                    ((BufPool *) self->pool)->memory->semaphore.level.history.most_overtaken);
   self->peer->destroy (self->pool);
 }
 

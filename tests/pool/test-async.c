@@ -514,7 +514,7 @@ test_drop_in_cancelled_handler (void)
       Request requests[3];
 
       g_signal_connect (cancellable, "cancelled", G_CALLBACK (drop_when_cancelled), all);
-      thread = test_requester_start_full (pool, 1, G_MAXUINT64, cancellable);
+      thread = test_requester_start_full (pool, 1, -1, cancellable);
       for (guint i = 0; i < 3; i++)
         start (&requests[i], pool, 1 + i, cancellable);
       test_wait_for_waiting (pool, 4);

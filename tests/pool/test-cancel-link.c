@@ -202,7 +202,7 @@ test_late_handler (void)
                                  test_keep_result,
                                  &result);
       else
-        requester = test_requester_start_full (pool, 1, G_MAXUINT64, cancellable);
+        requester = test_requester_start_full (pool, 1, -1, cancellable);
       test_wait_for_waiting (pool, 1);
       thread = g_thread_new ("cancel", cancel, cancellable);
       test_wait_until (g_atomic_int_get (&n_begun) == 1);

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-
+#include "memory/wrapped-mmap.h"
 #include "testing.h"
 
 #define LARGE     (1024 * 1024)
@@ -24,6 +24,15 @@ __wrap_malloc (size_t size)
   largest = MAX (largest, size);
   return __real_malloc (size > LARGE ? BEGINNING : size);
 }
+
+#ifndef G_OS_WIN32
+/* So large blocks come from malloc(), too. */
+void *
+__wrap_mmap (void *address, size_t size, int protection, int flags, int fd, off_t offset)
+{
+  return MAP_FAILED;
+}
+#endif
 
 /* Sizes that these systems cannot even name. */
 static gboolean

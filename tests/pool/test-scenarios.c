@@ -80,9 +80,9 @@ test_interruption_leaves_no_waiter (void)
 
   g_test_summary ("Two wait; the first is interrupted, then the second: the queue is empty");
 
-  first = test_requester_start_full (pool, 2, G_MAXUINT64, first_token);
+  first = test_requester_start_full (pool, 2, -1, first_token);
   test_wait_for_waiting (pool, 1);
-  second = test_requester_start_full (pool, 2, G_MAXUINT64, second_token);
+  second = test_requester_start_full (pool, 2, -1, second_token);
   test_wait_for_waiting (pool, 2);
   g_cancellable_cancel (first_token);
   end_refused (first, G_IO_ERROR, G_IO_ERROR_CANCELLED);
@@ -266,7 +266,7 @@ test_cancelled_head_does_not_starve (void)
   g_test_summary ("A large request at the head keeps small ones waiting: when it is cancelled, "
                   "they are served, though nothing came back");
 
-  large = test_requester_start_full (pool, 3, G_MAXUINT64, token);
+  large = test_requester_start_full (pool, 3, -1, token);
   test_wait_for_waiting (pool, 1);
   overtake_until_owed (pool);
   for (guint i = 0; i < 2; i++)
@@ -382,7 +382,7 @@ test_concurrent_close_and_cancel (void)
       g_autoptr (GError) error = NULL;
       BufPoolAllocation *all = test_allocate (pool, 1);
       Ender ender = { pool, token, i % 2 == 0, FALSE };
-      TestRequester *requester = test_requester_start_full (pool, 1, G_MAXUINT64, token);
+      TestRequester *requester = test_requester_start_full (pool, 1, -1, token);
       GThread *thread = g_thread_new ("ender", end_when_told, &ender);
 
       test_wait_for_waiting (pool, 1);
@@ -448,7 +448,7 @@ test_waiter_in_the_middle_leaves (void)
 
   for (guint i = 0; i < 3; i++)
     {
-      requesters[i] = test_requester_start_full (pool, 2, G_MAXUINT64, i == 1 ? token : NULL);
+      requesters[i] = test_requester_start_full (pool, 2, -1, i == 1 ? token : NULL);
       test_wait_for_waiting (pool, i + 1);
     }
   g_cancellable_cancel (token);

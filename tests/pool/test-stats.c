@@ -46,7 +46,7 @@ test_snapshot (void)
 }
 
 static void
-refuse (BufPool *pool, gsize n_buffers, guint64 timeout, GCancellable *cancellable)
+refuse (BufPool *pool, gsize n_buffers, gint64 timeout, GCancellable *cancellable)
 {
   BufPoolAllocation *allocation =
       buf_pool_allocate_timeout (pool, n_buffers, timeout, cancellable, NULL);

@@ -112,7 +112,7 @@ test_overtaking_bound (void)
 static TestRequester *
 start_owed_head (BufPool *pool, GCancellable *cancellable)
 {
-  TestRequester *head = test_requester_start_full (pool, 10, G_MAXUINT64, cancellable);
+  TestRequester *head = test_requester_start_full (pool, 10, -1, cancellable);
   BufPoolAllocation *other;
 
   test_wait_for_waiting (pool, 1);
@@ -352,7 +352,7 @@ test_cancelled_and_closed (void)
   g_autoptr (GCancellable) cancellable = g_cancellable_new ();
   g_autoptr (GError) error = NULL;
   BufPoolAllocation *all = test_allocate (pool, 10);
-  TestRequester *requester = test_requester_start_full (pool, 10, G_MAXUINT64, cancellable);
+  TestRequester *requester = test_requester_start_full (pool, 10, -1, cancellable);
 
   g_test_summary ("Cancelled and closed is cancelled");
 
@@ -368,7 +368,7 @@ static void
 test_long_timeouts (void)
 {
   g_autoptr (BufPool) pool = test_pool_new (16, 10);
-  const guint64 timeouts[] = { G_MAXINT64 - 1, G_MAXINT64, G_MAXUINT64 - 1 };
+  const gint64 timeouts[] = { G_MAXINT64 - 1, G_MAXINT64, -1, G_MININT64 };
 
   g_test_summary ("A timeout beyond the end of time is as good as none");
 
@@ -396,7 +396,7 @@ test_cancel_while_waiting (void)
 
   other = test_requester_start (pool, 1);
   for (guint i = 0; i < 3; i++)
-    cancelled[i] = test_requester_start_full (pool, 1, G_MAXUINT64, cancellable);
+    cancelled[i] = test_requester_start_full (pool, 1, -1, cancellable);
   test_wait_for_waiting (pool, 4);
   g_cancellable_cancel (cancellable);
   for (guint i = 0; i < 3; i++)
@@ -424,7 +424,7 @@ test_cancel_races_grant (void)
       g_autoptr (GError) error = NULL;
       g_autoptr (BufPoolAllocation) got = NULL;
       BufPoolAllocation *all = test_allocate (pool, 10);
-      TestRequester *requester = test_requester_start_full (pool, 10, G_MAXUINT64, cancellable);
+      TestRequester *requester = test_requester_start_full (pool, 10, -1, cancellable);
 
       test_wait_for_waiting (pool, 1);
       if (round % 2 == 0)

@@ -14,7 +14,9 @@ acquire (BufSemaphore *self, gint64 bytes)
   BufSemaphoreFigures figures;
 
   if (!buf_semaphore_take_credit (self, bytes))
-    g_assert_cmpint (buf_semaphore_acquire (self, bytes, FALSE, &figures), ==, BUF_OUTCOME_GRANTED);
+    g_assert_cmpint (buf_semaphore_acquire (self, &BUF_WANT (bytes), FALSE, &figures),
+                     ==,
+                     BUF_OUTCOME_GRANTED);
 }
 
 static void
@@ -30,7 +32,9 @@ assert_refused (BufSemaphore *self, gint64 bytes)
   BufSemaphoreFigures figures;
 
   g_assert_false (buf_semaphore_take_credit (self, bytes));
-  g_assert_cmpint (buf_semaphore_acquire (self, bytes, FALSE, &figures), ==, BUF_OUTCOME_PENDING);
+  g_assert_cmpint (buf_semaphore_acquire (self, &BUF_WANT (bytes), FALSE, &figures),
+                   ==,
+                   BUF_OUTCOME_PENDING);
   g_assert_cmpint (figures.available, <, bytes);
 }
 
@@ -61,7 +65,7 @@ spread_credit (BufSemaphore *self, gint64 bytes)
       use_stripe (i);
       acquire (self, bytes);
       release (self, bytes);
-      g_assert_false (self->revoked);
+      g_assert_false (self->level.revoked);
       g_assert_cmpint (buf_stripe_get_credit (self->stripes[i].word), >, 0);
     }
 }
@@ -70,7 +74,7 @@ spread_credit (BufSemaphore *self, gint64 bytes)
 static void
 calm_down (BufSemaphore *self)
 {
-  for (guint i = 0; i < 1000 && self->revoked; i++)
+  for (guint i = 0; i < 1000 && self->level.revoked; i++)
     {
       acquire (self, 1);
       release (self, 1);
@@ -111,7 +115,7 @@ test_geometry (void)
       BufSemaphore semaphore;
       gint64 mark;
 
-      buf_semaphore_init (&semaphore, cases[i].maximum, cases[i].unit, cases[i].n_processors);
+      buf_semaphore_init (&semaphore, NULL, cases[i].maximum, cases[i].unit, cases[i].n_processors);
       mark = semaphore.mark;
       g_assert_cmpuint (semaphore.mask + 1, ==, cases[i].n_live);
       g_assert_cmpint (mark, <=, BUF_STRIPE_MAX_CREDIT);
@@ -134,7 +138,7 @@ test_refused_means_used_up (void)
   g_test_summary ("A request is refused if, and only if, it would exceed the maximum, wherever the "
                   "credit lies; and the figures are exact after every step");
 
-  buf_semaphore_init (&semaphore, 1000, 1, N_STRIPES);
+  buf_semaphore_init (&semaphore, NULL, 1000, 1, N_STRIPES);
   for (guint i = 0; i < test_scale (100000); i++)
     {
       guint slot = g_rand_int_range (rand, 0, G_N_ELEMENTS (out));
@@ -176,10 +180,10 @@ test_credit_is_collected (void)
 
   g_test_summary ("Credit that lies in other stripes is there for a request that needs it");
 
-  buf_semaphore_init (&semaphore, 100000, 1, N_STRIPES);
+  buf_semaphore_init (&semaphore, NULL, 100000, 1, N_STRIPES);
   spread_credit (&semaphore, 10);
   acquire (&semaphore, 100000);
-  g_assert_true (semaphore.revoked);
+  g_assert_true (semaphore.level.revoked);
   assert_refused (&semaphore, 1);
   release (&semaphore, 100000);
   semaphore_end (&semaphore);
@@ -194,7 +198,7 @@ test_lowered_maximum (void)
 
   for (gint64 lower = 0; lower < 2000; lower += 111)
     {
-      buf_semaphore_init (&semaphore, 100000, 1, N_STRIPES);
+      buf_semaphore_init (&semaphore, NULL, 100000, 1, N_STRIPES);
       spread_credit (&semaphore, 10);
       acquire (&semaphore, 1000);
       g_assert_true (buf_semaphore_set_maximum (&semaphore, lower));
@@ -223,14 +227,14 @@ test_stripes_come_back (void)
 
   g_test_summary ("Stripes come back after calm, but not while free is negative, nor after close");
 
-  buf_semaphore_init (&semaphore, 100000, 1, N_STRIPES);
+  buf_semaphore_init (&semaphore, NULL, 100000, 1, N_STRIPES);
   spread_credit (&semaphore, 10);
   acquire (&semaphore, 100000);
-  g_assert_true (semaphore.revoked);
+  g_assert_true (semaphore.level.revoked);
   release (&semaphore, 100000);
-  g_assert_true (semaphore.revoked);
+  g_assert_true (semaphore.level.revoked);
   calm_down (&semaphore);
-  g_assert_false (semaphore.revoked);
+  g_assert_false (semaphore.level.revoked);
   spread_credit (&semaphore, 10);
 
   acquire (&semaphore, 5000);
@@ -239,13 +243,13 @@ test_stripes_come_back (void)
   for (guint i = 0; i < 1000; i++)
     {
       assert_refused (&semaphore, 1);
-      g_assert_true (semaphore.revoked);
+      g_assert_true (semaphore.level.revoked);
     }
   release (&semaphore, 5000);
-  g_assert_true (semaphore.revoked);
+  g_assert_true (semaphore.level.revoked);
   buf_semaphore_set_maximum (&semaphore, 100000);
   calm_down (&semaphore);
-  g_assert_false (semaphore.revoked);
+  g_assert_false (semaphore.level.revoked);
   release (&semaphore, 5000);
 
   buf_semaphore_close (&semaphore);
@@ -254,11 +258,11 @@ test_stripes_come_back (void)
       BufSemaphoreFigures figures;
 
       g_assert_false (buf_semaphore_take_credit (&semaphore, 1));
-      g_assert_cmpint (buf_semaphore_acquire (&semaphore, 1, FALSE, &figures),
+      g_assert_cmpint (buf_semaphore_acquire (&semaphore, &BUF_WANT (1), FALSE, &figures),
                        ==,
                        BUF_OUTCOME_CLOSED);
     }
-  g_assert_true (semaphore.revoked);
+  g_assert_true (semaphore.level.revoked);
   semaphore_end (&semaphore);
 }
 
@@ -270,7 +274,7 @@ test_words (void)
 
   g_test_summary ("A revoked stripe takes and gives nothing, not even of nothing or of very much");
 
-  buf_semaphore_init (&semaphore, BUF_POOL_UNLIMITED, 1, 1);
+  buf_semaphore_init (&semaphore, NULL, BUF_POOL_UNLIMITED, 1, 1);
   stripe = &semaphore.stripes[0];
   acquire (&semaphore, 1);
   buf_semaphore_close (&semaphore);
@@ -297,14 +301,14 @@ test_count_does_not_wrap (void)
   g_test_summary (
       "A stripe whose count is full goes the slow way, which folds it, in both directions");
 
-  buf_semaphore_init (&semaphore, 1 << 30, 1, 1);
+  buf_semaphore_init (&semaphore, NULL, 1 << 30, 1, 1);
   stripe = &semaphore.stripes[0];
   acquire (&semaphore, 1);
   assert_figures (&semaphore, 1, 1);
 
   /* As if allocations had been taken here and given back elsewhere. */
   stripe->word += (most - 1) * BUF_STRIPE_ONE;
-  semaphore.queue.n_allocations -= most - 1;
+  semaphore.level.n_allocations -= most - 1;
   acquire (&semaphore, 1);
   g_assert_false (buf_semaphore_take_credit (&semaphore, 1));
   assert_figures (&semaphore, 2, 2);
@@ -313,7 +317,7 @@ test_count_does_not_wrap (void)
   g_assert_cmpint (stripe->word >> BUF_STRIPE_CREDIT_BITS, <, most / 2);
 
   stripe->word = buf_stripe_get_credit (stripe->word) + G_MININT64;
-  semaphore.queue.n_allocations = 3 + most + 1;
+  semaphore.level.n_allocations = 3 + most + 1;
   assert_figures (&semaphore, 3, 3);
   g_assert_false (buf_semaphore_give_credit (&semaphore, stripe, 1));
   release (&semaphore, 1);
@@ -332,7 +336,7 @@ test_moves_on (void)
 
   g_test_summary ("A thread that meets another on its stripe goes to the next");
 
-  buf_semaphore_init (&semaphore, 1 << 30, 1, N_STRIPES);
+  buf_semaphore_init (&semaphore, NULL, 1 << 30, 1, N_STRIPES);
   use_stripe (1);
   acquire (&semaphore, 1);
   stripe = buf_semaphore_get_stripe (&semaphore);
@@ -353,7 +357,7 @@ test_spill_and_refill (void)
 
   g_test_summary ("What one thread takes and another gives back flows through free, in batches");
 
-  buf_semaphore_init (&semaphore, 100000, 1, N_STRIPES);
+  buf_semaphore_init (&semaphore, NULL, 100000, 1, N_STRIPES);
   for (guint i = 0; i < 100000; i++)
     {
       use_stripe (0);
@@ -369,7 +373,7 @@ test_spill_and_refill (void)
           n_slow++;
         }
     }
-  g_assert_false (semaphore.revoked);
+  g_assert_false (semaphore.level.revoked);
   g_assert_cmpuint (n_slow, >, 10);
   g_assert_cmpuint (n_slow, <, 100);
   semaphore_end (&semaphore);
@@ -404,10 +408,10 @@ note_drained (BufSemaphore *self)
 {
   gboolean drains;
 
-  g_mutex_lock (&self->mutex);
-  drains = !g_queue_is_empty (&self->queue.drainers);
-  buf_wait_queue_note_drained_locked (&self->queue);
-  g_mutex_unlock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
+  drains = !g_queue_is_empty (&self->level.drainers);
+  buf_wait_queue_note_drained_locked (&self->level);
+  g_mutex_unlock (&self->tree->mutex);
   return drains;
 }
 
@@ -419,7 +423,7 @@ test_drained_before_the_deadline (void)
 
   g_test_summary ("A drainer that is to be told is told so, also when its time is over before");
 
-  buf_semaphore_init (&semaphore, 1000, 1, N_STRIPES);
+  buf_semaphore_init (&semaphore, NULL, 1000, 1, N_STRIPES);
   acquire (&semaphore, 1000);
   for (gint64 timeout = 1000; !noted; timeout *= 2)
     {
@@ -472,7 +476,7 @@ test_goes_on_inside (void)
 
   g_test_summary ("A releaser that goes on to serve others keeps the semaphore until it is done");
 
-  buf_semaphore_init (&semaphore, G_N_ELEMENTS (tasks), 1, N_STRIPES);
+  buf_semaphore_init (&semaphore, NULL, G_N_ELEMENTS (tasks), 1, N_STRIPES);
   semaphore.end = on_end;
   acquire (&semaphore, G_N_ELEMENTS (tasks));
   for (guint i = 0; i < G_N_ELEMENTS (tasks); i++)

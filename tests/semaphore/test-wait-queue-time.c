@@ -88,12 +88,12 @@ test_owed_by_time (Fixture *self, gconstpointer data)
   second = fixture_push_task (self, 50);
   fixture_overtake (self, 2);
   oldest->overtaken_since -= BUF_WAIT_QUEUE_OVERTAKEN_TIME;
-  g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+  g_assert_false (fixture_try (self, 1));
   g_assert_true (oldest->owed);
   g_assert_cmpuint (oldest->overtaken, ==, 2);
 
   second->since -= 100 * BUF_WAIT_QUEUE_OVERTAKEN_TIME;
-  self->queue.sum_since -= 100 * BUF_WAIT_QUEUE_OVERTAKEN_TIME;
+  self->level.sum_since -= 100 * BUF_WAIT_QUEUE_OVERTAKEN_TIME;
   fixture_release (self, 50);
   assert_granted (oldest);
   g_assert_cmpuint (second->overtaken, ==, 0);
@@ -126,7 +126,7 @@ test_owed_by_time_after_many (Fixture *self, gconstpointer data)
       g_assert_false (oldest->owed);
       fixture_let_time_pass (self, G_TIME_SPAN_HOUR + BUF_WAIT_QUEUE_OVERTAKEN_TIME);
       g_assert_true (oldest->owed);
-      g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+      g_assert_false (fixture_try (self, 1));
       fixture_release (self, 60);
       assert_granted (oldest);
       fixture_release (self, 50);
@@ -172,7 +172,7 @@ test_owed_thread (Fixture *self, gconstpointer data)
   fixture_release (self, 11);
   assert_pending (oldest, BUF_WAITER_WOKEN);
   fixture_take (self, 1);
-  g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+  g_assert_false (fixture_try (self, 1));
   fixture_let_time_pass (self, BUF_WAIT_QUEUE_PATIENCE);
   assert_pending (oldest, BUF_WAITER_WOKEN);
 
@@ -183,7 +183,7 @@ test_owed_thread (Fixture *self, gconstpointer data)
   fixture_take (self, 1);
   g_assert_cmpuint (oldest->overtaken, ==, BUF_WAIT_QUEUE_MAX_OVERTAKEN);
   g_assert_false (fixture_run (self, oldest));
-  g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+  g_assert_false (fixture_try (self, 1));
   fixture_release (self, 1);
   assert_pending (oldest, BUF_WAITER_WOKEN);
   g_assert_cmpint (oldest->patience, ==, 2 * patience);
@@ -207,7 +207,7 @@ test_late_shields_nobody (Fixture *self, gconstpointer data)
   fixture_overtake (self, BUF_WAIT_QUEUE_MAX_OVERTAKEN);
   g_assert_true (large->owed);
   g_assert_cmpuint (starved->overtaken, ==, 0);
-  g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+  g_assert_false (fixture_try (self, 1));
 
   /* When it runs, it is older, and does not overtake. */
   g_assert_true (fixture_run (self, starved));
@@ -280,7 +280,7 @@ test_late_again_and_again (Fixture *self, gconstpointer data)
   g_assert_cmpint (slow->patience, ==, BUF_WAIT_QUEUE_OWED_PATIENCE);
   fixture_release (self, 10);
   assert_pending (slow, BUF_WAITER_WOKEN);
-  g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+  g_assert_false (fixture_try (self, 1));
   g_assert_true (fixture_run (self, slow));
 }
 

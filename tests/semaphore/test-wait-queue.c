@@ -78,9 +78,9 @@ test_owed_by_number (Fixture *self, gconstpointer data)
   oldest = fixture_push_task (self, 50);
   fixture_overtake (self, BUF_WAIT_QUEUE_MAX_OVERTAKEN);
   g_assert_true (oldest->owed);
-  g_assert_cmpuint (self->queue.history.most_overtaken, ==, BUF_WAIT_QUEUE_MAX_OVERTAKEN);
+  g_assert_cmpuint (self->level.history.most_overtaken, ==, BUF_WAIT_QUEUE_MAX_OVERTAKEN);
 
-  g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+  g_assert_false (fixture_try (self, 1));
   small = fixture_push_task (self, 1);
   fixture_release (self, 5);
   assert_pending (small, BUF_WAITER_ASLEEP);
@@ -117,7 +117,7 @@ test_batches (Fixture *self, gconstpointer data)
   fixture_take (self, MAXIMUM);
   for (guint i = 0; i < 3 * BUF_WAIT_QUEUE_BATCH; i++)
     fixture_push_task (self, 1);
-  self->queue.free += 3 * BUF_WAIT_QUEUE_BATCH;
+  self->level.free += 3 * BUF_WAIT_QUEUE_BATCH;
   while (!buf_wait_queue_serve_locked (&self->queue, &self->ready))
     {
       g_assert_cmpuint (self->ready.tasks.length, ==, n_sections * BUF_WAIT_QUEUE_BATCH);
@@ -125,7 +125,7 @@ test_batches (Fixture *self, gconstpointer data)
     }
   g_assert_cmpuint (n_sections, ==, 4);
   g_assert_cmpuint (self->queue.waiters.length, ==, 0);
-  g_assert_cmpint (self->queue.free, ==, 0);
+  g_assert_cmpint (self->level.free, ==, 0);
 }
 
 static void
@@ -141,7 +141,7 @@ test_impossible (Fixture *self, gconstpointer data)
   small = fixture_push_thread (self, 40);
   fixture_release (self, 60);
   assert_pending (woken, BUF_WAITER_WOKEN);
-  buf_wait_queue_set_maximum_locked (&self->queue, MAXIMUM - 55);
+  buf_wait_queue_set_maximum_locked (&self->level, MAXIMUM - 55);
   fixture_release (self, 0);
   g_assert_cmpint (large->outcome, ==, BUF_OUTCOME_TOO_LARGE);
   g_assert_cmpint (large->maximum, ==, MAXIMUM - 55);
@@ -149,10 +149,10 @@ test_impossible (Fixture *self, gconstpointer data)
   g_assert_cmpint (woken->outcome, ==, BUF_OUTCOME_TOO_LARGE);
   assert_pending (small, BUF_WAITER_ASLEEP);
 
-  buf_wait_queue_close_locked (&self->queue);
+  buf_wait_queue_close_locked (&self->level);
   fixture_release (self, 45);
   g_assert_cmpint (small->outcome, ==, BUF_OUTCOME_CLOSED);
-  g_assert_false (buf_wait_queue_take_locked (&self->queue, NULL, 1));
+  g_assert_false (fixture_try (self, 1));
 }
 
 static void
@@ -165,14 +165,14 @@ test_drainers_are_told (Fixture *self, gconstpointer data)
   drainer = fixture_push_task (self, 0);
   owner = fixture_push_task (self, 0);
   owner->spares_pinned = TRUE;
-  self->queue.pinned = 1;
-  buf_wait_queue_note_drained_locked (&self->queue);
-  self->queue.pinned = 0;
+  self->level.pinned = 1;
+  buf_wait_queue_note_drained_locked (&self->level);
+  self->level.pinned = 0;
   g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
   assert_granted (owner);
   assert_pending (drainer, BUF_WAITER_ASLEEP);
 
-  buf_wait_queue_note_drained_locked (&self->queue);
+  buf_wait_queue_note_drained_locked (&self->level);
   fixture_take (self, 1);
   g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
   assert_granted (drainer);

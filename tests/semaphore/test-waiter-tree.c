@@ -53,7 +53,7 @@ static BufWaiter *
 walk_to_first (Fixture *self, gint64 bytes)
 {
   for (guint i = 0; i < N_WAITERS; i++)
-    if (self->inserted[i] && self->waiters[i].bytes <= bytes)
+    if (self->inserted[i] && self->waiters[i].want.bytes <= bytes)
       return &self->waiters[i];
   return NULL;
 }
@@ -62,7 +62,7 @@ static gboolean
 has_above (Fixture *self, gint64 bytes)
 {
   for (guint i = 0; i < N_WAITERS; i++)
-    if (self->inserted[i] && self->waiters[i].bytes > bytes)
+    if (self->inserted[i] && self->waiters[i].want.bytes > bytes)
       return TRUE;
   return FALSE;
 }
@@ -101,7 +101,7 @@ test_random (Fixture *self, gconstpointer data)
                      walk_to_first (self, bytes));
       above = buf_waiter_tree_find_above (&self->tree, bytes);
       g_assert_cmpint (above != NULL, ==, has_above (self, bytes));
-      g_assert_true (above == NULL || above->bytes > bytes);
+      g_assert_true (above == NULL || above->want.bytes > bytes);
     }
 }
 

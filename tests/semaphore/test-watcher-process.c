@@ -221,8 +221,8 @@ serve_without_watcher (gint n_batches)
   BufSemaphoreFigures figures;
 
   no_threads = TRUE;
-  buf_semaphore_init (&semaphore, n_tasks, 1, 1);
-  buf_semaphore_acquire (&semaphore, n_tasks, FALSE, &figures);
+  buf_semaphore_init (&semaphore, NULL, n_tasks, 1, 1);
+  buf_semaphore_acquire (&semaphore, &BUF_WANT (n_tasks), FALSE, &figures);
   for (gint i = 0; i < n_tasks; i++)
     {
       buf_waiter_init (&tasks[i], 1, on_completed);
@@ -230,7 +230,7 @@ serve_without_watcher (gint n_batches)
     }
   no_threads = FALSE;
   buf_semaphore_release (&semaphore, n_tasks);
-  return semaphore.queue.promises ? 1 : n_completed / BUF_WAIT_QUEUE_BATCH;
+  return semaphore.tree->queue.promises ? 1 : n_completed / BUF_WAIT_QUEUE_BATCH;
 }
 
 static void

@@ -38,9 +38,11 @@ set_up (BufSemaphore *self)
   g_atomic_int_set (&n_completed, 0);
   g_atomic_int_set (&n_reports, 0);
   g_atomic_int_set (&n_ended, 0);
-  buf_semaphore_init (self, MAXIMUM, 1, 1);
+  buf_semaphore_init (self, NULL, MAXIMUM, 1, 1);
   self->end = on_end;
-  g_assert_cmpint (buf_semaphore_acquire (self, MAXIMUM, FALSE, &figures), ==, BUF_OUTCOME_GRANTED);
+  g_assert_cmpint (buf_semaphore_acquire (self, &BUF_WANT (MAXIMUM), FALSE, &figures),
+                   ==,
+                   BUF_OUTCOME_GRANTED);
 }
 
 /* The @bytes are what is still in use. */
@@ -59,9 +61,9 @@ static void
 push_starved (BufSemaphore *self, BufWaiter *waiter, gint64 bytes)
 {
   buf_waiter_init (waiter, bytes, NULL);
-  g_mutex_lock (&self->mutex);
-  buf_wait_queue_push_locked (&self->queue, waiter);
-  g_mutex_unlock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
+  buf_wait_queue_push_locked (&self->level, waiter);
+  g_mutex_unlock (&self->tree->mutex);
 }
 
 static gint64
@@ -69,9 +71,9 @@ get_due (BufSemaphore *self)
 {
   gint64 due;
 
-  g_mutex_lock (&self->mutex);
-  due = self->watch.due;
-  g_mutex_unlock (&self->mutex);
+  g_mutex_lock (&self->tree->mutex);
+  due = self->tree->watch.due;
+  g_mutex_unlock (&self->tree->mutex);
   return due;
 }
 
@@ -110,7 +112,7 @@ test_many_tasks (void)
 
   set_up (&semaphore);
   buf_semaphore_set_maximum (&semaphore, n_tasks);
-  buf_semaphore_acquire (&semaphore, n_tasks - MAXIMUM, FALSE, &figures);
+  buf_semaphore_acquire (&semaphore, &BUF_WANT (n_tasks - MAXIMUM), FALSE, &figures);
   for (guint i = 0; i < n_tasks; i++)
     {
       buf_waiter_init (&tasks[i], 1, on_completed);
@@ -145,12 +147,12 @@ test_stall (void)
   g_test_summary ("When nothing is granted for long while somebody waits, that is reported once");
 
   set_up (&semaphore);
-  semaphore.stall.time = 2000;
-  semaphore.stall.report = on_stalled;
+  semaphore.tree->stall.time = 2000;
+  semaphore.report = on_stalled;
   buf_waiter_init (&task, MAXIMUM, on_completed);
   buf_semaphore_enqueue (&semaphore, &task);
   test_wait_until (g_atomic_int_get (&n_reports) == 1);
-  g_usleep (3 * semaphore.stall.time);
+  g_usleep (3 * semaphore.tree->stall.time);
   g_assert_cmpint (g_atomic_int_get (&n_reports), ==, 1);
 
   /* A grant ends it, and the next one is a stall of its own. */
@@ -199,8 +201,8 @@ test_stall_of_one_thread (void)
   g_test_summary ("The stall of a thread is reported, also when nobody else comes by");
 
   set_up (&semaphore);
-  semaphore.stall.time = 1000;
-  semaphore.stall.report = on_stalled;
+  semaphore.tree->stall.time = 1000;
+  semaphore.report = on_stalled;
   thread = g_thread_new ("waits", wait_in_thread, &semaphore);
   test_wait_until (g_atomic_int_get (&n_reports) == 1);
   buf_semaphore_release (&semaphore, MAXIMUM);
@@ -223,10 +225,10 @@ test_interrupted_releaser (void)
   buf_ready_init (&ready);
   thread = g_thread_new ("waits", wait_in_thread, &semaphore);
   test_wait_until (get_n_waiting (&semaphore) == 1);
-  g_mutex_lock (&semaphore.mutex);
-  semaphore.queue.free += MAXIMUM;
-  semaphore.queue.n_allocations--;
-  buf_wait_queue_serve_locked (&semaphore.queue, &ready);
+  g_mutex_lock (&semaphore.tree->mutex);
+  semaphore.level.free += MAXIMUM;
+  semaphore.level.n_allocations--;
+  buf_wait_queue_serve_locked (&semaphore.tree->queue, &ready);
   g_assert_cmpuint (ready.wakeups.n, ==, 1);
   buf_semaphore_serve_and_unlock (&semaphore);
   g_thread_join (thread);
@@ -247,20 +249,21 @@ test_late_waiter (void)
       "on until it has");
 
   set_up (&semaphore);
-  semaphore.stall.time = G_TIME_SPAN_HOUR;
-  semaphore.stall.report = on_stalled;
+  semaphore.tree->stall.time = G_TIME_SPAN_HOUR;
+  semaphore.report = on_stalled;
   buf_waiter_init (&first, MAXIMUM, on_completed);
   buf_waiter_init (&second, MAXIMUM, on_completed);
   buf_semaphore_enqueue (&semaphore, &first);
   buf_semaphore_withdraw (&semaphore, &first, BUF_OUTCOME_CANCELLED);
-  semaphore.stall.quiet_since -= semaphore.stall.time;
+  semaphore.tree->stall.quiet_since -= semaphore.tree->stall.time;
   buf_semaphore_enqueue (&semaphore, &second);
 
   now = g_get_monotonic_time ();
-  buf_semaphore_look (&semaphore.watch, now);
+  buf_semaphore_look (&semaphore.tree->watch, now);
   g_assert_cmpint (g_atomic_int_get (&n_reports), ==, 0);
   g_assert_cmpint (get_due (&semaphore), >, now);
-  buf_semaphore_look (&semaphore.watch, now + semaphore.stall.time + G_TIME_SPAN_SECOND);
+  buf_semaphore_look (&semaphore.tree->watch,
+                      now + semaphore.tree->stall.time + G_TIME_SPAN_SECOND);
   g_assert_cmpint (g_atomic_int_get (&n_reports), ==, 1);
 
   buf_semaphore_withdraw (&semaphore, &second, BUF_OUTCOME_CANCELLED);
@@ -315,7 +318,7 @@ test_rests (void)
   g_test_summary ("When nobody waits, there is nothing to watch");
 
   set_up (&semaphore);
-  semaphore.stall.time = 1000;
+  semaphore.tree->stall.time = 1000;
   buf_waiter_init (&task, MAXIMUM, on_completed);
   buf_semaphore_enqueue (&semaphore, &task);
   g_assert_cmpint (get_due (&semaphore), <, G_MAXINT64);
@@ -336,9 +339,9 @@ test_ends (void)
       BufWaiter starved, task;
 
       set_up (&semaphore);
-      semaphore.stall.time = 1 + i % 50;
+      semaphore.tree->stall.time = 1 + i % 50;
       push_starved (&semaphore, &starved, 1);
-      semaphore.queue.promises = TRUE;
+      semaphore.tree->queue.promises = TRUE;
       starved.patience = i % 100;
       buf_waiter_init (&task, MAXIMUM, on_completed);
       buf_semaphore_enqueue (&semaphore, &task);
@@ -372,8 +375,8 @@ test_leaves_last (void)
   g_test_summary ("The watcher is the last that leaves, and ends the semaphore that it looks at");
 
   set_up (&semaphore);
-  semaphore.stall.time = 1000;
-  semaphore.stall.report = on_stalled_leave_late;
+  semaphore.tree->stall.time = 1000;
+  semaphore.report = on_stalled_leave_late;
   buf_waiter_init (&task, MAXIMUM, on_completed);
   buf_semaphore_enqueue (&semaphore, &task);
   test_wait_until (g_atomic_int_get (&n_reports) == 1);
@@ -392,7 +395,7 @@ static void
 on_end_look (BufSemaphore *semaphore)
 {
   g_assert_cmpint (g_atomic_int_add (&n_ended, 1), ==, 0);
-  buf_semaphore_look (&semaphore->watch, g_get_monotonic_time ());
+  buf_semaphore_look (&semaphore->tree->watch, g_get_monotonic_time ());
   buf_semaphore_clear (semaphore);
 }
 

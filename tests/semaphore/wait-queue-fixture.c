@@ -6,7 +6,8 @@
 void
 fixture_set_up (Fixture *self, gconstpointer data)
 {
-  buf_wait_queue_init (&self->queue, MAXIMUM);
+  buf_wait_queue_init (&self->queue, &self->level, NULL);
+  buf_level_init (&self->level, &self->queue, NULL, MAXIMUM);
   self->queue.promises = TRUE;
   buf_ready_init (&self->ready);
   self->waiters = g_ptr_array_new ();
@@ -23,10 +24,11 @@ fixture_tear_down (Fixture *self, gconstpointer data)
         buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_CANCELLED, &self->ready);
     }
   buf_ready_complete (&self->ready);
-  g_assert_cmpint (self->queue.promised, ==, 0);
-  g_assert_cmpint (self->queue.sum_since, ==, 0);
-  g_assert_null (self->queue.threads.root);
-  g_assert_null (self->queue.tasks.root);
+  g_assert_cmpint (self->level.promised, ==, 0);
+  g_assert_cmpint (self->level.sum_since, ==, 0);
+  for (guint kind = 0; kind < BUF_WAITERS_N_KINDS; kind++)
+    g_assert_null (self->level.asleep[kind].root);
+  g_assert_cmpuint (self->level.n_waiting, ==, 0);
   for (guint i = 0; i < self->waiters->len; i++)
     {
       buf_waiter_clear (self->waiters->pdata[i]);
@@ -47,7 +49,7 @@ push (Fixture *self, gint64 bytes, BufWaiterFunc complete)
 
   buf_waiter_init (waiter, bytes, complete);
   g_ptr_array_add (self->waiters, waiter);
-  buf_wait_queue_push_locked (&self->queue, waiter);
+  buf_wait_queue_push_locked (&self->level, waiter);
   return waiter;
 }
 
@@ -63,16 +65,24 @@ fixture_push_task (Fixture *self, gint64 bytes)
   return push (self, bytes, ignore);
 }
 
+gboolean
+fixture_try (Fixture *self, gint64 bytes)
+{
+  BufWant want = BUF_WANT (bytes);
+
+  return buf_wait_queue_take_locked (&self->level, NULL, &want);
+}
+
 void
 fixture_take (Fixture *self, gint64 bytes)
 {
-  g_assert_true (buf_wait_queue_take_locked (&self->queue, NULL, bytes));
+  g_assert_true (fixture_try (self, bytes));
 }
 
 void
 fixture_release (Fixture *self, gint64 bytes)
 {
-  self->queue.free += bytes;
+  self->level.free += bytes;
   g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
 }
 
@@ -80,13 +90,13 @@ fixture_release (Fixture *self, gint64 bytes)
 gboolean
 fixture_run (Fixture *self, BufWaiter *waiter)
 {
-  gboolean taken = buf_wait_queue_take_locked (&self->queue, waiter, waiter->bytes);
+  gboolean taken = buf_wait_queue_take_locked (&self->level, waiter, &waiter->want);
 
   g_assert_cmpint (waiter->state, !=, BUF_WAITER_ASLEEP);
   if (taken)
     buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_GRANTED, &self->ready);
   else
-    buf_wait_queue_rejoin_locked (&self->queue, waiter);
+    buf_wait_queue_rejoin_locked (waiter);
   g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
   return taken;
 }

@@ -14,6 +14,7 @@ G_BEGIN_DECLS
 
 typedef struct
 {
+  BufLevel level;
   BufWaitQueue queue;
   BufReady ready;
   GPtrArray *waiters;
@@ -23,6 +24,7 @@ void fixture_set_up (Fixture *self, gconstpointer data);
 void fixture_tear_down (Fixture *self, gconstpointer data);
 BufWaiter *fixture_push_thread (Fixture *self, gint64 bytes);
 BufWaiter *fixture_push_task (Fixture *self, gint64 bytes);
+gboolean fixture_try (Fixture *self, gint64 bytes);
 void fixture_take (Fixture *self, gint64 bytes);
 void fixture_release (Fixture *self, gint64 bytes);
 gboolean fixture_run (Fixture *self, BufWaiter *waiter);

@@ -61,9 +61,9 @@ soak_generation_unref (SoakGeneration *self)
 
   g_mutex_lock (&mutex);
   soak_most_overtaken =
-      MAX (soak_most_overtaken, self->pool->memory->semaphore.queue.history.most_overtaken);
+      MAX (soak_most_overtaken, self->pool->memory->semaphore.level.history.most_overtaken);
   g_mutex_unlock (&mutex);
-  g_assert_cmpuint (self->pool->memory->semaphore.queue.history.most_overtaken,
+  g_assert_cmpuint (self->pool->memory->semaphore.level.history.most_overtaken,
                     <=,
                     BUF_WAIT_QUEUE_MAX_OVERTAKEN);
   g_object_unref (self->pool);

@@ -195,7 +195,7 @@ static BufPoolAllocation *
 wait_for_some (Worker *self, BufPool *pool, gsize n, gboolean pinned, GError **error)
 {
   gboolean short_time = self->n_held > 0 || g_rand_boolean (self->rand);
-  guint64 timeout = short_time ? (guint64) g_rand_int_range (self->rand, 0, 3000) : G_MAXUINT64;
+  gint64 timeout = short_time ? (gint64) g_rand_int_range (self->rand, 0, 3000) : -1;
   g_autoptr (GCancellable) token = NULL;
 
   if (g_rand_boolean (self->rand))

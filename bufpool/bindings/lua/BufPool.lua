@@ -39,6 +39,13 @@ local function as_integer(value)
    return type(value) == 'number' and math.tointeger(value) or value
 end
 
+local function check_timeout(value)
+   if type(value) ~= 'number' or math.abs(value) > GREATEST or value % 1 ~= 0 then
+      error(('the timeout must be an integer, not %s'):format(tostring(value)), 3)
+   end
+   return value
+end
+
 -- The originals, before they are replaced.
 local original = { Pool = {}, PoolAllocation = {} }
 for class_name, methods in pairs(original) do

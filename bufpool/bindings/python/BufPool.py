@@ -11,8 +11,9 @@ from gi.repository import Gio, GLib, GObject
 
 from ..module import get_introspection_module
 from ..overrides import override
-from ._bufpool_arguments import MAX_SIZE, MAX_TIME, bytes_of, check_cancellable, integer, microseconds, part, priority
+from ._bufpool_arguments import MAX_SIZE, MAX_TIME, bytes_of, check_cancellable, integer, microseconds, part, priority as priority_of
 from ._bufpool_awaiting import Awaitable, operate, request
+from ._bufpool_budget import TIMED_OUT, Budget, Limits, Permit, add_attributes, check_properties, checked, request_full
 from ._bufpool_callbacks import call_back, claim, in_context
 from ._bufpool_waiting import unless, wait
 
@@ -21,17 +22,9 @@ BufPool = get_introspection_module("BufPool")
 # PyGObject makes an enumeration when it is first looked at: then adds the values, so that another thread
 # could find it without. Importing is done by one thread.
 _WOULD_BLOCK = Gio.IOErrorEnum.WOULD_BLOCK
-_TIMED_OUT = Gio.IOErrorEnum.TIMED_OUT
 _RELEASED = int(BufPool.PoolError.RELEASED)
 
-# Likewise, and PyGObject 3.58 crashes when a signal interrupts it while it makes flags of a number.
-_READ_ONLY = {
-    specification.name.replace("-", "_")
-    for specification in GObject.list_properties(BufPool.Pool)
-    if not specification.flags & GObject.ParamFlags.WRITABLE
-}
-
-__all__ = []
+__all__ = ["Budget", "Permit"]
 
 
 def _count(number, thing):
@@ -46,38 +39,23 @@ def _released():
     )
 
 
-def _attribute(base, specification):
-    """A property as an attribute."""
-    name = specification.name.replace("-", "_")
-    getter = getattr(base, "get_" + name, None) or getattr(base, "is_" + name)
-    settable = specification.flags & GObject.ParamFlags.WRITABLE
-    fixed = specification.flags & GObject.ParamFlags.CONSTRUCT_ONLY
-    setter = (lambda self, value: getattr(self, "set_" + name)(value)) if settable and not fixed else None
-    return name, property(lambda self: getter(self), setter, doc=specification.blurb)
+def _time(timeout_us):
+    return integer(timeout_us, "timeout_us", -MAX_TIME, MAX_TIME)
 
 
-def _add_attributes(cls, base):
-    for specification in GObject.list_properties(base):
-        name, attribute = _attribute(base, specification)
-        setattr(cls, name, attribute)
+def _counts(min_buffers, max_buffers):
+    return integer(min_buffers, "min_buffers"), integer(max_buffers, "max_buffers")
 
 
 _Pool = BufPool.Pool
 _try_allocate = _Pool.try_allocate
 
 
-class Pool(BufPool.Pool):
+class Pool(Limits, BufPool.Pool):
     """A buffer pool with a memory budget. A configuration that makes no sense raises GLib.Error."""
 
     def __init__(self, **properties):
-        for name in properties:
-            if name.replace("-", "_") in _READ_ONLY:
-                raise TypeError(f"{name} cannot be set")
-            if name in ("buffer_size", "max_memory", "alignment"):
-                properties[name] = integer(properties[name], name)
-            elif name == "max_cached_memory":
-                properties[name] = integer(properties[name], name, -1, MAX_TIME)
-        super().__init__(**properties)
+        super().__init__(**check_properties(properties))
         self.init(None)
 
     @classmethod
@@ -85,24 +63,38 @@ class Pool(BufPool.Pool):
         """The same as the constructor."""
         return cls(buffer_size=buffer_size, max_memory=max_memory)
 
-    def allocate(self, n_buffers, cancellable=None, *, timeout=None):
-        """Allocates n_buffers buffers, and waits for the budget if need be: for at most timeout seconds,
-        or without a limit if it is None."""
+    @classmethod
+    def new_with_budget(cls, buffer_size, budget):
+        """A pool that draws on a budget."""
+        return cls(buffer_size=buffer_size, budget=budget)
+
+    def allocate(
+        self, n_buffers, cancellable=None, *, at_least=None, timeout=None, priority=GLib.PRIORITY_DEFAULT
+    ):
+        """Allocates n_buffers buffers, or fewer, if at_least is given and no more are available. Waits if
+        need be: for at most timeout seconds, or without a limit if it is None."""
         if type(n_buffers) is not int or not 0 <= n_buffers <= MAX_SIZE:
             n_buffers = integer(n_buffers, "n_buffers")
+        if at_least is not None or priority != GLib.PRIORITY_DEFAULT:
+            least = n_buffers if at_least is None else at_least
+            return self.allocate_full(least, n_buffers, microseconds(timeout), priority, cancellable)
+
         if cancellable is None:
             allocation = unless(_WOULD_BLOCK, _try_allocate, self, n_buffers)
             if allocation is not None:
                 return allocation
-        limit = microseconds(timeout)
-        if limit >= 0:
-            return self._allocate(_Pool.allocate_timeout, n_buffers, limit, cancellable=cancellable)
-        return self._allocate(_Pool.allocate, n_buffers, cancellable=cancellable)
+        return self.allocate_timeout(n_buffers, microseconds(timeout), cancellable)
 
-    def allocate_timeout(self, n_buffers, timeout, cancellable=None):
-        """Like allocate(), but waits for so many microseconds at the most."""
-        arguments = integer(n_buffers, "n_buffers"), integer(timeout, "timeout")
+    def allocate_timeout(self, n_buffers, timeout_us, cancellable=None):
+        """Like allocate(), but waits for at most timeout_us microseconds; without a limit if negative."""
+        arguments = integer(n_buffers, "n_buffers"), _time(timeout_us)
         return self._allocate(_Pool.allocate_timeout, *arguments, cancellable=cancellable)
+
+    def allocate_full(self, min_buffers, max_buffers, timeout_us, io_priority, cancellable=None):
+        """Allocates between min_buffers and max_buffers buffers, with a time limit and a priority."""
+        counts = _counts(min_buffers, max_buffers)
+        limits = _time(timeout_us), priority_of(io_priority)
+        return request_full(self, _Pool.allocate_full, counts, *limits, cancellable)
 
     def _allocate(self, allocate, *arguments, cancellable):
         check_cancellable(cancellable)
@@ -118,23 +110,55 @@ class Pool(BufPool.Pool):
         return _try_allocate(self, integer(n_buffers, "n_buffers"))
 
     def allocate_async(
-        self, n_buffers, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None, callback=None, *user_data
+        self,
+        n_buffers,
+        io_priority=GLib.PRIORITY_DEFAULT,
+        cancellable=None,
+        callback=None,
+        *user_data,
+        at_least=None,
+        timeout=None,
     ):
         """Like allocate(), but calls back from the main loop. Without a callback, the result is to be
         awaited: allocation = await pool.allocate_async(4), or async with pool.allocate_async(4)."""
-        arguments = integer(n_buffers, "n_buffers"), priority(io_priority)
+        n_buffers, io_priority = integer(n_buffers, "n_buffers"), priority_of(io_priority)
+        if at_least is not None or timeout is not None:
+            if callback is not None:
+                raise TypeError("at_least and timeout are for await: with a callback, use allocate_full_async()")
+            least = n_buffers if at_least is None else at_least
+            return self.allocate_full_async(least, n_buffers, microseconds(timeout), io_priority, cancellable)
+        attempt = lambda: unless(_WOULD_BLOCK, _try_allocate, self, n_buffers)  # noqa: E731
+        return self._request("allocate", n_buffers, attempt, (n_buffers, io_priority), cancellable, callback, user_data)
+
+    def allocate_full_async(
+        self,
+        min_buffers,
+        max_buffers,
+        timeout_us=-1,
+        io_priority=GLib.PRIORITY_DEFAULT,
+        cancellable=None,
+        callback=None,
+        *user_data,
+    ):
+        """Like allocate_full(), but calls back from the main loop, or is to be awaited."""
+        counts, limit = _counts(min_buffers, max_buffers), _time(timeout_us)
+        arguments = *counts, limit, priority_of(io_priority)
+        attempt = lambda: unless(TIMED_OUT, _Pool.allocate_full, self, *counts, 0, io_priority, None)  # noqa: E731
+        return self._request("allocate_full", counts[0], attempt, arguments, cancellable, callback, user_data)
+
+    def _request(self, name, n_buffers, attempt, arguments, cancellable, callback, user_data):
         check_cancellable(cancellable)
         if callback is None:
-            attempt = lambda: unless(_WOULD_BLOCK, _try_allocate, self, arguments[0])  # noqa: E731
-            return Awaitable(self._await(attempt, "allocate", arguments, cancellable))
-        waits = arguments[0] * self.get_buffer_size() > self.get_available_memory()
-        return call_back(
-            *self._operation("allocate"),
-            (self, *arguments, cancellable),
-            callback,
-            user_data,
-            in_context(self) if waits or self.get_waiting() else None,
-        )
+            return Awaitable(self._await(attempt, name, arguments, cancellable))
+        waits = n_buffers * self.get_buffer_size() > self.get_available_memory() or self.get_waiting()
+        arguments = self, *arguments, cancellable
+        return call_back(*self._operation(name), arguments, callback, user_data, in_context(self) if waits else None)
+
+    def allocate_full_finish(self, result):
+        """Fetches the result of allocate_full_async(), in the callback."""
+        return super().allocate_full_finish(claim(result, "allocate_full", self))
+
+    allocate_full_pinned_finish = allocate_full_finish
 
     @staticmethod
     def _functions(name):
@@ -155,24 +179,21 @@ class Pool(BufPool.Pool):
 
     def drain(self, cancellable=None, *, timeout=None):
         """Waits until nothing is outstanding: for at most timeout seconds, if it is not None."""
-        limit = microseconds(timeout)
-        if limit >= 0:
-            return self._drain(_Pool.drain_timeout, limit, cancellable=cancellable)
-        return self._drain(_Pool.drain, cancellable=cancellable)
+        return self.drain_timeout(microseconds(timeout), cancellable)
 
-    def drain_timeout(self, timeout, cancellable=None):
-        """Like drain(), but waits for so many microseconds at the most."""
-        return self._drain(_Pool.drain_timeout, integer(timeout, "timeout"), cancellable=cancellable)
+    def drain_timeout(self, timeout_us, cancellable=None):
+        """Like drain(), but waits for at most timeout_us microseconds; without a limit if negative."""
+        return self._drain(_Pool.drain_timeout, _time(timeout_us), cancellable=cancellable)
 
     def _drain(self, drain, *arguments, cancellable):
         check_cancellable(cancellable)
-        return unless(_TIMED_OUT, _Pool.drain_timeout, self, 0, cancellable) or wait(
+        return unless(TIMED_OUT, _Pool.drain_timeout, self, 0, cancellable) or wait(
             self, drain, self, *arguments, cancellable=cancellable
         )
 
     def drain_async(self, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None, callback=None, *user_data):
         """Like drain(), but calls back from the main loop, or is to be awaited."""
-        arguments = (priority(io_priority),)
+        arguments = (priority_of(io_priority),)
         check_cancellable(cancellable)
         if callback is None:
             return Awaitable(self._await(lambda: None, "drain", arguments, cancellable))
@@ -188,20 +209,16 @@ class Pool(BufPool.Pool):
         """Fetches the result of drain_async(), in the callback."""
         return super().drain_finish(claim(result, "drain", self))
 
-    def set_max_memory(self, max_memory):
-        """Changes the budget, in bytes."""
-        super().set_max_memory(integer(max_memory, "max_memory"))
-
     def set_max_cached_memory(self, max_cached_memory):
         """Changes how many bytes of free blocks the pool keeps: -1 lets it choose."""
-        super().set_max_cached_memory(integer(max_cached_memory, "max_cached_memory", -1, MAX_TIME))
+        super().set_max_cached_memory(checked("max_cached_memory", max_cached_memory))
 
     def trim(self, target):
         """Frees cached blocks until at most target bytes remain; returns how many bytes that were."""
         return super().trim(integer(target, "target"))
 
 
-_add_attributes(Pool, _Pool)
+add_attributes(Pool, _Pool)
 Pool = override(Pool)
 __all__.append("Pool")
 
@@ -328,7 +345,7 @@ class PoolAllocation(BufPool.PoolAllocation):
         *user_data,
     ):
         """Like fill_from_stream(), but calls back from the main loop, or is to be awaited."""
-        arguments = self, stream, *part(offset, size), priority(io_priority)
+        arguments = self, stream, *part(offset, size), priority_of(io_priority)
         return self._transfer("fill_from_stream", arguments, cancellable, callback, user_data)
 
     def _transfer(self, name, arguments, cancellable, callback, user_data):
@@ -362,8 +379,12 @@ class PoolAllocation(BufPool.PoolAllocation):
         *user_data,
     ):
         """Like write_to_stream(), but calls back from the main loop, or is to be awaited."""
-        arguments = self, stream, *part(offset, size), priority(io_priority)
+        arguments = self, stream, *part(offset, size), priority_of(io_priority)
         return self._transfer("write_to_stream", arguments, cancellable, callback, user_data)
+
+    def shrink(self, n_buffers):
+        """Keeps n_buffers buffers, and returns the rest to the budget."""
+        return super().shrink(integer(n_buffers, "n_buffers"))
 
     def write_to_stream_finish(self, result):
         """Fetches the result of write_to_stream_async(), in the callback: how many bytes were written."""

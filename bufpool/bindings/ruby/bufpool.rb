@@ -17,7 +17,8 @@ end
 module BufPool
   # Runs without the lock of the interpreter what may wait.
   class Loader < GObjectIntrospection::Loader
-    WAITING = %w[allocate allocate_timeout drain drain_timeout fill_from_stream write_to_stream].freeze
+    WAITING = %w[allocate allocate_timeout allocate_full acquire acquire_full drain drain_timeout
+                 fill_from_stream write_to_stream].freeze
 
     # Public, since ruby-gobject-introspection 4.2 asks respond_to? for it, and else keeps the lock.
     def should_unlock_gvl?(function_info, _klass)

@@ -24,6 +24,11 @@ function checkCancellable(cancellable) {
     return cancellable;
 }
 
+/* Microseconds; negative is no limit. */
+function checkTimeout(timeout_us) {
+    return integer(timeout_us, 'timeout_us', -Number.MAX_SAFE_INTEGER);
+}
+
 function checkPriority(priority) {
     return integer(priority, 'io_priority', -(2 ** 31));
 }
@@ -207,18 +212,29 @@ function overrideProperty(prototype, name, least) {
         Object.defineProperty(prototype, spelling, {get, set: checkedSet});
 }
 
+/* What pools and budgets have. */
+function overrideLimits(prototype) {
+    overrideProperty(prototype, 'max_memory', 0);
+    overrideProperty(prototype, 'reserved_memory', 0);
+    overrideProperty(prototype, 'max_waiting', -1);
+}
+
 function checkProperties(properties) {
     for (const [name, value] of Object.entries(properties)) {
-        if (/^(buffer.?size|max.?memory|alignment)$/i.test(name))
+        if (/^(buffer.?size|max.?memory|reserved.?memory|alignment)$/i.test(name))
             integer(value, name);
-        else if (/^max.?cached.?memory$/i.test(name))
+        else if (/^max.?(cached.?memory|waiting)$/i.test(name))
             integer(value, name, -1);
     }
 }
 
+function checkCounts(least, most) {
+    return [integer(least, 'min_buffers'), integer(most, 'max_buffers')];
+}
+
 function overrideWaiting(Pool) {
     const {WOULD_BLOCK, TIMED_OUT} = Gio.IOErrorEnum;
-    const {allocate_timeout, try_allocate, drain_timeout} = Pool.prototype;
+    const {allocate_timeout, allocate_full, try_allocate, drain_timeout} = Pool.prototype;
 
     Pool.prototype.try_allocate = function (count) {
         return try_allocate.call(this, integer(count, 'n_buffers'));
@@ -231,18 +247,29 @@ function overrideWaiting(Pool) {
         return collectBetween(this, WOULD_BLOCK, attempt, attempt);
     };
 
-    Pool.prototype.allocate_timeout = function (count, timeout, cancellable = null) {
-        integer(timeout, 'timeout');
+    /* Negative is no limit: but then it fails like allocate(). */
+    Pool.prototype.allocate_timeout = function (count, timeout_us, cancellable = null) {
+        if (checkTimeout(timeout_us) < 0)
+            return this.allocate(count, cancellable);
         checkCancellable(cancellable)?.set_error_if_cancelled();
         return collectBetween(this, WOULD_BLOCK, () => this.try_allocate(count),
-            () => allocate_timeout.call(this, count, timeout, cancellable));
+            () => allocate_timeout.call(this, count, timeout_us, cancellable));
     };
 
-    Pool.prototype.drain_timeout = function (timeout, cancellable = null) {
-        integer(timeout, 'timeout');
+    Pool.prototype.allocate_full = function (least, most, timeout_us = -1, priority = GLib.PRIORITY_DEFAULT, cancellable = null) {
+        const limit = checkTimeout(timeout_us) < 0 ? 0 : timeout_us;
+        const counts = checkCounts(least, most);
+        const parameters = [checkPriority(priority), checkCancellable(cancellable)];
+        return collectBetween(this, TIMED_OUT, () => allocate_full.call(this, ...counts, 0, ...parameters),
+            () => allocate_full.call(this, ...counts, limit, ...parameters));
+    };
+
+    Pool.prototype.drain_timeout = function (timeout_us, cancellable = null) {
+        if (checkTimeout(timeout_us) < 0)
+            return this.drain(cancellable);
         checkCancellable(cancellable);
         return collectBetween(this, TIMED_OUT, () => drain_timeout.call(this, 0, cancellable),
-            () => drain_timeout.call(this, timeout, cancellable));
+            () => drain_timeout.call(this, timeout_us, cancellable));
     };
 
     /* Likewise: who wants to wait has drain_async(). Draining is rare, so the collection is not counted. */
@@ -263,20 +290,23 @@ function overridePool(Pool) {
     };
     Pool.new = (buffer_size, max_memory) => new Pool({buffer_size, max_memory});
 
-    overrideProperty(Pool.prototype, 'max_memory', 0);
+    Pool.new_with_budget = (buffer_size, budget) => new Pool({buffer_size, budget});
+    overrideLimits(Pool.prototype);
     overrideProperty(Pool.prototype, 'max_cached_memory', -1);
     Pool.prototype.trim = function (target) {
         return trim.call(this, integer(target, 'target'));
     };
 
     overrideWaiting(Pool);
-    overrideAsync(Pool.prototype, 'allocate', 1, count => [integer(count, 'n_buffers')], {
-        mayWait(count) {
-            return count * this.get_buffer_size() > this.get_available_memory() || this.get_waiting() > 0;
-        },
-    });
+    const mayWait = function (count) {
+        return count * this.get_buffer_size() > this.get_available_memory() || this.get_waiting() > 0;
+    };
+    overrideAsync(Pool.prototype, 'allocate', 1, count => [integer(count, 'n_buffers')], {mayWait});
+    overrideAsync(Pool.prototype, 'allocate_full', 3,
+        (least, most, timeout_us = -1) => [...checkCounts(least, most), checkTimeout(timeout_us)], {mayWait});
     // allocate_async() is the pinned request of C, whose own finish function is visible, too.
     Pool.prototype.allocate_pinned_finish = Pool.prototype.allocate_finish;
+    Pool.prototype.allocate_full_pinned_finish = Pool.prototype.allocate_full_finish;
     overrideAsync(Pool.prototype, 'drain', 0, () => [], {
         mayWait() {
             return this.get_active_allocations() > 0;
@@ -284,8 +314,59 @@ function overridePool(Pool) {
     });
 }
 
+function overrideBudget(Budget) {
+    const {_init, try_acquire, acquire_full} = Budget.prototype;
+    const {WOULD_BLOCK, TIMED_OUT} = Gio.IOErrorEnum;
+
+    Budget.prototype._init = function (properties = {}) {
+        checkProperties(properties);
+        _init.call(this, properties);
+    };
+    Budget.new = max_memory => new Budget({max_memory});
+    Budget.new_child = (parent, max_memory) => {
+        if (!(parent instanceof Budget))
+            throw new TypeError(`parent must be a BufPool.Budget, not ${parent}`);
+        return new Budget({parent, max_memory});
+    };
+    overrideLimits(Budget.prototype);
+
+    Budget.prototype.try_acquire = function (bytes) {
+        return try_acquire.call(this, integer(bytes, 'n_bytes'));
+    };
+
+    /* Like allocate(): it fails where it would wait. */
+    Budget.prototype.acquire = function (bytes, cancellable = null) {
+        checkCancellable(cancellable)?.set_error_if_cancelled();
+        const attempt = () => this.try_acquire(bytes);
+        return collectBetween(this, WOULD_BLOCK, attempt, attempt);
+    };
+
+    /* With a time limit, which bounds the wait, and without one like acquire(). */
+    Budget.prototype.acquire_full = function (bytes, timeout_us = -1, priority = GLib.PRIORITY_DEFAULT, cancellable = null) {
+        const limit = checkTimeout(timeout_us) < 0 ? 0 : timeout_us;
+        const parameters = [checkPriority(priority), checkCancellable(cancellable)];
+        integer(bytes, 'n_bytes');
+        return collectBetween(this, TIMED_OUT, () => acquire_full.call(this, bytes, 0, ...parameters),
+            () => acquire_full.call(this, bytes, limit, ...parameters));
+    };
+
+    overrideAsync(Budget.prototype, 'acquire', 1, bytes => [integer(bytes, 'n_bytes')], {mayWait: () => true});
+}
+
+function overridePermit(Permit) {
+    const {shrink} = Permit.prototype;
+
+    Permit.prototype.shrink = function (bytes) {
+        return shrink.call(this, integer(bytes, 'n_bytes'));
+    };
+}
+
 function overrideAllocation(PoolAllocation) {
-    const {fill, extract, get_buffer_bytes} = PoolAllocation.prototype;
+    const {fill, extract, get_buffer_bytes, shrink} = PoolAllocation.prototype;
+
+    PoolAllocation.prototype.shrink = function (count) {
+        return shrink.call(this, integer(count, 'n_buffers'));
+    };
 
     PoolAllocation.prototype.fill = function (offset, data) {
         return fill.call(this, integer(offset, 'offset'), bytesOf(data));
@@ -338,5 +419,7 @@ function overrideTransfer(prototype, name) {
 
 function _init() {
     overridePool(this.Pool);
+    overrideBudget(this.Budget);
+    overridePermit(this.Permit);
     overrideAllocation(this.PoolAllocation);
 }

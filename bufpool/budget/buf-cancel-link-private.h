@@ -15,10 +15,8 @@ BufCancelLink *buf_cancel_link_new (GCancellable *cancellable);
 BufCancelLink *buf_cancel_link_ref (BufCancelLink *self);
 void buf_cancel_link_unref (BufCancelLink *self);
 
-void buf_cancel_link_begin (BufCancelLink *self,
-                            GCancellable *cancellable,
-                            BufSemaphore *semaphore,
-                            BufWaiter *waiter);
-void buf_cancel_link_end (BufCancelLink *self, GCancellable *cancellable);
+void buf_cancel_link_begin (BufCancelLink *self, BufSemaphore *semaphore, BufWaiter *waiter);
+void buf_cancel_link_set_timeout (BufCancelLink *self, gint64 timeout_us, GMainContext *context);
+void buf_cancel_link_end (BufCancelLink *self);
 
 G_END_DECLS

@@ -3,39 +3,44 @@
 
 #include "config.h"
 
-#include "buf-pool.h"
+#include "budget/buf-request-private.h"
+#include "budget/buf-wait-report-private.h"
+#include "budget/buf-watch-report-private.h"
 #include "debug/buf-words-private.h"
-#include "pool/buf-pool-private.h"
 
 /*
- * What a pool tells of requests that still wait: that nothing has been granted for long, and, with
- * BUFPOOL_DEBUG=waits, each long wait.
+ * What a pool or a budget tells of requests that still wait: that nothing has been granted for
+ * long, and, with BUFPOOL_DEBUG=waits, each long wait.
  *
  * The watcher finds this out, see buf-semaphore-watch.c. A log writer is code of the program, which
  * may take as long as it likes, or wait for the pool. So what is to be said is put into words while
- * the memory is entered, and logged, by a thread of its own, after that has left.
+ * the semaphore is entered, and logged, by a thread of its own, after that has left.
  */
 
 /* How long no request is granted before this is a stall, in milliseconds. */
 #define DEFAULT_STALL_WARNING 10000
 
+/* How long a wait is before BUFPOOL_DEBUG=waits tells of it, in milliseconds. */
+#define DEFAULT_WAIT_THRESHOLD 100
+
 typedef struct
 {
-  BufMemory *memory;
+  BufSemaphore *semaphore;
   gboolean stalled;
   BufWaitReport *waits[BUF_LONG_WAITS_MAX];
   guint n_waits;
 } News;
 
 static gchar *
-describe_stall (BufMemory *memory)
+describe_stall (BufSemaphore *semaphore)
 {
-  g_autofree gchar *title = buf_memory_get_title (memory);
+  g_autofree gchar *title = buf_request_get_title (semaphore, "The");
   g_autoptr (GString) outstanding = g_string_new (NULL);
   BufSemaphoreFigures figures;
 
-  buf_semaphore_get_figures (&memory->semaphore, &figures, NULL);
-  buf_memory_append_outstanding (memory, outstanding);
+  buf_semaphore_get_figures (semaphore, &figures, NULL);
+  if (semaphore->append_outstanding != NULL)
+    semaphore->append_outstanding (semaphore, outstanding);
   return g_strdup_printf ("%s has granted no request for %.1f s, and %u %s. The oldest waits for "
                           "%" G_GINT64_FORMAT " %s, and %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
                           " %s available; %" G_GINT64_FORMAT
@@ -47,7 +52,7 @@ describe_stall (BufMemory *memory)
                           "how many milliseconds "
                           "this is logged; 0: never.)",
                           title,
-                          (gdouble) memory->semaphore.stall.time / G_USEC_PER_SEC,
+                          (gdouble) semaphore->tree->stall.time / G_USEC_PER_SEC,
                           figures.n_waiting,
                           buf_words_choose (figures.n_waiting, "request waits", "requests wait"),
                           figures.oldest_bytes,
@@ -62,14 +67,14 @@ describe_stall (BufMemory *memory)
                           outstanding->str);
 }
 
-/* The memory is entered, and left before anything is logged. */
+/* The semaphore is entered, and left before anything is logged. */
 static gpointer
 tell (gpointer data)
 {
   News *self = data;
-  g_autofree gchar *stall = self->stalled ? describe_stall (self->memory) : NULL;
+  g_autofree gchar *stall = self->stalled ? describe_stall (self->semaphore) : NULL;
 
-  buf_semaphore_leave (&self->memory->semaphore);
+  buf_semaphore_leave (self->semaphore);
 
   for (guint i = 0; i < self->n_waits; i++)
     buf_wait_report_log (self->waits[i]);
@@ -85,10 +90,10 @@ on_news (BufSemaphore *semaphore, const BufWatchNews *news)
   News *self = g_new0 (News, 1);
   GThread *thread;
 
-  self->memory = (gpointer) ((guint8 *) semaphore - G_STRUCT_OFFSET (BufMemory, semaphore));
+  self->semaphore = semaphore;
   self->stalled = news->stalled;
   for (guint i = 0; i < news->n_waits; i++)
-    self->waits[self->n_waits++] = buf_pool_report_wait (self->memory, &news->waits[i]);
+    self->waits[self->n_waits++] = buf_wait_report_new (semaphore, &news->waits[i]);
 
   thread = g_thread_try_new ("bufpool-report", tell, self, NULL);
   if (thread != NULL)
@@ -97,15 +102,28 @@ on_news (BufSemaphore *semaphore, const BufWatchNews *news)
     tell (self);
 }
 
-/* The semaphore is not shared yet. A wait is noticed no sooner than after a millisecond. */
-void
-buf_pool_watch (BufPool *self)
+/* From which length on waits are logged, in microseconds; negative: none are. */
+static gint64
+get_wait_threshold (void)
 {
-  BufStallWatch *stall = &self->memory->semaphore.stall;
-  gint64 threshold = self->memory->wait_threshold;
+  if ((buf_debug_get_flags () & BUF_DEBUG_WAITS) == 0)
+    return -1;
+  return (gint64) buf_debug_get_milliseconds ("BUFPOOL_WAIT_THRESHOLD", DEFAULT_WAIT_THRESHOLD) *
+         1000;
+}
 
-  stall->time =
-      (gint64) buf_debug_get_milliseconds ("BUFPOOL_STALL_WARNING", DEFAULT_STALL_WARNING) * 1000;
-  stall->wait_threshold = threshold >= 0 ? MAX (threshold, 1000) : 0;
-  stall->report = on_news;
+/* The semaphore is not shared yet. A wait in progress is noticed no sooner than after a
+ * millisecond. */
+void
+buf_watch_report_begin (BufSemaphore *semaphore)
+{
+  guint64 stall = buf_debug_get_milliseconds ("BUFPOOL_STALL_WARNING", DEFAULT_STALL_WARNING);
+  gint64 threshold = get_wait_threshold ();
+
+  semaphore->wait_threshold = threshold;
+  semaphore->report = on_news;
+  buf_semaphore_watch_waits (semaphore,
+                             (gint64) stall * 1000,
+                             threshold >= 0 ? MAX (threshold, 1000) : 0,
+                             threshold >= 0);
 }

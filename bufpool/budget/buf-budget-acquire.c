@@ -1,0 +1,321 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "budget/buf-budget-private.h"
+#include "budget/buf-pending-task-private.h"
+#include "budget/buf-request-private.h"
+#include "budget/buf-wait-report-private.h"
+#include "debug/buf-words-private.h"
+
+/*
+ * Requests for bytes of a budget: blocking, asynchronous, and without waiting.
+ *
+ * A request for no bytes is granted at once: it gets an empty permit.
+ */
+
+static BufWant
+get_want (gsize n_bytes, gint priority)
+{
+  BufWant want = BUF_WANT ((gint64) MIN ((guint64) n_bytes, (guint64) G_MAXINT64));
+
+  want.priority = priority;
+  return want;
+}
+
+static void
+set_error (BufBudget *self,
+           const BufWant *want,
+           BufOutcome outcome,
+           const BufSemaphoreFigures *figures,
+           GError **error)
+{
+  g_autofree gchar *asked =
+      g_strdup_printf ("%" G_GINT64_FORMAT " %s asked for",
+                       want->bytes,
+                       buf_words_choose (want->bytes, "byte was", "bytes were"));
+
+  buf_request_set_error (buf_budget_get_semaphore (self), asked, outcome, figures, error);
+}
+
+/* Takes the bytes if they are there, or says why not. PENDING: it can be waited for, and if the
+ * caller @enters, it is inside. */
+static BufOutcome
+take_bytes (BufBudget *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures)
+{
+  BufSemaphore *semaphore = buf_budget_get_semaphore (self);
+  BufOutcome outcome;
+
+  if (want->bytes == 0 || buf_semaphore_take_credit (semaphore, want->bytes))
+    return BUF_OUTCOME_GRANTED;
+
+  outcome = buf_semaphore_acquire (semaphore, want, enters, figures);
+  if (outcome == BUF_OUTCOME_PENDING)
+    outcome = buf_semaphore_acquire_after_others (semaphore, want, enters, figures);
+  return outcome;
+}
+
+/* The caller is inside, and has left when this returns. */
+static BufOutcome
+wait_for_bytes (BufBudget *self,
+                BufWant *want,
+                gint64 timeout_us,
+                GCancellable *cancellable,
+                BufSemaphoreFigures *figures)
+{
+  BufSemaphore *semaphore = buf_budget_get_semaphore (self);
+  BufWaitReport *report;
+  BufWaiter waiter;
+  BufOutcome outcome;
+
+  buf_waiter_init (&waiter, want->bytes, NULL);
+  waiter.want = *want;
+  outcome = buf_request_wait (semaphore, &waiter, timeout_us, cancellable, figures);
+  report = buf_wait_report_new (semaphore, &waiter);
+  buf_waiter_clear (&waiter);
+
+  /* It may be late, but a caller who has cancelled does not expect a permit any more. */
+  if (outcome == BUF_OUTCOME_GRANTED && g_cancellable_is_cancelled (cancellable))
+    {
+      buf_semaphore_release (semaphore, want->bytes);
+      outcome = BUF_OUTCOME_CANCELLED;
+    }
+  buf_semaphore_leave (semaphore);
+  buf_wait_report_log (report);
+  return outcome;
+}
+
+/**
+ * buf_budget_acquire:
+ * @self: a budget
+ * @n_bytes: how many bytes
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Acquires bytes. If the budget is exhausted, at this level or at one above it, the call blocks
+ * until other threads return enough.
+ *
+ * Fails with %BUF_POOL_ERROR_TOO_LARGE if the request exceeds the limit of any level; with
+ * %BUF_POOL_ERROR_OVERLOADED if it would have to wait and [property@Budget:max-waiting] requests do
+ * so already; and with %G_IO_ERROR_CANCELLED. The message names the level that refused. A request
+ * for 0 bytes always succeeds.
+ *
+ * Do not acquire a permit while you hold another one, unless the limit covers what all threads can
+ * hold at the same time. This function can be called from any thread; do not call it in a thread
+ * that runs a main loop.
+ *
+ * Returns: (transfer full): a permit, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPermit *
+buf_budget_acquire (BufBudget *self, gsize n_bytes, GCancellable *cancellable, GError **error)
+{
+  return buf_budget_acquire_full (self, n_bytes, -1, G_PRIORITY_DEFAULT, cancellable, error);
+}
+
+/**
+ * buf_budget_acquire_full:
+ * @self: a budget
+ * @n_bytes: how many bytes
+ * @timeout_us: how long to wait at most, in microseconds; negative: no limit
+ * @io_priority: the priority of the request, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Like [method@Budget.acquire], with a time limit and a priority. A request of higher priority,
+ * which is a lower number, is granted before one of lower priority. If it is higher than
+ * %G_PRIORITY_DEFAULT, it can also use [property@Budget:reserved-memory].
+ *
+ * Fails with %G_IO_ERROR_TIMED_OUT after @timeout_us.
+ *
+ * Returns: (transfer full): a permit, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPermit *
+buf_budget_acquire_full (BufBudget *self,
+                         gsize n_bytes,
+                         gint64 timeout_us,
+                         int io_priority,
+                         GCancellable *cancellable,
+                         GError **error)
+{
+  BufWant want = get_want (n_bytes, io_priority);
+  g_autoptr (BufBudget) kept = NULL;
+  BufSemaphoreFigures figures;
+  BufOutcome outcome;
+
+  g_return_val_if_fail (BUF_IS_BUDGET (self), NULL);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return NULL;
+
+  outcome = take_bytes (self, &want, TRUE, &figures);
+  if (outcome == BUF_OUTCOME_PENDING)
+    {
+      kept = g_object_ref (self);
+      outcome = wait_for_bytes (self, &want, timeout_us, cancellable, &figures);
+    }
+  if (outcome == BUF_OUTCOME_GRANTED)
+    return buf_permit_new (self, want.bytes);
+
+  set_error (self, &want, outcome, &figures, error);
+  return NULL;
+}
+
+/**
+ * buf_budget_try_acquire:
+ * @self: a budget
+ * @n_bytes: how many bytes
+ * @error: return location for an error
+ *
+ * Like [method@Budget.acquire], but never waits. Fails with %G_IO_ERROR_WOULD_BLOCK if there is not
+ * enough at some level, or if what is left is owed to a request that has waited too long.
+ *
+ * This function can be called from any thread.
+ *
+ * Returns: (transfer full): a permit, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPermit *
+buf_budget_try_acquire (BufBudget *self, gsize n_bytes, GError **error)
+{
+  BufWant want = get_want (n_bytes, G_PRIORITY_DEFAULT);
+  BufSemaphoreFigures figures;
+  BufOutcome outcome;
+
+  g_return_val_if_fail (BUF_IS_BUDGET (self), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  outcome = take_bytes (self, &want, FALSE, &figures);
+  if (outcome == BUF_OUTCOME_GRANTED)
+    return buf_permit_new (self, want.bytes);
+
+  set_error (self, &want, outcome, &figures, error);
+  return NULL;
+}
+
+static void
+return_permit (GTask *task, const BufWant *want)
+{
+  g_task_return_pointer (task,
+                         buf_permit_new (g_task_get_source_object (task), want->bytes),
+                         (GDestroyNotify) buf_permit_unref);
+}
+
+static void
+return_permit_error (GTask *task,
+                     const BufWant *want,
+                     BufOutcome outcome,
+                     const BufSemaphoreFigures *figures)
+{
+  GError *error = NULL;
+
+  set_error (g_task_get_source_object (task), want, outcome, figures, &error);
+  g_task_return_error (task, error);
+}
+
+static void
+deliver_permit (BufPendingTask *self, BufOutcome outcome)
+{
+  BufSemaphore *semaphore = buf_budget_get_semaphore (g_task_get_source_object (self->task));
+  BufSemaphoreFigures figures;
+
+  buf_wait_report_log (buf_wait_report_new (semaphore, &self->waiter));
+  if (outcome == BUF_OUTCOME_GRANTED)
+    {
+      return_permit (self->task, &self->waiter.want);
+      return;
+    }
+
+  if (g_cancellable_is_cancelled (g_task_get_cancellable (self->task)))
+    outcome = BUF_OUTCOME_CANCELLED;
+  buf_semaphore_get_refusal (semaphore, &self->waiter, &figures);
+  return_permit_error (self->task, &self->waiter.want, outcome, &figures);
+}
+
+/**
+ * buf_budget_acquire_async:
+ * @self: a budget
+ * @n_bytes: how many bytes
+ * @io_priority: the priority of the request and of its callback, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async) (nullable): the function to call when the request was granted or failed
+ * @user_data: data for @callback
+ *
+ * Like [method@Budget.acquire_full], for programs with a main loop: the request waits, and the
+ * thread does not.
+ *
+ * The callback runs in the thread-default main context of the caller, and calls
+ * [method@Budget.acquire_finish]. A permit that is not fetched returns its bytes when the result is
+ * dropped. If the request is cancelled after it was granted, but before the callback runs, it fails
+ * with %G_IO_ERROR_CANCELLED and the bytes return.
+ *
+ * This function can be called from any thread.
+ *
+ * Since: 1.0
+ */
+void
+buf_budget_acquire_async (BufBudget *self,
+                          gsize n_bytes,
+                          int io_priority,
+                          GCancellable *cancellable,
+                          GAsyncReadyCallback callback,
+                          gpointer user_data)
+{
+  BufWant want = get_want (n_bytes, io_priority);
+  g_autoptr (GTask) task = NULL;
+  BufSemaphoreFigures figures;
+  BufPendingTask *pending;
+  BufOutcome outcome;
+
+  g_return_if_fail (BUF_IS_BUDGET (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = g_task_new (self, cancellable, callback, user_data);
+  /* In parentheses: the macro of this name would copy a name for each task. */
+  (g_task_set_source_tag) (task, buf_budget_acquire_async);
+  g_task_set_priority (task, io_priority);
+  if (g_task_return_error_if_cancelled (task))
+    return;
+
+  outcome = take_bytes (self, &want, FALSE, &figures);
+  if (outcome == BUF_OUTCOME_GRANTED)
+    return_permit (task, &want);
+  else if (outcome != BUF_OUTCOME_PENDING)
+    return_permit_error (task, &want, outcome, &figures);
+  else
+    {
+      pending = g_new0 (BufPendingTask, 1);
+      buf_pending_task_init (pending, g_steal_pointer (&task), &want, deliver_permit);
+      buf_pending_task_wait (pending, buf_budget_get_semaphore (self), -1);
+    }
+}
+
+/**
+ * buf_budget_acquire_finish:
+ * @self: a budget
+ * @result: the result that the callback got
+ * @error: return location for an error
+ *
+ * Fetches the result of [method@Budget.acquire_async], once.
+ *
+ * Returns: (transfer full): a permit, or %NULL with an error
+ *
+ * Since: 1.0
+ */
+BufPermit *
+buf_budget_acquire_finish (BufBudget *self, GAsyncResult *result, GError **error)
+{
+  g_return_val_if_fail (BUF_IS_BUDGET (self), NULL);
+  g_return_val_if_fail (g_task_is_valid (result, self), NULL);
+  g_return_val_if_fail (g_async_result_is_tagged (result, buf_budget_acquire_async), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  return g_task_propagate_pointer (G_TASK (result), error);
+}

@@ -1,0 +1,75 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include "semaphore/buf-waiter-tree-private.h"
+
+G_BEGIN_DECLS
+
+typedef struct _BufWaitQueue BufWaitQueue;
+
+/* Waiters that are asleep are kept apart by whether they may use the reserve, and by whether they
+ * need to be woken. */
+typedef enum
+{
+  BUF_WAITERS_URGENT_THREADS,
+  BUF_WAITERS_URGENT_TASKS,
+  BUF_WAITERS_THREADS,
+  BUF_WAITERS_TASKS,
+  BUF_WAITERS_N_KINDS
+} BufWaiterKind;
+
+/* What has happened at a level so far. Nothing that the fast paths do is counted. */
+typedef struct
+{
+  guint64 n_waits;         /* of requests, not of drainers */
+  guint64 total_wait_time; /* microseconds */
+  guint64 longest_wait;    /* microseconds */
+  guint64 n_overtakings;
+  guint64 most_overtaken; /* how often one waiter was */
+  guint64 n_revocations;
+  guint64 n_refills;
+} BufHistory;
+
+/* The bytes of one semaphore that lie in no stripe, and the requests that wait at it. */
+struct _BufLevel
+{
+  BufWaitQueue *queue; /* const; of all levels of the tree */
+  BufLevel *parent;    /* const; NULL for the root */
+
+  gint64 free;          /* LOCK: mutex; bytes, negative when the maximum was lowered */
+  gint64 maximum;       /* LOCK: mutex */
+  gint64 reserved;      /* LOCK: mutex; bytes that only urgent requests may use */
+  gint64 promised;      /* LOCK: mutex; to those that are woken, at this level or below */
+  gint64 pinned;        /* LOCK: mutex; bytes in use that the end of the level does not wait for */
+  gint64 n_allocations; /* LOCK: mutex; less what the stripes count */
+  gboolean revoked;     /* LOCK: mutex; nothing is in stripes: @free is all that there is */
+  gboolean closed;      /* LOCK: mutex */
+
+  GQueue waiters;                            /* LOCK: mutex; for bytes, at this level, by age */
+  BufWaiterTree asleep[BUF_WAITERS_N_KINDS]; /* LOCK: mutex; those of @waiters that are asleep */
+  GQueue drainers;                           /* LOCK: mutex; until nothing is outstanding */
+  guint n_waiting;                           /* LOCK: mutex; for bytes, at this level or below */
+  gint max_waiting; /* LOCK: mutex; limits @n_waiting; negative: no limit */
+  GQueue active;    /* LOCK: mutex; children at which, or below which, somebody waits */
+  GList link;       /* LOCK: mutex; in @active of the parent */
+
+  guint64 n_taken;    /* LOCK: mutex; by whatever request */
+  gint64 sum_since;   /* LOCK: mutex; of all that are in @waiters, modulo 2⁶⁴ */
+  BufHistory history; /* LOCK: mutex; of waits that are over */
+};
+
+void buf_level_init (BufLevel *self, BufWaitQueue *queue, BufLevel *parent, gint64 maximum);
+
+void buf_level_add_waiter_locked (BufLevel *self, BufWaiter *waiter);
+void buf_level_remove_waiter_locked (BufLevel *self, BufWaiter *waiter);
+BufWaiterTree *buf_level_get_tree (BufLevel *self, const BufWaiter *waiter);
+
+gint64 buf_level_get_limit_locked (BufLevel *self, gboolean urgent, const BufWaiter *owed);
+gint64 buf_level_get_ceiling_locked (const BufLevel *self, gboolean urgent);
+gboolean buf_level_is_short_locked (BufLevel *self);
+BufWaiter *buf_level_find_oldest_locked (BufLevel *self);
+void buf_level_get_history_locked (BufLevel *self, BufHistory *history);
+
+G_END_DECLS

@@ -1,0 +1,88 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "semaphore/buf-semaphore-sections-private.h"
+
+/*
+ * What can be changed while a semaphore is in use.
+ */
+
+/* Returns whether the maximum is another than before. */
+gboolean
+buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum)
+{
+  gboolean changed;
+
+  g_assert (maximum >= 0);
+
+  g_mutex_lock (&self->tree->mutex);
+  changed = maximum != self->level.maximum;
+  if (changed)
+    {
+      /* What is kept may be more than is left of a lower maximum. */
+      buf_semaphore_reclaim_locked (self);
+      buf_semaphore_revoke_locked (self);
+      buf_wait_queue_set_maximum_locked (&self->level, maximum);
+      buf_semaphore_set_geometry_locked (self);
+    }
+  buf_semaphore_serve_and_unlock (self);
+  return changed;
+}
+
+/* Likewise. */
+gboolean
+buf_semaphore_set_reserved (BufSemaphore *self, gint64 reserved)
+{
+  gboolean changed;
+
+  g_assert (reserved >= 0);
+
+  g_mutex_lock (&self->tree->mutex);
+  changed = reserved != self->level.reserved;
+  if (changed)
+    {
+      /* What is kept may be a part of the reserve. */
+      buf_semaphore_reclaim_locked (self);
+      buf_semaphore_revoke_locked (self);
+      buf_wait_queue_set_reserved_locked (&self->level, reserved);
+    }
+  buf_semaphore_serve_and_unlock (self);
+  return changed;
+}
+
+gint64
+buf_semaphore_get_reserved (BufSemaphore *self)
+{
+  gint64 reserved;
+
+  g_mutex_lock (&self->tree->mutex);
+  reserved = self->level.reserved;
+  g_mutex_unlock (&self->tree->mutex);
+  return reserved;
+}
+
+/* Requests that wait already go on waiting. */
+gboolean
+buf_semaphore_set_max_waiting (BufSemaphore *self, gint max_waiting)
+{
+  gboolean changed;
+
+  g_mutex_lock (&self->tree->mutex);
+  changed = max_waiting != self->level.max_waiting;
+  self->level.max_waiting = max_waiting;
+  g_mutex_unlock (&self->tree->mutex);
+  return changed;
+}
+
+gint
+buf_semaphore_get_max_waiting (BufSemaphore *self)
+{
+  gint max_waiting;
+
+  g_mutex_lock (&self->tree->mutex);
+  max_waiting = self->level.max_waiting;
+  g_mutex_unlock (&self->tree->mutex);
+  return max_waiting;
+}

@@ -1,0 +1,101 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Requests for permits that wait, in threads. */
+
+#pragma once
+
+#include "testing.h"
+
+G_BEGIN_DECLS
+
+typedef struct
+{
+  BufBudget *budget;
+  gsize n_bytes;
+  gint64 timeout_us;
+  int priority;
+  GCancellable *cancellable;
+  GThread *thread;
+  BufPermit *permit;
+  GError *error;
+  gint done; /* atomic */
+} Acquirer;
+
+static gpointer
+acquirer_run (gpointer data)
+{
+  Acquirer *self = data;
+
+  self->permit = buf_budget_acquire_full (self->budget,
+                                          self->n_bytes,
+                                          self->timeout_us,
+                                          self->priority,
+                                          self->cancellable,
+                                          &self->error);
+  g_atomic_int_set (&self->done, TRUE);
+  return NULL;
+}
+
+/* Returns when it waits. */
+static inline void
+acquirer_start (Acquirer *self, BufBudget *budget, gsize n_bytes, int priority)
+{
+  gsize n_waiting = buf_budget_get_waiting (budget);
+
+  self->budget = budget;
+  self->n_bytes = n_bytes;
+  self->timeout_us = -1;
+  self->priority = priority;
+  self->thread = g_thread_new ("acquirer", acquirer_run, self);
+  while (buf_budget_get_waiting (budget) == n_waiting)
+    g_thread_yield ();
+}
+
+static inline void
+acquirer_end (Acquirer *self)
+{
+  g_thread_join (self->thread);
+  g_assert_cmpint (self->permit != NULL, !=, self->error != NULL);
+}
+
+static inline void
+acquirer_end_granted (Acquirer *self)
+{
+  acquirer_end (self);
+  g_assert_no_error (self->error);
+  g_assert_cmpuint (buf_permit_get_size (self->permit), ==, self->n_bytes);
+  buf_permit_unref (self->permit);
+}
+
+static inline BufPermit *
+acquire (BufBudget *budget, gsize n_bytes)
+{
+  g_autoptr (GError) error = NULL;
+  BufPermit *permit = buf_budget_try_acquire (budget, n_bytes, &error);
+
+  g_assert_no_error (error);
+  g_assert_cmpuint (buf_permit_get_size (permit), ==, n_bytes);
+  return permit;
+}
+
+static inline void
+assert_refused (BufBudget *budget, gsize n_bytes, GQuark domain, gint code, const gchar *message)
+{
+  g_autoptr (GError) error = NULL;
+
+  g_assert_null (buf_budget_try_acquire (budget, n_bytes, &error));
+  g_assert_error (error, domain, code);
+  g_assert_cmpstr (error->message, ==, message);
+}
+
+static inline void
+assert_in_use (BufBudget *budget, gsize allocated)
+{
+  g_assert_cmpuint (buf_budget_get_allocated_memory (budget), ==, allocated);
+  g_assert_cmpuint (buf_budget_get_available_memory (budget),
+                    ==,
+                    buf_budget_get_max_memory (budget) - allocated);
+}
+
+G_END_DECLS
