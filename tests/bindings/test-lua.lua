@@ -50,6 +50,13 @@ local function bytes_stream(text)
    return Gio.MemoryInputStream.new_from_bytes(GLib.Bytes.new(text))
 end
 
+-- Runs in a coroutine, and fails as it does.
+local function in_main_loop(func)
+   local results
+   Gio.Async.call(function() results = table.pack(xpcall(func, debug.traceback)) end)()
+   assert(table.unpack(results, 1, 2))
+end
+
 local TESTS = {}
 local function test(name, func)
    TESTS[#TESTS + 1] = { name, func }
@@ -190,7 +197,7 @@ test('errors point at the caller, and name the parameter', function()
    local this = debug.getinfo(1, 'S').short_src
    local calls = {
       n_buffers = function() pool:allocate(1.5) end,
-      timeout = function() pool:allocate_timeout(1, -1) end,
+      timeout_us = function() pool:allocate_timeout(1, 0.5) end,
       max_memory = function() pool.max_memory = 1 / 0 end,
       offset = function() a:fill(-1, 'x') end,
       size = function() a:extract(0, 2 ^ 64) end,
@@ -286,6 +293,41 @@ test('callbacks with defaults, and one that fails', function()
    assert(pool.allocated_memory == 0, problem)
 end)
 
+test('budgets and permits', function()
+   local budget = BufPool.Budget { max_memory = 100, name = 'shared' }
+   local permit = assert(budget:acquire(60))
+   assert(budget.allocated_memory == 60 and math.type(permit:get_size()) == 'integer' and budget.name == 'shared')
+   fails(Gio.IOErrorEnum, 'WOULD_BLOCK', budget:acquire(60))
+   fails(Gio.IOErrorEnum, 'TIMED_OUT', budget:acquire_full(60, 1000))
+   fails(BufPool.PoolError, 'TOO_LARGE', budget:acquire(101))
+   in_main_loop(function()
+      GLib.idle_add(GLib.PRIORITY_DEFAULT, function() permit:release() return false end)
+      local second = assert(budget:async_acquire(60))
+      assert(second:shrink(10) and budget.allocated_memory == 10)
+      second:release()
+      budget:acquire(100)
+      assert(budget:async_acquire(100)):release()
+   end)
+   local pool = assert(BufPool.Pool.new_with_budget(16, budget))
+   local a = assert(pool:allocate_full(1, 4))
+   assert(#a == 4 and a:shrink(2) and #a == 2 and pool.budget == budget and budget.allocated_memory == 32)
+   in_main_loop(function() assert(#assert(pool:async_allocate_full(1, 2)) == 2) end)
+   a:release()
+   for _, bad in pairs(BAD_NUMBERS) do
+      refuses(budget.acquire, budget, bad)
+      refuses(BufPool.Budget.new, bad)
+      if bad ~= -1 then refuses(function() budget.max_waiting = bad end) end
+   end
+   -- What a callback did not fetch when it failed comes back.
+   collectgarbage()
+   collectgarbage()
+   budget:acquire_async(100, nil, nil, function() error 'a fault of the program' end)
+   local context = GLib.MainContext.default()
+   local succeeded = true
+   while succeeded and budget.allocated_memory > 0 do succeeded = pcall(context.iteration, context, true) end
+   assert(budget.allocated_memory == 0)
+end)
+
 test('100,000 with release', function()
    local pool = new_pool(4)
    for _ = 1, 100000 do assert(pool:allocate(2)):release() end
@@ -311,13 +353,6 @@ test('copies are freed once', function()
    collectgarbage()
    assert(pool.allocated_memory == 0, pool.allocated_memory)
 end)
-
--- Runs in a coroutine, and fails as it does.
-local function in_main_loop(func)
-   local results
-   Gio.Async.call(function() results = table.pack(xpcall(func, debug.traceback)) end)()
-   assert(table.unpack(results, 1, 2))
-end
 
 test('coroutines', function()
    local pool = new_pool(1)

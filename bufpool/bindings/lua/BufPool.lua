@@ -35,19 +35,21 @@ local function integer(value, name, least)
    return math.tointeger(value) or value
 end
 
+-- Microseconds; negative is no limit.
+local function time(timeout_us)
+   return integer(timeout_us, 'timeout_us', -GREATEST)
+end
+
+local function priority(io_priority)
+   return integer(io_priority or GLib.PRIORITY_DEFAULT, 'io_priority', -(2 ^ 31))
+end
+
 local function as_integer(value)
    return type(value) == 'number' and math.tointeger(value) or value
 end
 
-local function check_timeout(value)
-   if type(value) ~= 'number' or math.abs(value) > GREATEST or value % 1 ~= 0 then
-      error(('the timeout must be an integer, not %s'):format(tostring(value)), 3)
-   end
-   return value
-end
-
 -- The originals, before they are replaced.
-local original = { Pool = {}, PoolAllocation = {} }
+local original = { Budget = {}, Permit = {}, Pool = {}, PoolAllocation = {} }
 for class_name, methods in pairs(original) do
    for i = 1, #gi.BufPool[class_name].methods do
       local name = gi.BufPool[class_name].methods[i].name
@@ -55,6 +57,8 @@ for class_name, methods in pairs(original) do
    end
 end
 local pool_methods, allocation_methods = original.Pool, original.PoolAllocation
+local Budget, budget_methods = BufPool.Budget, original.Budget
+local Permit, permit_methods = BufPool.Permit, original.Permit
 
 -- lgi makes a float of each number that may have 64 bits.
 local function return_integers(class, methods)
@@ -64,8 +68,7 @@ local function return_integers(class, methods)
       end
    end
 end
-return_integers(Pool, pool_methods)
-return_integers(PoolAllocation, allocation_methods)
+for class_name, methods in pairs(original) do return_integers(BufPool[class_name], methods) end
 rawset(BufPool, 'POOL_UNLIMITED', as_integer(BufPool.POOL_UNLIMITED))
 
 BufPool.PoolStats._attribute = {}
@@ -76,42 +79,52 @@ for i = 1, #gi.BufPool.PoolStats.fields do
    }
 end
 
-function Pool:set_max_memory(max_memory)
-   pool_methods.set_max_memory(self, integer(max_memory, 'max_memory'))
-end
+-- What can be set, and its least value.
+local LEAST = { max_memory = 0, reserved_memory = 0, max_waiting = -1, max_cached_memory = -1 }
 
-function Pool:set_max_cached_memory(max_cached_memory)
-   pool_methods.set_max_cached_memory(self, integer(max_cached_memory, 'max_cached_memory', -1))
+local function override_limits(class, methods)
+   for name, least in pairs(LEAST) do
+      local set = methods['set_' .. name]
+      if set then class['set_' .. name] = function(self, value) set(self, integer(value, name, least)) end end
+   end
 end
+override_limits(Pool, pool_methods)
+override_limits(Budget, budget_methods)
 
 function Pool:trim(target)
    return as_integer(pool_methods.trim(self, integer(target, 'target')))
 end
 
-local properties = {}
-Pool._attribute = {}
-for i = 1, #gi.BufPool.Pool.properties do
-   local property = gi.BufPool.Pool.properties[i]
-   local name = property.name:gsub('-', '_')
-   properties[name] = property
-   if pool_methods['get_' .. name] then
-      Pool._attribute[name] = { get = Pool['get_' .. name], set = Pool['set_' .. name] }
+-- Properties are attributes, for integers and checks. Construction checks numbers, too.
+local function override_properties(class, class_name, methods)
+   local properties = {}
+   class._attribute = {}
+   for i = 1, #gi.BufPool[class_name].properties do
+      local property = gi.BufPool[class_name].properties[i]
+      local name = property.name:gsub('-', '_')
+      properties[name] = property
+      if methods['get_' .. name] then
+         class._attribute[name] = { get = class['get_' .. name], set = class['set_' .. name] }
+      end
+   end
+
+   function class:_new(given, ...)
+      if type(given) == 'table' then
+         for _, name in pairs { 'buffer_size', 'alignment', 'max_memory', 'reserved_memory', 'max_waiting',
+                                'max_cached_memory' } do
+            if given[name] ~= nil then integer(given[name], name, LEAST[name]) end
+         end
+      end
+
+      -- What is an attribute lgi sets only after the configuration was checked. So here it sees the properties.
+      local surrogate = setmetatable({}, { __index = function(_, key) return properties[key] or self[key] end })
+      return GObject.Object._construct(surrogate, self._gtype, given, ...)
    end
 end
 
 -- BufPool.Pool { buffer_size = 4096, max_memory = 1024 * 1024 }
-function Pool:_new(given, ...)
-   if type(given) == 'table' then
-      for _, name in pairs { 'buffer_size', 'max_memory', 'alignment' } do
-         if given[name] ~= nil then integer(given[name], name) end
-      end
-      if given.max_cached_memory ~= nil then integer(given.max_cached_memory, 'max_cached_memory', -1) end
-   end
-
-   -- What is an attribute lgi sets only after the configuration was checked. So here it sees the properties.
-   local class = setmetatable({}, { __index = function(_, key) return properties[key] or self[key] end })
-   return GObject.Object._construct(class, self._gtype, given, ...)
-end
+override_properties(Pool, 'Pool', pool_methods)
+override_properties(Budget, 'Budget', budget_methods)
 
 function Pool.new(buffer_size, max_memory)
    return pool_methods.new(integer(buffer_size, 'buffer_size'), integer(max_memory, 'max_memory'))
@@ -226,7 +239,7 @@ local function start(class, methods, name, self, may_wait, arguments, io_priorit
       end
       error(problem, 0)
    end
-   table.insert(arguments, integer(io_priority or GLib.PRIORITY_DEFAULT, 'io_priority', -(2 ^ 31)))
+   table.insert(arguments, priority(io_priority))
    local n = #arguments
    arguments[n + 1], arguments[n + 2] = cancellable, on_done
    methods[name .. '_async'](self, table.unpack(arguments, 1, n + 2))
@@ -265,20 +278,51 @@ function Pool:allocate(count, cancellable)
    return allocation, problem
 end
 
--- What other threads hold, in C, may come back meanwhile; no garbage arises.
-function Pool:allocate_timeout(count, timeout, cancellable)
-   integer(timeout, 'timeout')
-   local allocation, problem = self:allocate(count, cancellable)
-   if allocation or not would_block(problem) then return allocation, problem end
+-- A wait in C, by wait(timeout_us): negative is no limit, but then it fails like allocate(). What other threads
+-- hold, in C, may come back meanwhile; no garbage arises.
+local function wait_in_c(source, timeout_us, wait)
+   local value, problem = wait(0)
+   if value or not problem:matches(Gio.IOErrorEnum, 'TIMED_OUT') then return value, problem end
 
    local pause = collector:get_pause() * 1000
-   if 0 < pause and pause < timeout then
-      allocation = pool_methods.allocate_timeout(self, count, pause, cancellable)
-      if allocation then return allocation end
-      collector:run(self)
-      timeout = timeout - pause
+   if 0 < pause and pause < timeout_us then
+      value = wait(pause)
+      if value then return value end
+      timeout_us = timeout_us - pause
    end
-   return pool_methods.allocate_timeout(self, count, timeout, cancellable)
+   collector:run(source)
+   return wait(math.max(timeout_us, 0))
+end
+
+function Pool:allocate_timeout(count, timeout_us, cancellable)
+   integer(count, 'n_buffers')
+   if time(timeout_us) < 0 then return self:allocate(count, cancellable) end
+   return wait_in_c(self, timeout_us, function(limit)
+      return pool_methods.allocate_timeout(self, count, limit, cancellable)
+   end)
+end
+
+function Pool:allocate_full(min_buffers, max_buffers, timeout_us, io_priority, cancellable)
+   integer(min_buffers, 'min_buffers')
+   integer(max_buffers, 'max_buffers')
+   io_priority = priority(io_priority)
+   return wait_in_c(self, time(timeout_us or -1), function(limit)
+      return pool_methods.allocate_full(self, min_buffers, max_buffers, limit, io_priority, cancellable)
+   end)
+end
+
+function Pool:allocate_full_async(min_buffers, max_buffers, timeout_us, io_priority, cancellable, callback)
+   local bytes = integer(min_buffers, 'min_buffers') * self:get_buffer_size()
+   local may_wait = bytes > self:get_available_memory() or self:get_waiting() > 0
+   local arguments = { min_buffers, integer(max_buffers, 'max_buffers'), time(timeout_us or -1) }
+   start(Pool, pool_methods, 'allocate_full', self, may_wait, arguments, io_priority, cancellable, callback)
+end
+
+Pool.allocate_full_finish = override_finish('allocate_full', pool_methods)
+Pool.allocate_full_pinned_finish = Pool.allocate_full_finish
+
+function Pool:async_allocate_full(min_buffers, max_buffers, timeout_us)
+   return operate(Pool, 'allocate_full', self, min_buffers, max_buffers, timeout_us or -1)
 end
 
 function Pool:allocate_async(count, io_priority, cancellable, callback)
@@ -295,20 +339,19 @@ function Pool:async_allocate(count)
    return operate(Pool, 'allocate', self, count)
 end
 
-function Pool:drain_timeout(timeout, cancellable)
-   integer(timeout, 'timeout')
-   local drained, problem = pool_methods.drain_timeout(self, 0, cancellable)
-   if drained or not problem:matches(Gio.IOErrorEnum, 'TIMED_OUT') then return drained, problem end
-   collector:run(self)
-   return pool_methods.drain_timeout(self, timeout, cancellable)
-end
-
 -- Likewise: who wants to wait has async_drain(). Draining is rare, so the collection is not counted.
 function Pool:drain(cancellable)
    local drained, problem = pool_methods.drain_timeout(self, 0, cancellable)
    if drained or not problem:matches(Gio.IOErrorEnum, 'TIMED_OUT') then return drained, problem end
    collector.collect()
    return pool_methods.drain_timeout(self, 0, cancellable)
+end
+
+function Pool:drain_timeout(timeout_us, cancellable)
+   if time(timeout_us) < 0 then return self:drain(cancellable) end
+   return wait_in_c(self, timeout_us, function(limit)
+      return pool_methods.drain_timeout(self, limit, cancellable)
+   end)
 end
 
 function Pool:drain_async(io_priority, cancellable, callback)
@@ -322,6 +365,54 @@ function Pool:async_drain()
    return operate(Pool, 'drain', self)
 end
 
+function Budget.new(max_memory)
+   return budget_methods.new(integer(max_memory, 'max_memory'))
+end
+
+function Budget.new_child(parent, max_memory)
+   return budget_methods.new_child(parent, integer(max_memory, 'max_memory'))
+end
+
+function Budget:try_acquire(n_bytes)
+   return budget_methods.try_acquire(self, integer(n_bytes, 'n_bytes'))
+end
+
+-- Like Pool:allocate().
+function Budget:acquire(n_bytes, cancellable)
+   integer(n_bytes, 'n_bytes')
+   if cancellable and cancellable:is_cancelled() then return self:acquire_full(n_bytes, 0, nil, cancellable) end
+   local permit, problem = self:try_acquire(n_bytes)
+   if not permit and would_block(problem) and collector:run(self) then return self:try_acquire(n_bytes) end
+   return permit, problem
+end
+
+function Budget:acquire_full(n_bytes, timeout_us, io_priority, cancellable)
+   integer(n_bytes, 'n_bytes')
+   io_priority = priority(io_priority)
+   return wait_in_c(self, time(timeout_us or -1), function(limit)
+      return budget_methods.acquire_full(self, n_bytes, limit, io_priority, cancellable)
+   end)
+end
+
+function Budget:acquire_async(n_bytes, io_priority, cancellable, callback)
+   local arguments = { integer(n_bytes, 'n_bytes') }
+   start(Budget, budget_methods, 'acquire', self, true, arguments, io_priority, cancellable, callback)
+end
+
+Budget.acquire_finish = override_finish('acquire', budget_methods)
+
+function Budget:async_acquire(n_bytes)
+   return operate(Budget, 'acquire', self, n_bytes)
+end
+
+function Permit:_new()
+   fail('permits come from a budget: use BufPool.Budget.acquire()')
+end
+
+function Permit:shrink(n_bytes)
+   return permit_methods.shrink(self, integer(n_bytes, 'n_bytes'))
+end
+
 -- lgi would make one of arbitrary memory.
 function PoolAllocation:_new()
    fail('allocations come from a pool: use BufPool.Pool.allocate()')
@@ -331,6 +422,10 @@ function PoolAllocation:fill(offset, data)
    if type(data) == 'userdata' and GLib.Bytes:is_type_of(data) then data = data.data or '' end
    if type(data) ~= 'string' then fail(('data must be a string or a GLib.Bytes, not %s'):format(tostring(data))) end
    return allocation_methods.fill(self, integer(offset, 'offset'), data)
+end
+
+function PoolAllocation:shrink(n_buffers)
+   return allocation_methods.shrink(self, integer(n_buffers, 'n_buffers'))
 end
 
 function PoolAllocation:extract(offset, size)
