@@ -277,6 +277,54 @@ test("errors name the parameter") do
   pool.max_cached_memory = -1
 end
 
+test("budgets and permits") do
+  budget = BufPool::Budget.new(100)
+  permit = budget.acquire(60)
+  assert(budget.allocated_memory == 60 && permit.size == 60)
+  raises(BufPool::IOError::TimedOut, 24, "g-io-error-quark") { budget.acquire(60, timeout: 0.001) }
+  raises(BufPool::IOError::WouldBlock, 27, "g-io-error-quark") { budget.try_acquire(60) }
+  raises(BufPool::PoolError::TooLarge, 2) { budget.acquire(101) }
+  permit.release
+  assert(budget.acquire(60) { |second| second.shrink(10) && second.size } == 10 && budget.allocated_memory.zero?)
+  begin
+    budget.acquire(60) { raise ArgumentError }
+  rescue ArgumentError
+    assert(budget.allocated_memory.zero?)
+  end
+  [-1, 2**64, 1.5, "1", nil, Float::INFINITY].each do |bad|
+    refuses(bad) { budget.acquire(bad) }
+    refuses(bad) { budget.max_memory = bad }
+  end
+  held = budget.acquire(100)
+  in_main_loop do |loop|
+    budget.acquire_async(50) do |source, result|
+      assert(source.acquire_finish(result).size == 50)
+      loop.quit
+    end
+    held.release
+  end
+  main = Thread.current
+  held = BufPool::Budget.new(10).then { |other| [other, other.acquire(10)] }
+  thread = Thread.new do
+    Thread.pass until held[0].waiting == 1
+    main.raise(Interrupt)
+  end
+  raises(Interrupt, 0, nil) { held[0].acquire(1) }
+  thread.join
+  assert(held[0].waiting.zero?)
+end
+
+test("full requests") do
+  pool = new_pool(8)
+  a = pool.allocate(16, at_least: 1)
+  assert(a.length == 8)
+  raises(BufPool::IOError::TimedOut, 24, "g-io-error-quark") { pool.allocate(4, at_least: 1, timeout: 0.001) }
+  a.release
+  b = pool.allocate(4, priority: GLib::PRIORITY_HIGH)
+  assert(b.length == 4 && b.shrink(2) && b.length == 2)
+  refuses { pool.allocate(4, at_least: 1.5) }
+end
+
 test("100,000 with release") do
   pool = new_pool(4)
   100_000.times { pool.try_allocate(2).release }

@@ -59,6 +59,11 @@ module BufPool
       raise TypeError, "cancellable must be a Gio::Cancellable or nil, not #{value.inspect}"
     end
 
+    # Microseconds; negative is no limit.
+    def time(timeout_us)
+      integer(timeout_us, "timeout_us", -2**63, 2**63 - 1)
+    end
+
     # What is to be copied, as a string.
     def bytes_of(data)
       case data
@@ -155,6 +160,30 @@ module BufPool
       end
     end
 
+    # A request with a time limit and a priority: tried at first, since waiting is expensive.
+    def wait_if_needed(source, timeout_us, io_priority, cancellable)
+      check_cancellable(cancellable)
+      return yield(0, io_priority, cancellable) if timeout_us.zero? || cancellable&.cancelled?
+
+      begin
+        return yield(0, io_priority, nil)
+      rescue IOError::TimedOut
+        nil
+      end
+      wait(source, cancellable) { |stop| yield timeout_us, io_priority, stop }
+    end
+
+    # Gives what was taken to the block, and releases it at the end; without a block, returns it.
+    def lend(taken)
+      return taken unless block_given?
+
+      begin
+        yield taken
+      ensure
+        taken.release
+      end
+    end
+
     # Starts an asynchronous operation. What the block has not fetched when it raises goes back: nobody has it.
     def call_back(owner, finish, waits)
       raise ArgumentError, "no block given, which is called when it is done" unless block_given?
@@ -215,7 +244,62 @@ module BufPool
     end
   end
 
+  # The limits of pools and budgets.
+  module LimitMethods
+    { max_memory: 0, reserved_memory: 0, max_waiting: -1 }.each do |name, least|
+      greatest = name == :max_waiting ? 2**31 - 1 : 2**64 - 1
+      [:"#{name}=", :"set_#{name}"].each do |method|
+        define_method(method) { |value| super(BufPool.integer(value, name.to_s, least, greatest)) }
+      end
+    end
+  end
+
+  # A result that was fetched does not go back when its block raises.
+  module ResultMethods
+    def self.for(*names)
+      Module.new do
+        names.each do |name|
+          define_method(name) do |result|
+            result.instance_variable_set(:@bufpool_unfetched, false)
+            super(result)
+          end
+        end
+      end
+    end
+  end
+
   # In front of the methods that come from C.
+  module BudgetMethods
+    # With a block, the permit is given to it, and released at its end. The timeout is in seconds.
+    def acquire(n_bytes, cancellable = nil, timeout: nil, priority: GLib::PRIORITY_DEFAULT, &block)
+      BufPool.lend(acquire_full(n_bytes, BufPool.microseconds(timeout), priority, cancellable), &block)
+    end
+
+    def acquire_full(n_bytes, timeout_us = -1, io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil)
+      BufPool.integer(n_bytes, "n_bytes")
+      BufPool.wait_if_needed(self, BufPool.time(timeout_us), BufPool.priority(io_priority), cancellable) do |*limits|
+        super(n_bytes, *limits)
+      end
+    end
+
+    def try_acquire(n_bytes)
+      super(BufPool.integer(n_bytes, "n_bytes"))
+    end
+
+    def acquire_async(n_bytes, io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil, &block)
+      BufPool.integer(n_bytes, "n_bytes")
+      BufPool.priority(io_priority)
+      BufPool.check_cancellable(cancellable)
+      super(n_bytes, io_priority, cancellable, &BufPool.call_back(self, :acquire_finish, true, &block))
+    end
+  end
+
+  module PermitMethods
+    def shrink(n_bytes)
+      super(BufPool.integer(n_bytes, "n_bytes"))
+    end
+  end
+
   module PoolMethods
     def initialize(size = BufferSize::S4096.to_i, maximum = POOL_UNLIMITED, buffer_size: size, max_memory: maximum,
                    max_cached_memory: nil)
@@ -224,26 +308,37 @@ module BufPool
     end
 
     # With a block, the allocation is given to it, and released at its end. The timeout is in seconds.
-    def allocate(count, cancellable = nil, timeout: nil)
+    def allocate(count, cancellable = nil, at_least: nil, timeout: nil, priority: GLib::PRIORITY_DEFAULT, &block)
       limit = BufPool.microseconds(timeout)
       allocation =
-        if limit.negative?
-          take(count, cancellable) { |stop| super(count, stop) }
+        if at_least || priority != GLib::PRIORITY_DEFAULT
+          allocate_full(at_least || count, count, limit, priority, cancellable)
         else
           allocate_timeout(count, limit, cancellable)
         end
-      return allocation unless block_given?
+      BufPool.lend(allocation, &block)
+    end
 
-      begin
-        yield allocation
-      ensure
-        allocation.release
+    def allocate_timeout(count, timeout_us, cancellable = nil)
+      BufPool.integer(count, "n_buffers")
+      BufPool.time(timeout_us)
+      take(count, cancellable) { |stop| super(count, timeout_us, stop) }
+    end
+
+    def allocate_full(least, most, timeout_us = -1, io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil)
+      BufPool.integer(least, "min_buffers")
+      BufPool.integer(most, "max_buffers")
+      BufPool.wait_if_needed(self, BufPool.time(timeout_us), BufPool.priority(io_priority), cancellable) do |*limits|
+        super(least, most, *limits)
       end
     end
 
-    def allocate_timeout(count, timeout, cancellable = nil)
-      BufPool.integer(timeout, "timeout")
-      take(count, cancellable) { |stop| super(count, timeout, stop) }
+    def allocate_full_async(least, most, timeout_us = -1, io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil,
+                            &block)
+      waits = BufPool.integer(least, "min_buffers") * buffer_size > available_memory || waiting.positive?
+      arguments = [least, BufPool.integer(most, "max_buffers"), BufPool.time(timeout_us), BufPool.priority(io_priority)]
+      BufPool.check_cancellable(cancellable)
+      super(*arguments, cancellable, &BufPool.call_back(self, :allocate_full_finish, waits, &block))
     end
 
     def try_allocate(count)
@@ -259,17 +354,13 @@ module BufPool
     end
 
     def drain(cancellable = nil, timeout: nil)
-      BufPool.check_cancellable(cancellable)
-      limit = BufPool.microseconds(timeout)
-      return drain_timeout(limit, cancellable) unless limit.negative?
-
-      BufPool.wait(self, cancellable) { |stop| super(stop) }
+      drain_timeout(BufPool.microseconds(timeout), cancellable)
     end
 
-    def drain_timeout(timeout, cancellable = nil)
-      BufPool.integer(timeout, "timeout")
+    def drain_timeout(timeout_us, cancellable = nil)
+      BufPool.time(timeout_us)
       BufPool.check_cancellable(cancellable)
-      BufPool.wait(self, cancellable) { |stop| super(timeout, stop) }
+      BufPool.wait(self, cancellable) { |stop| super(timeout_us, stop) }
     end
 
     def drain_async(io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil, &block)
@@ -277,17 +368,6 @@ module BufPool
       BufPool.priority(io_priority)
       BufPool.check_cancellable(cancellable)
       super(io_priority, cancellable, &BufPool.call_back(self, :drain_finish, waits, &block))
-    end
-
-    %i[allocate_finish allocate_pinned_finish drain_finish].each do |name|
-      define_method(name) do |result|
-        result.instance_variable_set(:@bufpool_unfetched, false)
-        super(result)
-      end
-    end
-
-    %i[max_memory= set_max_memory].each do |name|
-      define_method(name) { |maximum| super(BufPool.integer(maximum, "max_memory")) }
     end
 
     %i[max_cached_memory= set_max_cached_memory].each do |name|
@@ -342,6 +422,10 @@ module BufPool
       end
     end
 
+    def shrink(count)
+      super(BufPool.integer(count, "n_buffers"))
+    end
+
     # The number of bytes, without the true that C has before it.
     %i[fill_from_stream write_to_stream].each do |name|
       define_method(name) do |stream, offset, size, cancellable = nil|
@@ -359,6 +443,10 @@ module BufPool
     end
   end
 
-  Pool.prepend(PoolMethods)
+  Pool.prepend(LimitMethods, PoolMethods,
+               ResultMethods.for(:allocate_finish, :allocate_pinned_finish, :allocate_full_finish,
+                                 :allocate_full_pinned_finish, :drain_finish))
+  Budget.prepend(LimitMethods, BudgetMethods, ResultMethods.for(:acquire_finish))
+  Permit.prepend(PermitMethods)
   PoolAllocation.prepend(AllocationMethods)
 end
