@@ -253,6 +253,60 @@ const TESTS = {
         a.release();
     },
 
+    'budgets and permits': async () => {
+        const budget = new BufPool.Budget({max_memory: 100, name: 'shared'});
+        const permit = budget.acquire(60);
+        assert(permit.get_size() === 60 && budget.allocated_memory === 60 && budget.name === 'shared');
+        raises(Gio.IOErrorEnum, Gio.IOErrorEnum.WOULD_BLOCK, () => budget.acquire(60));
+        raises(Gio.IOErrorEnum, Gio.IOErrorEnum.TIMED_OUT, () => budget.acquire_full(60, 1000));
+        raises(BufPool.PoolError, BufPool.PoolError.TOO_LARGE, () => budget.acquire(101));
+        const waiting = budget.acquire_async(60);
+        const cancellable = new Gio.Cancellable();
+        const cancelled = budget.acquire_async(60, GLib.PRIORITY_LOW, cancellable).catch(error => error);
+        assert(budget.waiting === 2);
+        cancellable.cancel();
+        assert((await cancelled).matches(Gio.IOErrorEnum, Gio.IOErrorEnum.CANCELLED));
+        permit.release();
+        const second = await waiting;
+        assert(second.shrink(10) && budget.allocated_memory === 10);
+        second.release();
+        (() => budget.acquire(100))();
+        (await budget.acquire_async(100)).release();
+
+        const fatal = GLib.log_set_always_fatal(GLib.LogLevelFlags.LEVEL_ERROR);
+        budget.acquire_async(100, 0, null, () => {
+            throw new Error('a fault of the program: the test makes it');
+        });
+        (await budget.acquire_async(100)).release();
+        GLib.log_set_always_fatal(fatal);
+
+        for (const bad of [-1, 1.5, Infinity, 2 ** 64, '1', null]) {
+            refuses(() => budget.acquire(bad), TypeError);
+            refuses(() => BufPool.Budget.new(bad), TypeError);
+            refuses(() => {
+                budget.reserved_memory = bad;
+            }, TypeError);
+        }
+        refuses(() => BufPool.Budget.new_child(null, 1), TypeError);
+        assert(BufPool.Budget.new_child(budget, 50).parent === budget);
+    },
+
+    'full requests': async () => {
+        const budget = BufPool.Budget.new(96);
+        const pool = BufPool.Pool.new_with_budget(16, budget);
+        const a = pool.allocate_full(1, 8);
+        assert(a.get_length() === 6 && budget.allocated_memory === 96 && pool.budget === budget);
+        raises(Gio.IOErrorEnum, Gio.IOErrorEnum.TIMED_OUT, () => pool.allocate_full(1, 2));
+        raises(Gio.IOErrorEnum, Gio.IOErrorEnum.TIMED_OUT, () => pool.allocate_full(1, 2, 1000));
+        const timedOut = await pool.allocate_full_async(1, 2, 1000).catch(error => error);
+        assert(timedOut.matches(Gio.IOErrorEnum, Gio.IOErrorEnum.TIMED_OUT));
+        a.release();
+        const b = await pool.allocate_full_async(1, 2);
+        assert(b.get_length() === 2 && b.shrink(1) && b.get_length() === 1);
+        assert(await pool.allocate_full_async(1, 1.5).catch(error => error) instanceof TypeError);
+        b.release();
+    },
+
     'a callback that throws loses nothing': async () => {
         const pool = newPool(1);
         // GJS logs it.
