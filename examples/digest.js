@@ -19,9 +19,13 @@ import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
 import System from 'system';
 
-// It has a namespace of its own since GLib 2.80.
-const {InputStream: UnixInputStream} = await import('gi://GioUnix').then(module => module.default,
-    () => ({InputStream: Gio.UnixInputStream}));
+let UnixInputStream;
+try {
+    // Since GLib 2.80. No import(), whose await would keep promises from being resolved in the loop below.
+    UnixInputStream = imports.gi.GioUnix.InputStream;
+} catch {
+    UnixInputStream = Gio.UnixInputStream;
+}
 
 Gio._promisify(Gio.File.prototype, 'read_async', 'read_finish');
 
