@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The libbufpool authors
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// BufPool from Vala, where lifetimes are as in C: locals are dropped in reverse order.
+// BufPool from Vala, where allocations are pinned, as in the other languages.
 
 void test_first_example () {
     try {
