@@ -128,6 +128,9 @@ gboolean buf_pool_allocation_write_to_stream_finish (BufPoolAllocation *self,
                                                      GError **error);
 
 BUF_AVAILABLE_IN_1_0
+gsize buf_pool_allocation_get_transferred_bytes (BufPoolAllocation *self);
+
+BUF_AVAILABLE_IN_1_0
 gboolean buf_pool_allocation_shrink (BufPoolAllocation *self, gsize n_buffers, GError **error);
 BUF_AVAILABLE_IN_1_0
 void buf_pool_allocation_release (BufPoolAllocation *self);

@@ -18,5 +18,6 @@
 #include <bufpool/buf-pool-allocation.h>
 #include <bufpool/buf-pool-stats.h>
 #include <bufpool/buf-pool.h>
+#include <bufpool/buf-reader.h>
 
 #undef BUF_INSIDE

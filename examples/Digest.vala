@@ -3,10 +3,9 @@
 
 // Prints the SHA-256 of files, as sha256sum does, several at once, within a budget of memory.
 //
-// Shows the pool with async methods: nothing blocks the main loop. Each worker waits for an
-// allocation, lets the stream fill it, and hashes its buffers where they lie; nothing is copied. The
-// allocation is dropped at the end of its scope. A worker holds none while it waits for the next, so
-// any number of workers gets by with a budget of one allocation.
+// Shows a reader with async methods: nothing blocks the main loop. Each worker hashes the blocks of a
+// file where they lie; nothing is copied. It drops a block before it wants the next, so any number of
+// workers gets by with a budget of one block.
 //
 // Installed: valac --pkg gio-2.0 --pkg bufpool-1.0 Digest.vala
 // Uninstalled it is built with the library: build/examples/digest-vala FILE...
@@ -18,12 +17,18 @@ class Digest : Object {
     static int n_workers = 4;
     [CCode (array_length = false, array_null_terminated = true)]
     static string[] names;
+    static string? check = null;
+    static bool quiet = false;
+    static bool version = false;
 
     const OptionEntry[] OPTIONS = {
         { "max-memory", 0, 0, OptionArg.CALLBACK, (void*) set_number, "Memory for file data", "BYTES" },
         { "buffer-size", 0, 0, OptionArg.CALLBACK, (void*) set_number, "Size of a buffer", "BYTES" },
         { "buffers", 0, 0, OptionArg.INT64, ref n_buffers, "Buffers in each allocation", "N" },
         { "workers", 0, 0, OptionArg.INT, ref n_workers, "Files hashed at once", "N" },
+        { "check", 0, 0, OptionArg.FILENAME, ref check, "Read checksums from a file, and check them", "SUMS" },
+        { "quiet", 0, 0, OptionArg.NONE, ref quiet, "With --check, do not print OK", null },
+        { "version", 0, 0, OptionArg.NONE, ref version, "Print the version", null },
         { OPTION_REMAINING, 0, 0, OptionArg.FILENAME_ARRAY, ref names, null, "FILE…" },
         { null }
     };
@@ -34,6 +39,7 @@ class Digest : Object {
     }
 
     BufPool.Pool pool;
+    string[] expected = {};
     MainLoop loop = new MainLoop ();
     Result[] results = new Result[names.length];
     int n_started = 0;
@@ -66,27 +72,23 @@ class Digest : Object {
 
     // The SHA-256 of one file, in hexadecimal.
     async string digest (string name) throws Error {
-        var stream = yield open_stream (name);
+        var reader = new BufPool.Reader (yield open_stream (name), pool, (size_t) n_buffers);
         var checksum = new Checksum (ChecksumType.SHA256);
-        size_t capacity = 0, size = 0;
+        Bytes? block;
 
-        do {
-            var allocation = yield pool.allocate_async ((size_t) n_buffers, Priority.DEFAULT, null);
-            capacity = allocation.get_allocated_bytes ();
-            yield allocation.fill_from_stream_async (stream, 0, capacity, Priority.DEFAULT, null, out size);
-
-            var left = size;
-            foreach (var buffer in allocation) {
-                var length = size_t.min (left, buffer.length);
-                checksum.update (buffer, length);
-                left -= length;
-            }
-        } while (size == capacity);
+        while ((block = yield reader.next_block_async (Priority.DEFAULT, null)) != null) {
+            checksum.update (block.get_data (), block.get_size ());
+            block = null;
+        }
         return checksum.get_string ();
     }
 
     // As sha256sum does it: one line for each file, whatever its name is.
     void print_result (string name, Result result) {
+        if (check != null) {
+            print_check (name, result);
+            return;
+        }
         var escaped = name.replace ("\\", "\\\\").replace ("\n", "\\n").replace ("\r", "\\r");
 
         if (result.hexadecimal != null) {
@@ -96,6 +98,43 @@ class Digest : Object {
             stderr.printf ("digest: %s: %s\n", escaped, result.problem);
             status = 1;
         }
+    }
+
+    void print_check (string name, Result result) {
+        var equal = result.hexadecimal == expected[n_printed];
+        var plain = !name.contains ("\n") && !name.contains ("\r");
+        var shown = plain ? name : "\\" + name.replace ("\\", "\\\\").replace ("\n", "\\n").replace ("\r", "\\r");
+
+        if (result.problem != null)
+            stderr.printf ("digest: %s: %s\n", shown, result.problem);
+        if (!equal || !quiet)
+            stdout.printf ("%s: %s\n", shown, equal ? "OK" : result.problem != null ? "FAILED open or read" : "FAILED");
+        if (!equal)
+            status = 1;
+    }
+
+    // The names and the checksums in what digest or sha256sum has printed.
+    void read_sums () throws Error {
+        string text;
+        MatchInfo match;
+        string[] found = {};
+        var n_bad = 0;
+        var pattern = new Regex ("^(\\\\?)([0-9a-fA-F]{64}) [ *](.+)$", RegexCompileFlags.RAW);
+
+        FileUtils.get_contents (check == "-" ? "/dev/stdin" : check, out text);
+        foreach (var line in text.split ("\n")) {
+            if (pattern.match (line, 0, out match)) {
+                found += match.fetch (1) == "" ? match.fetch (3) : match.fetch (3).compress ();
+                expected += match.fetch (2).down ();
+            } else if (line != "") {
+                n_bad++;
+            }
+        }
+        if (n_bad > 0)
+            stderr.printf ("digest: WARNING: %d lines are improperly formatted\n", n_bad);
+        names = found;
+        results = new Result[names.length];
+        status = names.length > 0 ? 0 : 1;
     }
 
     void print_results () {
@@ -121,6 +160,16 @@ class Digest : Object {
     }
 
     int run () {
+        if (check != null) {
+            try {
+                read_sums ();
+            } catch (Error e) {
+                stderr.printf ("digest: %s\n", e.message);
+                return 1;
+            }
+            if (names.length == 0)
+                return status;
+        }
         for (var i = 0; i < n_workers; i++)
             work.begin ();
         loop.run ();
@@ -133,8 +182,12 @@ class Digest : Object {
             var context = new OptionContext (null);
             context.add_main_entries (OPTIONS, null);
             context.parse (ref args);
-            if (names.length == 0 || n_workers < 1)
-                throw new OptionError.FAILED ("No files were named, or no workers; try --help");
+            if (version) {
+                stdout.printf ("digest (libbufpool) %s\n", BufPool.VERSION_S);
+                return 0;
+            }
+            if ((names.length == 0) == (check == null) || n_workers < 1)
+                throw new OptionError.FAILED ("Name files, or one to --check, and some workers; try --help");
             if (n_buffers < 0)
                 throw new OptionError.BAD_VALUE ("--buffers cannot be negative");
 

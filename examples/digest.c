@@ -1,203 +1,204 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#define _DEFAULT_SOURCE 1 /* O_CLOEXEC, which strict C11 hides */
+
 #include <bufpool/bufpool.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "digest-pipeline.h"
+#include <gio/gunixinputstream.h>
+
+#include "number-option.h"
+#include "sha256.h"
 
 /*
- * The command: what the user asked for, the digests on standard output, and on standard error what
- * went wrong, how far it is, and how it went.
+ * Prints the SHA-256 of files, as sha256sum does, but hashes many at once, within a budget.
+ *
+ * Each worker takes the next file, and hashes its blocks: a reader reads them ahead. It waits for
+ * data before it waits for memory, and a worker drops a block before it wants the next one. So
+ * nobody holds memory while waiting for the pool, or for a program at the far end of a pipe, and
+ * one block is enough for any number of workers.
  */
 
-#define EXIT_USAGE 2
-
-#define MIB (1024.0 * 1024.0)
-
-#define MAX_WORKERS 256
-
-/* How often the progress line is drawn, in microseconds. */
+#define EXIT_USAGE        2
+#define MIB               (1024.0 * 1024.0)
+#define MAX_WORKERS       256
 #define PROGRESS_INTERVAL (G_USEC_PER_SEC / 10)
+#define DIGEST_LENGTH     64
 
 typedef struct
 {
-  gsize max_memory;
-  gsize buffer_size;
-  gsize n_buffers;
-  guint64 n_workers;
-  gboolean progress;
-  GStrv names;
-} Options;
+  gchar *name;
+  gchar *expected; /* with --check */
+  gchar *digest;   /* LOCK: mutex, like what follows; in hexadecimal */
+  GError *error;
+  gboolean done;
+} File;
 
-typedef struct
+static guint64 max_memory = 16 << 20, buffer_size = BUF_BUFFER_SIZE_S16384, n_buffers = 4,
+               n_workers;
+static gboolean progress, quiet, version;
+static gchar *check;
+static gchar **names;
+
+static BufPool *pool;
+static GArray *files; /* of File */
+static _Atomic guint n_started;
+static GMutex mutex;
+static GCond file_done;
+static guint n_printed, n_failed, n_unequal;
+static gboolean drawn; /* there is a progress line */
+static gint64 start, next_drawing;
+static _Atomic guint64 n_bytes, n_blocks, most_memory;
+
+static const NumberOption numbers[] = {
+  { "--max-memory", &max_memory, 0, G_MAXSIZE },
+  { "--buffer-size", &buffer_size, 0, G_MAXSIZE },
+  { "--buffers", &n_buffers, 0, G_MAXSIZE },
+  { "--workers", &n_workers, 1, MAX_WORKERS },
+};
+
+static void
+count_block (GBytes *block)
 {
-  BufPool *pool;
-  DigestPipeline *pipeline;
-  gboolean progress;
-  gboolean drawn;      /* there is a progress line on the terminal */
-  gint64 next_drawing; /* monotonic time */
-  gint64 start;        /* likewise */
-  guint n_files;
-  guint n_done;
-  guint n_failed;
-} Command;
+  guint64 memory = buf_pool_get_allocated_memory (pool);
+  guint64 seen = atomic_load (&most_memory);
 
-/* A number, perhaps with K, M or G behind it. */
-static gboolean
-parse_size (const gchar *text, gsize *size, GError **error)
-{
-  static const gchar units[] = "KMG";
-  gsize length = strlen (text);
-  const gchar *unit = length > 0 ? strchr (units, text[length - 1]) : NULL;
-  gint shift = unit != NULL ? 10 * (unit - units + 1) : 0;
-  g_autofree gchar *digits = g_strndup (text, length - (unit != NULL));
-  guint64 number;
-
-  if (!g_ascii_string_to_unsigned (digits, 10, 0, G_MAXSIZE >> shift, &number, error))
-    return FALSE;
-
-  *size = number << shift;
-  return TRUE;
+  while (seen < memory && !atomic_compare_exchange_weak (&most_memory, &seen, memory))
+    continue;
+  atomic_fetch_add (&n_blocks, 1);
+  atomic_fetch_add (&n_bytes, g_bytes_get_size (block));
 }
 
-/* Which sizes go together, the pool knows best: see create_pool(). */
-static gboolean
-set_number (const gchar *option, const gchar *value, gpointer user_data, GError **error)
+static GInputStream *
+fail_to_open (gint fd, gint code, GError **error)
 {
-  Options *self = user_data;
-  gboolean valid;
-
-  if (g_str_equal (option, "--max-memory"))
-    valid = parse_size (value, &self->max_memory, error);
-  else if (g_str_equal (option, "--buffer-size"))
-    valid = parse_size (value, &self->buffer_size, error);
-  else if (g_str_equal (option, "--buffers"))
-    valid = parse_size (value, &self->n_buffers, error);
-  else
-    valid = g_ascii_string_to_unsigned (value, 10, 1, MAX_WORKERS, &self->n_workers, error);
-
-  if (!valid)
-    g_prefix_error (error, "%s %s: ", option, value);
-  return valid;
+  if (fd >= 0)
+    close (fd);
+  g_set_error_literal (error, G_IO_ERROR, g_io_error_from_errno (code), g_strerror (code));
+  return NULL;
 }
 
-static GOptionContext *
-create_context (Options *options)
+/* Not by way of GFile, which takes the name apart by itself, and opens another file than the system
+ * would when there is a “..” behind a symbolic link. */
+static GInputStream *
+open_file (const gchar *name, gboolean *is_small, GError **error)
 {
-  /* clang-format off */
-  const GOptionEntry entries[] = {
-    { "max-memory", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
-      "Memory for file data, in bytes, or with K, M or G (default: 16M)", "BYTES" },
-    { "buffer-size", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
-      "Size of a buffer (default: 16K)", "BYTES" },
-    { "buffers", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
-      "Buffers in each allocation, 1 to 65535 (default: 4)", "N" },
-    { "workers", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
-      "Files hashed at once, 1 to 256 (default: as many as there are processors)", "N" },
-    { "progress", 0, 0, G_OPTION_ARG_NONE, &options->progress,
-      "Show how far it is, if standard error is a terminal", NULL },
-    { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &options->names, NULL, "FILE…" },
-    G_OPTION_ENTRY_NULL
-  };
-  /* clang-format on */
-  GOptionContext *context = g_option_context_new (NULL);
-  GOptionGroup *group = g_option_group_new (NULL, NULL, NULL, options, NULL);
+  gint fd =
+      g_str_equal (name, "-") ? dup (STDIN_FILENO) : open (name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  struct stat status;
 
-  g_option_group_add_entries (group, entries);
-  g_option_context_set_main_group (context, group);
-  g_option_context_set_summary (context,
-                                "Prints the SHA-256 of each file, as sha256sum does, but reads and "
-                                "hashes many\nfiles at once, within a budget of memory. FILE may "
-                                "be “-”, for standard input.");
-  g_option_context_set_description (context,
-                                    "The exit status is 1 if a file could not be read, and 2 if "
-                                    "the options make no sense.");
-  return context;
+  if (fd < 0 || fstat (fd, &status) != 0)
+    return fail_to_open (fd, errno, error);
+  if (S_ISDIR (status.st_mode))
+    return fail_to_open (fd, EISDIR, error);
+
+  *is_small = S_ISREG (status.st_mode) && status.st_size < (goffset) (n_buffers * buffer_size);
+  return g_unix_input_stream_new (fd, TRUE);
 }
 
-static gboolean
-parse_options (Options *options, gint *argc, gchar ***argv, GError **error)
+static gchar *
+hash_file (const gchar *name, GError **error)
 {
-  g_autoptr (GOptionContext) context = create_context (options);
+  gboolean is_small = FALSE;
+  g_autoptr (GInputStream) stream = open_file (name, &is_small, error);
+  g_autoptr (BufReader) reader = NULL;
+  g_autofree gchar *digest = NULL;
+  GError *problem = NULL;
+  Sha256 *sum;
+  GBytes *block;
 
-  if (!g_option_context_parse (context, argc, argv, error))
-    return FALSE;
-  if (options->names == NULL)
+  if (stream == NULL)
+    return NULL;
+
+  reader = buf_reader_new (stream, pool, n_buffers);
+  buf_reader_set_read_ahead (reader, is_small ? 0 : 1);
+  sum = sha256_new ();
+  while ((block = buf_reader_next_block (reader, NULL, &problem)) != NULL)
     {
-      g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "No files were named; try --help");
-      return FALSE;
+      count_block (block);
+      sha256_update (sum, block);
+      g_bytes_unref (block);
     }
-  return TRUE;
+  digest = sha256_end (sum);
+  if (problem == NULL)
+    return g_steal_pointer (&digest);
+  g_propagate_error (error, problem);
+  return NULL;
 }
 
-/* Tries one allocation: the pool tells at once when it could never grant it, and why. */
-static BufPool *
-create_pool (const Options *options, GError **error)
+static gpointer
+work (gpointer data)
 {
-  g_autoptr (BufPool) pool = buf_pool_new (options->buffer_size, options->max_memory, error);
-  g_autoptr (BufPoolAllocation) allocation = NULL;
+  for (guint i = atomic_fetch_add (&n_started, 1); i < files->len;
+       i = atomic_fetch_add (&n_started, 1))
+    {
+      File *file = &g_array_index (files, File, i);
+      GError *error = NULL;
+      gchar *digest = hash_file (file->name, &error);
 
-  if (pool != NULL)
-    allocation = buf_pool_try_allocate (pool, options->n_buffers, error);
-  return allocation != NULL ? g_steal_pointer (&pool) : NULL;
+      g_mutex_lock (&mutex);
+      file->digest = digest;
+      file->error = error;
+      file->done = TRUE;
+      g_cond_signal (&file_done);
+      g_mutex_unlock (&mutex);
+    }
+  return NULL;
 }
 
 static gdouble
-get_seconds (Command *self)
+get_seconds (void)
 {
-  return (gdouble) MAX (1, g_get_monotonic_time () - self->start) / G_USEC_PER_SEC;
+  return (gdouble) MAX (1, g_get_monotonic_time () - start) / G_USEC_PER_SEC;
 }
 
 static void
-update_progress (Command *self)
+draw_progress (void)
 {
-  gint64 now = g_get_monotonic_time ();
-  DigestFigures figures;
-
-  if (!self->progress || now < self->next_drawing)
+  if (!progress || g_get_monotonic_time () < next_drawing)
     return;
 
-  digest_pipeline_get_figures (self->pipeline, &figures);
   fprintf (stderr,
            "\r%u of %u files, %.1f MiB, %.1f MiB/s, %.1f of %.1f MiB out\033[K",
-           self->n_done,
-           self->n_files,
-           figures.hashed / MIB,
-           figures.hashed / MIB / get_seconds (self),
-           figures.memory / MIB,
-           buf_pool_get_max_memory (self->pool) / MIB);
-  self->drawn = TRUE;
-  self->next_drawing = now + PROGRESS_INTERVAL;
+           n_printed,
+           files->len,
+           n_bytes / MIB,
+           n_bytes / MIB / get_seconds (),
+           buf_pool_get_allocated_memory (pool) / MIB,
+           max_memory / MIB);
+  drawn = TRUE;
+  next_drawing = g_get_monotonic_time () + PROGRESS_INTERVAL;
 }
 
 static void
-clear_progress (Command *self)
+clear_progress (void)
 {
-  if (self->drawn)
+  if (drawn)
     fputs ("\r\033[K", stderr);
-  self->drawn = FALSE;
+  drawn = FALSE;
 }
 
+/* Nobody wants the rest. Threads may be waiting for a pipe: so they are not waited for. */
 static void
-check_output (Command *self, gboolean written)
+check_output (gboolean written)
 {
   const gchar *reason = g_strerror (errno);
 
   if (written)
     return;
-
-  /* Nobody wants the rest. Threads may be waiting for a pipe: so they are not waited for, and
-   * nothing that they use is cleaned up. */
-  clear_progress (self);
+  clear_progress ();
   fprintf (stderr, "digest: standard output: %s\n", reason);
   _exit (EXIT_FAILURE);
 }
@@ -215,128 +216,246 @@ escape_name (const gchar *name)
 }
 
 static void
-print_result (Command *self, const gchar *name, const DigestResult *result)
+print_file (const File *file)
 {
-  g_autofree gchar *escaped = escape_name (name);
-  const gchar *mark = g_str_equal (name, escaped) ? "" : "\\";
+  /* With --check, sha256sum leaves a name alone that does not break the line. */
+  gboolean is_plain = check != NULL && strpbrk (file->name, "\n\r") == NULL;
+  g_autofree gchar *escaped = is_plain ? g_strdup (file->name) : escape_name (file->name);
+  const gchar *mark = g_str_equal (file->name, escaped) ? "" : "\\";
+  gboolean equal = g_strcmp0 (file->digest, file->expected) == 0;
 
-  if (result->error != NULL || isatty (STDOUT_FILENO))
-    clear_progress (self);
-  if (result->error == NULL)
+  if (file->error != NULL || isatty (STDOUT_FILENO))
+    clear_progress ();
+  if (file->error != NULL)
     {
-      check_output (self, printf ("%s%s  %s\n", mark, result->digest, escaped) >= 0);
+      check_output (fflush (stdout) == 0);
+      fprintf (stderr, "digest: %s: %s\n", escaped, file->error->message);
+      n_failed++;
     }
-  else
-    {
-      check_output (self, fflush (stdout) == 0);
-      fprintf (stderr, "digest: %s: %s\n", escaped, result->error->message);
-      self->n_failed++;
-    }
-  self->n_done++;
+
+  if (check == NULL && file->error == NULL)
+    check_output (printf ("%s%s  %s\n", mark, file->digest, escaped) >= 0);
+  else if (check != NULL && file->error != NULL)
+    check_output (printf ("%s%s: FAILED open or read\n", mark, escaped) >= 0);
+  else if (check != NULL && !(equal && quiet))
+    check_output (printf ("%s%s: %s\n", mark, escaped, equal ? "OK" : "FAILED") >= 0);
+  n_unequal += check != NULL && file->error == NULL && !equal;
+  n_printed++;
 }
 
 static void
-wait_for_result (Command *self, DigestResult *result)
+print_files (void)
 {
-  if (digest_pipeline_next (self->pipeline, 0, result))
-    return;
-
-  /* What was printed is to be seen meanwhile. */
-  check_output (self, fflush (stdout) == 0);
-  while (!digest_pipeline_next (self->pipeline, PROGRESS_INTERVAL, result))
-    update_progress (self);
-}
-
-static void
-print_results (Command *self, const gchar *const *names)
-{
-  for (guint i = 0; i < self->n_files; i++)
+  for (guint i = 0; i < files->len; i++)
     {
-      g_auto (DigestResult) result = { NULL, NULL };
+      File *file = &g_array_index (files, File, i);
 
-      wait_for_result (self, &result);
-      print_result (self, names[i], &result);
-      update_progress (self);
+      g_mutex_lock (&mutex);
+      while (!file->done)
+        {
+          /* What was printed is to be seen meanwhile. */
+          g_mutex_unlock (&mutex);
+          check_output (fflush (stdout) == 0);
+          draw_progress ();
+          g_mutex_lock (&mutex);
+          if (!file->done)
+            g_cond_wait_until (&file_done, &mutex, g_get_monotonic_time () + PROGRESS_INTERVAL);
+        }
+      g_mutex_unlock (&mutex);
+      print_file (file);
+      draw_progress ();
     }
-  clear_progress (self);
-  check_output (self, fclose (stdout) == 0);
+  clear_progress ();
+  check_output (fclose (stdout) == 0);
 }
 
 static void
-report (Command *self)
+report (void)
 {
-  DigestFigures figures;
+  g_autoptr (BufPoolStats) stats = buf_pool_get_stats (pool);
   struct rusage usage;
-  gdouble seconds = get_seconds (self);
 
-  digest_pipeline_get_figures (self->pipeline, &figures);
   getrusage (RUSAGE_SELF, &usage);
   fprintf (stderr,
-           "digest: %u of %u files, %" G_GUINT64_FORMAT " bytes in %.3f s, %.1f MiB/s\n",
-           self->n_done - self->n_failed,
-           self->n_files,
-           figures.hashed,
-           seconds,
-           figures.hashed / MIB / seconds);
-  fprintf (stderr,
-           "digest: at most %" G_GUINT64_FORMAT " of %" G_GSIZE_FORMAT
-           " bytes of memory were out at once, and %ld KiB in the whole process\n",
-           figures.most_memory,
-           buf_pool_get_max_memory (self->pool),
-           usage.ru_maxrss);
-  fprintf (stderr,
+           "digest: %u of %u files, %" G_GUINT64_FORMAT " bytes in %.3f s, %.1f MiB/s\n"
+           "digest: at most %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+           " bytes of memory were out at once, and %ld KiB in the whole process\n"
            "digest: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
            " requests waited, %.3f s altogether, the longest %.3f s\n",
-           figures.n_waits,
-           figures.n_requests,
-           figures.waited / (gdouble) G_USEC_PER_SEC,
-           figures.longest_wait / (gdouble) G_USEC_PER_SEC);
+           n_printed - n_failed,
+           files->len,
+           n_bytes,
+           get_seconds (),
+           n_bytes / MIB / get_seconds (),
+           most_memory,
+           max_memory,
+           usage.ru_maxrss,
+           stats->n_waits,
+           n_blocks + n_printed - n_failed,
+           stats->total_wait_time / (gdouble) G_USEC_PER_SEC,
+           stats->longest_wait / (gdouble) G_USEC_PER_SEC);
 }
 
 static gint
-run (BufPool *pool, const Options *options)
+run (void)
 {
-  const gchar *const *names = (const gchar *const *) options->names;
-  gint64 start = g_get_monotonic_time ();
-  g_autoptr (DigestPipeline) pipeline =
-      digest_pipeline_new (pool, options->n_buffers, options->n_workers, names);
-  Command command = {
-    .pool = pool,
-    .pipeline = pipeline,
-    .progress = options->progress && isatty (STDERR_FILENO),
-    .start = start,
-    .next_drawing = start + PROGRESS_INTERVAL,
-    .n_files = g_strv_length (options->names),
-  };
+  g_autofree GThread **threads = g_new (GThread *, n_workers);
+  guint n_threads = MIN (n_workers, files->len);
 
-  print_results (&command, names);
-  report (&command);
-  return command.n_failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+  start = g_get_monotonic_time ();
+  next_drawing = start + PROGRESS_INTERVAL;
+  progress = progress && isatty (STDERR_FILENO);
+  for (guint i = 0; i < n_threads; i++)
+    threads[i] = g_thread_new ("worker", work, NULL);
+  print_files ();
+  for (guint i = 0; i < n_threads; i++)
+    g_thread_join (threads[i]);
+
+  if (!quiet)
+    report ();
+  if (n_unequal > 0)
+    fprintf (stderr, "digest: WARNING: %u computed checksums did NOT match\n", n_unequal);
+  return n_failed + n_unequal > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* A line of what digest or sha256sum has printed. */
+static gboolean
+add_line (const gchar *line)
+{
+  gboolean escaped = line[0] == '\\';
+  const gchar *digest = line + escaped;
+  File file = { NULL };
+
+  if (strspn (digest, "0123456789abcdefABCDEF") != DIGEST_LENGTH || digest[DIGEST_LENGTH] != ' ' ||
+      strchr (" *", digest[DIGEST_LENGTH + 1]) == NULL || digest[DIGEST_LENGTH + 1] == 0 ||
+      digest[DIGEST_LENGTH + 2] == 0)
+    return FALSE;
+
+  file.name =
+      escaped ? g_strcompress (digest + DIGEST_LENGTH + 2) : g_strdup (digest + DIGEST_LENGTH + 2);
+  file.expected = g_ascii_strdown (digest, DIGEST_LENGTH);
+  g_array_append_val (files, file);
+  return TRUE;
+}
+
+static gboolean
+add_lines (const gchar *name, GError **error)
+{
+  g_autofree gchar *text = NULL;
+  g_auto (GStrv) lines = NULL;
+  guint n_bad = 0;
+
+  if (!g_file_get_contents (g_str_equal (name, "-") ? "/dev/stdin" : name, &text, NULL, error))
+    return FALSE;
+
+  lines = g_strsplit (text, "\n", -1);
+  for (guint i = 0; lines[i] != NULL; i++)
+    n_bad += lines[i][0] != 0 && !add_line (lines[i]);
+  if (n_bad > 0)
+    fprintf (stderr, "digest: WARNING: %u lines are improperly formatted\n", n_bad);
+  if (files->len == 0)
+    g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "%s has no checksums", name);
+  return files->len > 0;
+}
+
+static gboolean
+set_number (const gchar *option, const gchar *value, gpointer data, GError **error)
+{
+  return number_option_set (numbers, option, value, error);
+}
+
+static gboolean
+parse_options (gint *argc, gchar ***argv, GError **error)
+{
+  /* clang-format off */
+  const GOptionEntry entries[] = {
+    { "max-memory", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
+      "Memory for file data, in bytes, or with K, M or G (default: 16M)", "BYTES" },
+    { "buffer-size", 0, 0, G_OPTION_ARG_CALLBACK, set_number, "Size of a buffer (default: 16K)", "BYTES" },
+    { "buffers", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
+      "Buffers in each block, 1 to 65535 (default: 4)", "N" },
+    { "workers", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
+      "Files hashed at once, 1 to 256 (default: as many as there are processors)", "N" },
+    { "check", 0, 0, G_OPTION_ARG_FILENAME, &check, "Read checksums from FILE, and check them", "FILE" },
+    { "quiet", 0, 0, G_OPTION_ARG_NONE, &quiet, "Print no figures; and with --check, no OK", NULL },
+    { "progress", 0, 0, G_OPTION_ARG_NONE, &progress,
+      "Show how far it is, if standard error is a terminal", NULL },
+    { "version", 0, 0, G_OPTION_ARG_NONE, &version, "Print the version", NULL },
+    { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &names, NULL, "FILE…" },
+    G_OPTION_ENTRY_NULL
+  };
+  /* clang-format on */
+  g_autoptr (GOptionContext) context = g_option_context_new (NULL);
+
+  g_option_context_add_main_entries (context, entries, NULL);
+  g_option_context_set_summary (context,
+                                "Prints the SHA-256 of each file, as sha256sum does, but hashes "
+                                "many files at\nonce, within a budget of memory. FILE may be “-”, "
+                                "for standard input.");
+  g_option_context_set_description (context,
+                                    "The exit status is 1 if a file could not be read, or has "
+                                    "another checksum, and\n2 if the options make no sense.");
+  if (!g_option_context_parse (context, argc, argv, error))
+    return FALSE;
+  if (!version && (names == NULL) == (check == NULL))
+    g_set_error_literal (error,
+                         G_OPTION_ERROR,
+                         G_OPTION_ERROR_FAILED,
+                         names == NULL ? "No files were named; try --help"
+                                       : "Name files, or one to --check");
+  return *error == NULL;
+}
+
+/* Tries one block: the pool tells at once when it could never grant it, and why. */
+static gboolean
+create_pool (GError **error)
+{
+  g_autoptr (BufPoolAllocation) block = NULL;
+
+  pool = buf_pool_new (buffer_size, max_memory, error);
+  if (pool != NULL)
+    block = buf_pool_try_allocate (pool, n_buffers, error);
+  return block != NULL;
+}
+
+static gint
+hash_all (GError **error)
+{
+  if (check != NULL && !add_lines (check, error))
+    return EXIT_FAILURE;
+
+  for (guint i = 0; names != NULL && names[i] != NULL; i++)
+    {
+      File file = { .name = names[i] };
+
+      g_array_append_val (files, file);
+    }
+  return run ();
+}
+
+static gint
+print_version (void)
+{
+  g_print ("digest (libbufpool) %s\n", BUF_VERSION_S);
+  return EXIT_SUCCESS;
 }
 
 gint
 main (gint argc, gchar **argv)
 {
   g_autoptr (GError) error = NULL;
-  g_autoptr (BufPool) pool = NULL;
-  Options options = {
-    .max_memory = 16 * 1024 * 1024,
-    .buffer_size = BUF_BUFFER_SIZE_S16384,
-    .n_buffers = 4,
-    .n_workers = MIN (g_get_num_processors (), MAX_WORKERS),
-  };
   gint status = EXIT_USAGE;
 
   setlocale (LC_ALL, "");
   signal (SIGPIPE, SIG_IGN);
+  n_workers = MIN (g_get_num_processors (), MAX_WORKERS);
+  files = g_array_new (FALSE, FALSE, sizeof (File));
 
-  if (parse_options (&options, &argc, &argv, &error))
-    pool = create_pool (&options, &error);
-  if (pool != NULL)
-    status = run (pool, &options);
-  else
+  if (parse_options (&argc, &argv, &error) && (version || create_pool (&error)))
+    status = version ? print_version () : hash_all (&error);
+  if (error != NULL)
     g_printerr ("digest: %s\n", error->message);
 
-  g_strfreev (options.names);
+  g_clear_object (&pool);
   return status;
 }

@@ -40,10 +40,27 @@ function parseSize(text) {
     return Number(digits) * 1024 ** ' KMG'.indexOf(unit || ' ');
 }
 
+const USAGE = 'usage: digest.js [--max-memory BYTES] [--buffer-size BYTES] [--buffers N] [--workers N] [--quiet] ' +
+    '[--help] [--version] FILE... | --check SUMS';
+
+// The names and the checksums in what digest or sha256sum has printed.
+function readSums(path) {
+    const [, text] = GLib.file_get_contents(path === '-' ? '/dev/stdin' : path);
+    const lines = new TextDecoder().decode(text).split('\n').filter(line => line !== '');
+    const found = lines.map(line => /^(\\?)([0-9a-fA-F]{64}) [ *](.+)$/.exec(line)).filter(match => match);
+    if (found.length < lines.length)
+        printerr(`digest: WARNING: ${lines.length - found.length} lines are improperly formatted`);
+    const unescape = name => name.replace(/\\([\\nr])/g, (_, c) => ({n: '\n', r: '\r'})[c] ?? c);
+    return {
+        names: found.map(([, mark, , name]) => mark ? unescape(name) : name),
+        expected: found.map(([, , hexadecimal]) => hexadecimal.toLowerCase()),
+    };
+}
+
 function parseOptions(args) {
     const options = {maxMemory: '16M', bufferSize: '16K', buffers: '4', workers: '4'};
     const keys = {
-        '--max-memory': 'maxMemory', '--buffer-size': 'bufferSize', '--buffers': 'buffers', '--workers': 'workers',
+        '--check': 'check', '--max-memory': 'maxMemory', '--buffer-size': 'bufferSize', '--buffers': 'buffers', '--workers': 'workers',
     };
     let i = 0;
 
@@ -52,15 +69,19 @@ function parseOptions(args) {
             i++;
             break;
         }
+        if (['--quiet', '--help', '--version'].includes(args[i])) {
+            options[args[i].slice(2)] = true;
+            continue;
+        }
         const [option, value = args[++i]] = args[i].split('=');
         if (!keys[option] || value === undefined)
             throw new Error(`Unknown option ${option}; there are ${Object.keys(keys).join(', ')}`);
         options[keys[option]] = value;
     }
-    for (const key of Object.keys(options))
+    for (const key of ['maxMemory', 'bufferSize', 'buffers', 'workers'])
         options[key] = parseSize(options[key]);
-    if (options.workers < 1 || i >= args.length)
-        throw new Error('usage: digest.js [--max-memory BYTES] [--workers N] FILE...');
+    if (!options.help && !options.version && (options.workers < 1 || (i >= args.length) === !options.check))
+        throw new Error(USAGE);
     return {...options, names: args.slice(i)};
 }
 
@@ -109,10 +130,14 @@ function escape(name) {
 }
 
 async function main(args) {
-    let options, pool;
+    let options, pool, sums;
 
     try {
         options = parseOptions(args);
+        if (options.help || options.version) {
+            print(options.help ? USAGE : `digest (libbufpool) ${BufPool.VERSION_S}`);
+            return 0;
+        }
         pool = new BufPool.Pool({buffer_size: options.bufferSize, max_memory: options.maxMemory});
         pool.try_allocate(options.buffers).release(); // says at once what could never be granted
     } catch (error) {
@@ -120,9 +145,25 @@ async function main(args) {
         return 2;
     }
 
-    const {names} = options;
+    try {
+        sums = options.check ? readSums(options.check) : {names: options.names};
+    } catch (error) {
+        printerr(`digest: ${error.message}`);
+        return 1;
+    }
+    const {names, expected} = sums;
     const results = new Array(names.length);
-    let started = 0, printed = 0, status = 0;
+    let started = 0, printed = 0, status = names.length > 0 ? 0 : 1;
+
+    function printCheck(name, hexadecimal, wanted) {
+        const equal = hexadecimal === wanted;
+        if (!equal || !options.quiet) {
+            const verdict = equal ? 'OK' : hexadecimal ? 'FAILED' : 'FAILED open or read';
+            print(`${/[\n\r]/.test(name) ? `\\${escape(name)}` : name}: ${verdict}`);
+        }
+        if (!equal)
+            status = 1;
+    }
 
     function printResults() {
         for (; results[printed]; printed++) {
@@ -131,7 +172,10 @@ async function main(args) {
             if (error) {
                 printerr(`digest: ${escaped}: ${error.message}`);
                 status = 1;
-            } else {
+            }
+            if (expected) {
+                printCheck(names[printed], hexadecimal, expected[printed]);
+            } else if (hexadecimal) {
                 print(`${escaped === names[printed] ? '' : '\\'}${hexadecimal}  ${escaped}`);
             }
             results[printed] = null;

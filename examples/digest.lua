@@ -23,6 +23,9 @@ local UnixInputStream = has_unix and GioUnix.InputStream or Gio.UnixInputStream
 
 local UNITS = { [''] = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30 }
 
+local USAGE = 'usage: digest.lua [--max-memory BYTES] [--buffer-size BYTES] [--buffers N] [--workers N] [--quiet] '
+   .. '[--help] [--version] FILE... | --check SUMS'
+
 local function parse_options(arguments)
    local options = { ['max-memory'] = 16 << 20, ['buffer-size'] = 16384, buffers = 4, workers = 4 }
    local names, i = {}, 1
@@ -30,22 +33,51 @@ local function parse_options(arguments)
    while arguments[i] and arguments[i]:sub(1, 2) == '--' do
       if arguments[i] == '--' then i = i + 1 break end
       local option, value = arguments[i]:match('^%-%-([%a-]+)=?(.*)$')
+      if option == 'quiet' or option == 'help' or option == 'version' then
+         options[option] = true
+         goto continue
+      end
       if value == '' then
          i = i + 1
          value = arguments[i] or ''
       end
-      local digits, unit = value:match('^(%d+)([KMG]?)$')
-      if not options[option] or not digits then
-         error(('--%s %s is not an option with a number'):format(option, value), 0)
+      if option == 'check' and value ~= '' then
+         options.check = value
+      else
+         local digits, unit = value:match('^(%d+)([KMG]?)$')
+         if not math.type(options[option]) or not digits then
+            error(('--%s %s is not an option with a number'):format(option or '', value), 0)
+         end
+         options[option] = math.tointeger(digits) * UNITS[unit]
       end
-      options[option] = math.tointeger(digits) * UNITS[unit]
+      ::continue::
       i = i + 1
    end
    table.move(arguments, i, #arguments, 1, names)
-   if #names == 0 or options.workers < 1 then
-      error('usage: digest.lua [--max-memory BYTES] [--workers N] FILE...', 0)
+   if options.help or options.version then
+      print(options.help and USAGE or 'digest (libbufpool) ' .. BufPool.VERSION_S)
+      os.exit(0)
    end
+   if (#names == 0) == not options.check or options.workers < 1 then error(USAGE, 0) end
    return options, names
+end
+
+-- The names and the checksums in what digest or sha256sum has printed.
+local function read_sums(path)
+   local file, problem = path == '-' and io.stdin or io.open(path)
+   local names, sums, bad = {}, {}, 0
+   if not file then return nil, problem end
+   for line in file:lines() do
+      local mark, hexadecimal, name = line:match('^(\\?)(%x+) [ *](.+)$')
+      if hexadecimal and #hexadecimal == 64 then
+         if mark ~= '' then name = name:gsub('\\([\\nr])', { n = '\n', r = '\r', ['\\'] = '\\' }) end
+         names[#names + 1], sums[#sums + 1] = name, hexadecimal:lower()
+      elseif line ~= '' then
+         bad = bad + 1
+      end
+   end
+   if bad > 0 then io.stderr:write('digest: WARNING: ', bad, ' lines are improperly formatted\n') end
+   return names, sums
 end
 
 local function open_stream(name)
@@ -88,7 +120,17 @@ local function print_result(name, hexadecimal, problem)
    return hexadecimal ~= nil
 end
 
-local function run(pool, options, names)
+local function print_check(name, hexadecimal, problem, sum, quiet)
+   local equal = hexadecimal == sum
+   local shown = name:find('[\n\r]') and '\\' .. escape(name) or name
+   if problem then io.stderr:write('digest: ', shown, ': ', tostring(problem), '\n') end
+   if not equal or not quiet then
+      io.stdout:write(shown, ': ', equal and 'OK' or hexadecimal and 'FAILED' or 'FAILED open or read', '\n')
+   end
+   return equal
+end
+
+local function run(pool, options, names, sums)
    local loop = GLib.MainLoop()
    local results, started, printed, status = {}, 0, 0, 0
 
@@ -99,7 +141,14 @@ local function run(pool, options, names)
          results[number] = table.pack(digest(pool, options.buffers, names[number]))
          while results[printed + 1] do
             printed = printed + 1
-            if not print_result(names[printed], table.unpack(results[printed], 1, 2)) then status = 1 end
+            local hexadecimal, problem = table.unpack(results[printed], 1, 2)
+            local good
+            if sums then
+               good = print_check(names[printed], hexadecimal, problem, sums[printed], options.quiet)
+            else
+               good = print_result(names[printed], hexadecimal, problem)
+            end
+            if not good then status = 1 end
             results[printed] = false
          end
       end
@@ -119,6 +168,8 @@ local function run(pool, options, names)
       for _ = 1, options.workers do Gio.Async.start(work_or_fail)() end
       return false
    end)
+   -- The interpreter looks at a signal only when it runs Lua.
+   GLib.unix_signal_add(GLib.PRIORITY_HIGH, 2, function() os.exit(130) end)
    loop:run()
    return status
 end
@@ -134,4 +185,13 @@ if not trial then
    os.exit(2)
 end
 trial:release() -- it says at once what could never be granted
-os.exit(run(pool, options, names))
+
+local sums
+if options.check then
+   names, sums = read_sums(options.check)
+   if not names or #names == 0 then
+      io.stderr:write('digest: ', tostring(names and 'no checksums' or sums), '\n')
+      os.exit(1)
+   end
+end
+os.exit(run(pool, options, names, sums))

@@ -4,16 +4,18 @@
 
 """Prints the SHA-256 of files, as sha256sum does, several at once, within a budget of memory.
 
-Shows the pool with threads. Each thread reads a piece of its file into an allocation, and hashes it where
-it lies: fill_from_stream() writes to the memory of the pool, and hashlib reads a memoryview of it. Nothing
-is copied, and both let the other threads run meanwhile. A thread holds no allocation while it waits for the
-next, so any number of threads gets by with a budget of one allocation.
+Shows a reader with threads. Each thread hashes the blocks of its file where they lie: the reader writes to
+the memory of the pool, and hashlib reads a memoryview of it. Nothing is copied, and both let the other
+threads run meanwhile. A thread drops a block before it wants the next, so any number of threads gets by with
+a budget of one block.
 
 Uninstalled: meson devenv -C build -w . python3 examples/digest.py FILE..."""
 
 import argparse
 import hashlib
 import os
+import re
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -42,8 +44,13 @@ def parse_options():
     parser.add_argument("--buffer-size", metavar="BYTES", type=size, default="16K", help="size of a buffer")
     parser.add_argument("--buffers", metavar="N", type=int, default=4, help="buffers in each allocation")
     parser.add_argument("--workers", metavar="N", type=int, default=os.cpu_count(), help="files hashed at once")
-    parser.add_argument("names", metavar="FILE", nargs="+")
+    parser.add_argument("--check", metavar="SUMS", help="read checksums from a file, and check them")
+    parser.add_argument("--quiet", action="store_true", help="with --check, do not print OK")
+    parser.add_argument("--version", action="version", version=f"digest (libbufpool) {BufPool.VERSION_S}")
+    parser.add_argument("names", metavar="FILE", nargs="*")
     options = parser.parse_args()
+    if bool(options.names) == bool(options.check):
+        parser.error("name files, or one to --check")
     if not 1 <= options.workers <= 256:
         parser.error("--workers: from 1 to 256")
     return options
@@ -60,19 +67,37 @@ def open_stream(name):
 def digest(pool, n_buffers, name):
     """The SHA-256 of one file, in hexadecimal."""
     checksum = hashlib.sha256()
-    stream = open_stream(name)
-    while True:
-        with pool.allocate(n_buffers) as allocation:  # waits for the budget
-            capacity = allocation.get_allocated_bytes()
-            n_read = allocation.fill_from_stream(stream, 0, capacity, None)
-            checksum.update(allocation.view()[:n_read])
-        if n_read < capacity:
-            return checksum.hexdigest()
+    for view in BufPool.Reader.new(open_stream(name), pool, n_buffers):
+        checksum.update(view)
+        del view  # it would keep its block while the reader waits for the next
+    return checksum.hexdigest()
 
 
 def escape(name):
     """As sha256sum does it, so that each file has one line."""
     return os.fsencode(name).replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+
+
+def read_sums(path):
+    """The names and the checksums in what digest or sha256sum has printed."""
+    with open(0 if path == "-" else path, "rb") as file:
+        lines = file.read().split(b"\n")
+    found = [re.fullmatch(rb"(\\?)([0-9a-fA-F]{64}) [ *](.+)", line) for line in lines]
+    bad = sum(1 for line, match in zip(lines, found) if line and not match)
+    if bad:
+        print(f"digest: WARNING: {bad} lines are improperly formatted", file=sys.stderr)
+    unescaped = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
+    sums = []
+    for mark, hexadecimal, name in (match.groups() for match in found if match):
+        if mark:
+            name = re.sub(rb"\\[\\nr]", lambda match: unescaped[match[0]], name)
+        sums.append((os.fsdecode(name), hexadecimal.decode().lower()))
+    return sums
+
+
+def print_check(name, verdict):
+    plain = not set("\r\n") & set(name)
+    sys.stdout.buffer.write(b"%s: %s\n" % (os.fsencode(name) if plain else b"\\" + escape(name), verdict.encode()))
 
 
 def print_digest(name, hexadecimal):
@@ -87,6 +112,7 @@ def print_error(name, message):
 
 
 def main():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends at once, whatever the threads wait for
     options = parse_options()
     try:
         pool = BufPool.Pool(buffer_size=options.buffer_size, max_memory=options.max_memory)
@@ -94,16 +120,27 @@ def main():
     except (GLib.Error, OverflowError) as error:
         print("digest:", getattr(error, "message", error), file=sys.stderr)
         return 2
+    try:
+        sums = read_sums(options.check) if options.check else [(name, None) for name in options.names]
+    except OSError as error:
+        print_error(options.check, error.strerror)
+        return 1
 
-    status = 0
+    status = 0 if sums else 1
     with ThreadPoolExecutor(options.workers) as threads:
-        digests = [threads.submit(digest, pool, options.buffers, name) for name in options.names]
-        for name, future in zip(options.names, digests):
+        digests = [threads.submit(digest, pool, options.buffers, name) for name, _ in sums]
+        for (name, expected), future in zip(sums, digests):
             try:
-                print_digest(name, future.result())
+                hexadecimal, verdict = future.result(), "OK"
+                if expected not in (None, hexadecimal):
+                    status, verdict = 1, "FAILED"
             except (OSError, GLib.Error) as error:
                 print_error(name, error.strerror if isinstance(error, OSError) else error.message)
-                status = 1
+                status, hexadecimal, verdict = 1, None, "FAILED open or read"
+            if expected and not (options.quiet and verdict == "OK"):
+                print_check(name, verdict)
+            elif not expected and hexadecimal:
+                print_digest(name, hexadecimal)
     return status
 
 

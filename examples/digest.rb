@@ -23,6 +23,7 @@ COLLECT_EVERY = 4 << 20
 
 # Nobody waits for the result of a thread that has failed otherwise than by its file.
 Thread.abort_on_exception = true
+Signal.trap("INT", "SYSTEM_DEFAULT") # ends at once, whatever the threads wait for
 
 def parse_options
   options = { max_memory: 16 << 20, buffer_size: 16_384, buffers: 4, workers: 4 }
@@ -32,10 +33,16 @@ def parse_options
   parser.on("--buffer-size BYTES", :size, "Size of a buffer")
   parser.on("--buffers N", :size, "Buffers in each allocation")
   parser.on("--workers N", :size, "Files hashed at once")
+  parser.on("--check SUMS", "Read checksums from a file, and check them")
+  parser.on("--quiet", "With --check, do not print OK")
+  parser.version = BufPool::VERSION_S
+  parser.program_name = "digest (libbufpool)"
   given = {}
   names = parser.parse(ARGV, into: given)
   options.update(given.transform_keys { |key| key.to_s.tr("-", "_").to_sym })
-  raise ArgumentError, "no files were named, or no workers; try --help" if names.empty? || options[:workers].zero?
+  if names.empty? == !options[:check] || options[:workers].zero?
+    raise ArgumentError, "name files, or one to --check, and some workers; try --help"
+  end
 
   [options, names]
 end
@@ -90,6 +97,29 @@ def print_result(name, hexadecimal, error)
   end
 end
 
+# The names and the checksums in what digest or sha256sum has printed.
+def read_sums(path)
+  lines = (path == "-" ? $stdin.read : File.binread(path)).b.split("\n").reject(&:empty?)
+  found = lines.filter_map { |line| /\A(\\?)(\h{64}) [ *](.+)\z/n.match(line) }
+  bad = lines.size - found.size
+  warn "digest: WARNING: #{bad} lines are improperly formatted" if bad.positive?
+  found.map do |match|
+    name = match[3]
+    name = name.gsub(/\\[\\nr]/n, "\\\\" => "\\", "\\n" => "\n", "\\r" => "\r") unless match[1].empty?
+    [name, match[2].downcase]
+  end
+end
+
+def print_check(name, hexadecimal, error, sum, quiet)
+  shown = name.match?(/[\n\r]/n) ? "\\#{escape(name)}" : name
+  $stderr.write("digest: ", shown, ": ", error.message, "\n") if error
+  equal = hexadecimal == sum
+  verdict = equal ? "OK" : "FAILED"
+  verdict += " open or read" if error
+  $stdout.write(shown, ": ", verdict, "\n") unless equal && quiet
+  equal
+end
+
 # Calls the block with each result, in the order of the names.
 def digest_all(pool, options, names)
   files = Queue.new
@@ -120,9 +150,21 @@ rescue ArgumentError, RangeError, OptionParser::ParseError, BufPool::PoolError =
   exit 2
 end
 
-failed = false
+begin
+  sums = options[:check] && read_sums(options[:check])
+rescue SystemCallError => e
+  warn "digest: #{e.message}"
+  exit 1
+end
+names = sums.map(&:first) if sums
+
+failed = names.empty?
 digest_all(pool, options, names) do |name, hexadecimal, error|
-  print_result(name, hexadecimal, error)
-  failed = true if error
+  if sums
+    failed = true unless print_check(name, hexadecimal, error, sums.shift.last, options[:quiet])
+  else
+    print_result(name, hexadecimal, error)
+    failed = true if error
+  end
 end
 exit(failed ? 1 : 0)

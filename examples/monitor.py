@@ -7,7 +7,6 @@
 Readers are faster than what hashes, so the budget fills up, and from then on the readers wait for it. The
 budget, the number of hashing threads and the size of a request can be changed while the job runs."""
 
-import argparse
 import collections
 import gc
 import json
@@ -22,6 +21,7 @@ gi.require_version("Graphene", "1.0")
 gi.require_version("Gtk", "4.0")
 from gi.repository import BufPool, Gdk, Gio, GLib, Graphene, Gtk  # noqa: E402
 from monitor_job import MAX_WORKERS, N_READERS, Job, Settings  # noqa: E402
+from monitor_options import create_parser  # noqa: E402
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -315,11 +315,7 @@ def find_files(paths):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Hashes files through a buffer pool, and draws what it does.")
-    parser.add_argument("paths", nargs="*", metavar="FILE-OR-FOLDER")
-    parser.add_argument("--repeat", action="store_true", help="begin again at the end")
-    parser.add_argument("--report", action="store_true", help="print the figures, too, as JSON")
-    arguments = parser.parse_args()
+    arguments = create_parser(BufPool.VERSION_S).parse_args()
     if not Gtk.init_check() or Gdk.Display.get_default() is None:
         sys.exit("There is no display.")
 

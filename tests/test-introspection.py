@@ -30,6 +30,7 @@ pool = named("class", "Pool")
 allocation = named("record", "PoolAllocation")
 budget = named("class", "Budget")
 permit = named("record", "Permit")
+reader = named("class", "Reader")
 constants = {e.get("name"): e.get("value") for e in namespace.findall(CORE + "constant")}
 
 FREE_FUNCTIONS = {"get_memory_limit", "pool_error_quark"}
@@ -81,10 +82,21 @@ CHECKS = {
     "PoolAllocation is a boxed record": lambda: allocation.get(GLIB + "get-type") == "buf_pool_allocation_get_type",
     "PoolAllocation has its methods": lambda: {
         "get_length", "get_buffer_size", "get_allocated_bytes", "get_first", "get_buffer", "get_data", "get_bytes",
-        "get_buffer_bytes", "fill", "extract",
+        "get_buffer_bytes", "fill", "extract", "shrink",
     } <= methods(allocation).keys(),
     "references are not counted by hand": lambda: not {"ref", "unref"} & methods(allocation).keys(),
-    "what is out of range throws": lambda: throws(allocation, "fill", "extract"),
+    "what is out of range throws": lambda: throws(allocation, "fill", "extract", "shrink"),
+    "Reader is a final class with its methods": lambda: reader.get("final") == "1" and {
+        "next_block", "next_block_async", "next_block_finish", "splice", "splice_async", "splice_finish",
+        "get_stream", "get_pool", "get_n_buffers", "get_read_ahead", "set_read_ahead", "get_position",
+    } == methods(reader).keys(),
+    "Reader has its properties, which know their getters": lambda: {
+        e.get("name"): e.get("getter") for e in reader.findall(CORE + "property")
+    } == {
+        "stream": "get_stream", "pool": "get_pool", "n-buffers": "get_n_buffers", "read-ahead": "get_read_ahead",
+        "position": "get_position",
+    },
+    "reading throws": lambda: throws(reader, "next_block", "next_block_finish", "splice", "splice_finish"),
     "nothing of the types is a free function": lambda: not [
         e.get("name")
         for e in namespace.findall(CORE + "function")
@@ -106,9 +118,9 @@ CHECKS = {
         e.get("version")
         for kind in ("class", "record", "enumeration", "constant")
         for e in namespace.findall(CORE + kind)
-        if e.get("name") not in ("BudgetClass", "PoolClass") and e.get("introspectable") != "0"
+        if e.get("name") not in ("BudgetClass", "PoolClass", "ReaderClass") and e.get("introspectable") != "0"
     )
-    and all(e.get("version") for kind in (pool, budget, permit, allocation) for e in methods(kind).values()),
+    and all(e.get("version") for kind in (pool, budget, permit, allocation, reader) for e in methods(kind).values()),
     "Vala sees the namespace and its types": lambda: all(
         text in open(sys.argv[2], encoding="utf-8").read()
         for text in (

@@ -185,12 +185,54 @@ def print_memory(memory):
     print_outstanding(memory, figures)
 
 
+def is_below(semaphore, other):
+    """Whether it is that semaphore, or a descendant of it."""
+    while int(semaphore) != 0 and int(semaphore) != int(other):
+        semaphore = semaphore["parent"]
+    return int(semaphore) != 0
+
+
+class Tree:
+    """The budgets of a program, and the pools that draw on them."""
+
+    def __init__(self, cores, memories):
+        self.cores = cores
+        self.memories = memories
+
+    def _children(self, things, parent):
+        return [thing for thing in things if int(thing["semaphore"]["parent"]) == parent]
+
+    def _describe(self, core):
+        semaphore = core["semaphore"]
+        level = semaphore["level"]
+        live = [stripe for stripe in each_stripe(semaphore) if stripe is not None]
+        address = semaphore.address
+        cached = sum(count_cached(m)[0] for m in self.memories if is_below(m["semaphore"].address, address))
+        free = int(level["free"]) + sum(credit for credit, _ in live) + cached
+        waiting = int(level["n_waiting"])
+        return (
+            f"Budget {name_of(core)}: {int(level['maximum']) - free} of {count(level['maximum'], 'byte')} in use, "
+            f"{int(level['reserved'])} reserved, {count(waiting, 'request')} {'waits' if waiting == 1 else 'wait'}"
+        )
+
+    def _print_below(self, parent, indent):
+        for core in self._children(self.cores, parent):
+            print(indent + self._describe(core))
+            address = int(core["semaphore"].address)
+            for memory in self._children(self.memories, address):
+                print(f"{indent}  Pool {name_of(memory)}: {Figures(memory)}")
+            self._print_below(address, indent + "  ")
+
+    def print(self):
+        self._print_below(0, "")
+
+
 class BufPoolCommand(gdb.Command):
     """Show how buffer pools stand: bufpool [EXPRESSION]
 
-Without an argument it shows every pool of the program, and those that are gone but still have
-allocations; else the one that the expression points to.
-For each pool:
+Without an argument it shows the budgets of the program, each with the pools and the budgets below it,
+and then every pool, also those that are gone but still have allocations. With an argument it shows
+the pool that the expression points to. For each pool:
 
   budget       what of it is in use, free, and dealt out to the stripes, in bytes
   state        closed; revoked: every request and release goes through the lock; abandoned: the
@@ -220,6 +262,8 @@ a wait began, and not how long ago that is. The debug information of libbufpool 
             print_memory(pointer_to("struct _BufPool", gdb.parse_and_eval(argument))["memory"])
             return
         memories = list(each_in_queue(all_memories, "BufMemory"))
+        all_budgets = gdb.parse_and_eval("'buf-budget.c'::all_budgets")
+        Tree(list(each_in_queue(all_budgets, "BufBudgetCore")), memories).print()
         if not memories:
             print("There are no pools.")
         for memory in memories:

@@ -48,6 +48,7 @@ typedef struct
   _Atomic guint32 holders; /* atomic; pinned: whether it is released, and how many hold the data */
   _Atomic guint32 parts;   /* atomic; pinned: one each for the references and the data */
   BufDebugRecord *record;  /* const; NULL unless BUFPOOL_DEBUG asks for it */
+  _Atomic gsize transferred; /* atomic; pinned: how far the last transfer came, in bytes */
 } BufDetachedAllocation;
 
 /* Of a free block that is kept, the word is a link. */

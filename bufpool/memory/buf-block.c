@@ -97,6 +97,7 @@ new_detached (BufMemory *memory, gint64 bytes)
 
   self->buffer_size = memory->buffer_size;
   atomic_init (&self->holders, 1);
+  atomic_init (&self->transferred, 0);
   atomic_init (&self->parts, 2);
   return &self->header;
 }

@@ -150,10 +150,11 @@ buf_cache_put_elsewhere (BufMemory *memory, BufPoolAllocation *block, guint n_bu
 static gint64
 get_missing_locked (BufMemory *memory, const BufWant *want, gint64 bytes)
 {
+  const BufWaiter *owed = buf_wait_queue_get_owed_locked (&memory->semaphore.tree->queue);
   gint64 least = G_MAXINT64;
 
   for (BufLevel *level = &memory->semaphore.level; level != NULL; level = level->parent)
-    least = MIN (least, buf_level_get_limit_locked (level, buf_want_is_urgent (want), NULL));
+    least = MIN (least, buf_level_get_limit_locked (level, buf_want_is_urgent (want), owed));
   return bytes - MAX (least, 0);
 }
 

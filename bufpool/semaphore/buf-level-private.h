@@ -68,7 +68,7 @@ BufWaiterTree *buf_level_get_tree (BufLevel *self, const BufWaiter *waiter);
 
 gint64 buf_level_get_limit_locked (BufLevel *self, gboolean urgent, const BufWaiter *owed);
 gint64 buf_level_get_ceiling_locked (const BufLevel *self, gboolean urgent);
-gboolean buf_level_is_short_locked (BufLevel *self);
+gboolean buf_level_is_short_locked (BufLevel *self, const BufWaiter *owed);
 BufWaiter *buf_level_find_oldest_locked (BufLevel *self);
 void buf_level_get_history_locked (BufLevel *self, BufHistory *history);
 

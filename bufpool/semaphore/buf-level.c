@@ -113,13 +113,22 @@ find_largest_locked (BufLevel *self, gboolean urgent)
   return largest;
 }
 
-/* Whether somebody below this level waits for its bytes, rather than for those of a lower level. */
-gboolean
-buf_level_is_short_locked (BufLevel *self)
+static gboolean
+is_short_for_locked (BufLevel *self, gboolean urgent, const BufWaiter *owed)
 {
-  return self->promised > 0 ||
-         find_largest_locked (self, FALSE) > buf_level_get_limit_locked (self, FALSE, NULL) ||
-         find_largest_locked (self, TRUE) > buf_level_get_limit_locked (self, TRUE, NULL);
+  return find_largest_locked (self, urgent) > buf_level_get_limit_locked (self, urgent, owed);
+}
+
+/* Whether somebody below this level waits for its bytes, rather than for those of a lower level.
+ * That may be only because @owed, which may be NULL, has to be left its bytes here, although it
+ * waits for those of another level. */
+gboolean
+buf_level_is_short_locked (BufLevel *self, const BufWaiter *owed)
+{
+  if (self->n_waiting == 1)
+    owed = NULL; /* if it is below this level, then nobody else is */
+  return self->promised > 0 || is_short_for_locked (self, FALSE, owed) ||
+         is_short_for_locked (self, TRUE, owed);
 }
 
 /* Of all that wait at this level or below; or NULL. */

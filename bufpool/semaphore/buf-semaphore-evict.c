@@ -20,9 +20,7 @@ find_short (BufSemaphore *self, const BufWant *want, gint64 *missing)
   BufLevel *level;
 
   g_mutex_lock (&self->tree->mutex);
-  level = buf_wait_queue_find_short_locked (&self->level, want);
-  if (level != NULL)
-    *missing = want->bytes - buf_level_get_limit_locked (level, buf_want_is_urgent (want), NULL);
+  level = buf_wait_queue_find_missing_locked (&self->level, want, missing);
   g_mutex_unlock (&self->tree->mutex);
   return level != NULL ? buf_semaphore_get_for_level (level) : NULL;
 }

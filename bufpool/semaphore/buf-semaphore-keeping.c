@@ -64,7 +64,8 @@ buf_semaphore_is_wanted_locked (BufSemaphore *self)
     return TRUE;
   if (G_LIKELY (level->n_waiting == 0))
     return FALSE;
-  return !self->tree->queue.promises || buf_level_is_short_locked (level);
+  return !self->tree->queue.promises ||
+         buf_level_is_short_locked (level, buf_wait_queue_get_owed_locked (&self->tree->queue));
 }
 
 gboolean

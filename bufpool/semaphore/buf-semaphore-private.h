@@ -264,7 +264,6 @@ void buf_semaphore_withdraw (BufSemaphore *self, BufWaiter *waiter, BufOutcome o
 
 gboolean buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum);
 gboolean buf_semaphore_set_reserved (BufSemaphore *self, gint64 reserved);
-gint64 buf_semaphore_get_reserved (BufSemaphore *self);
 gboolean buf_semaphore_set_max_waiting (BufSemaphore *self, gint max_waiting);
 gint buf_semaphore_get_max_waiting (BufSemaphore *self);
 void buf_semaphore_close (BufSemaphore *self);

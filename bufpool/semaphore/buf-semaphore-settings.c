@@ -52,17 +52,6 @@ buf_semaphore_set_reserved (BufSemaphore *self, gint64 reserved)
   return changed;
 }
 
-gint64
-buf_semaphore_get_reserved (BufSemaphore *self)
-{
-  gint64 reserved;
-
-  g_mutex_lock (&self->tree->mutex);
-  reserved = self->level.reserved;
-  g_mutex_unlock (&self->tree->mutex);
-  return reserved;
-}
-
 /* Requests that wait already go on waiting. */
 gboolean
 buf_semaphore_set_max_waiting (BufSemaphore *self, gint max_waiting)

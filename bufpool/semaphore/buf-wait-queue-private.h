@@ -69,6 +69,8 @@ void buf_wait_queue_note_overtaken_locked (BufWaiter *waiter);
 BufLevel *buf_wait_queue_find_too_small_locked (BufLevel *level, const BufWant *want);
 BufLevel *buf_wait_queue_find_full_locked (BufLevel *level);
 BufLevel *buf_wait_queue_find_short_locked (BufLevel *level, const BufWant *want);
+BufLevel *
+buf_wait_queue_find_missing_locked (BufLevel *level, const BufWant *want, gint64 *missing);
 
 void buf_wait_queue_close_locked (BufLevel *level);
 void buf_wait_queue_set_maximum_locked (BufLevel *level, gint64 maximum);
@@ -100,6 +102,15 @@ buf_wait_queue_get_oldest_locked (BufWaitQueue *self)
   while (link != NULL && self->promises && ((BufWaiter *) link->data)->state == BUF_WAITER_LATE)
     link = link->next;
   return link != NULL ? link->data : NULL;
+}
+
+/* The waiter that others have to leave its bytes, at each of its levels; or NULL. */
+static inline BufWaiter *
+buf_wait_queue_get_owed_locked (BufWaitQueue *self)
+{
+  BufWaiter *oldest = buf_wait_queue_get_oldest_locked (self);
+
+  return oldest != NULL && oldest->owed ? oldest : NULL;
 }
 
 /* Whether @oldest, which may be NULL, becomes owed when time passes. */

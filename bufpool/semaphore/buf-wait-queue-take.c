@@ -47,9 +47,10 @@ buf_wait_queue_note_overtaken_locked (BufWaiter *waiter)
   count_overtaken_locked (waiter);
 }
 
-/* What is promised to waiters that are more urgent than @want, at this level or below. */
+/* What is promised to waiters that are more urgent than @want, at this level or below. What @owed,
+ * which may be NULL, is left anyway does not count again. */
 static gint64
-get_promised_to_more_urgent_locked (BufLevel *level, const BufWant *want)
+get_promised_to_more_urgent_locked (BufLevel *level, const BufWant *want, const BufWaiter *owed)
 {
   gint64 bytes = 0;
 
@@ -61,7 +62,7 @@ get_promised_to_more_urgent_locked (BufLevel *level, const BufWant *want)
       const BufWaiter *waiter = link->data;
       const BufLevel *other = waiter->level;
 
-      if (waiter->want.priority >= want->priority)
+      if (waiter == owed || waiter->want.priority >= want->priority)
         continue;
       while (other != NULL && other != level)
         other = other->parent;
@@ -77,7 +78,7 @@ static gint64
 find_limit_locked (BufLevel *level, const BufWant *want, const BufWaiter *owed, gint64 enough)
 {
   gboolean urgent = buf_want_is_urgent (want);
-  gint64 promised = get_promised_to_more_urgent_locked (level, want);
+  gint64 promised = get_promised_to_more_urgent_locked (level, want, owed);
   gint64 limit = buf_level_get_limit_locked (level, urgent, owed) - promised;
 
   if (limit >= enough || level->revoked)
@@ -103,6 +104,19 @@ BufLevel *
 buf_wait_queue_find_short_locked (BufLevel *level, const BufWant *want)
 {
   return find_short_locked (level, want, NULL);
+}
+
+/* The same for a new request, which leaves whoever is owed its bytes; and how much is missing
+ * there, unless it returns NULL. */
+BufLevel *
+buf_wait_queue_find_missing_locked (BufLevel *level, const BufWant *want, gint64 *missing)
+{
+  const BufWaiter *owed = buf_wait_queue_get_owed_locked (level->queue);
+
+  level = find_short_locked (level, want, owed);
+  if (level != NULL)
+    *missing = want->bytes - find_limit_locked (level, want, owed, want->bytes);
+  return level;
 }
 
 /* The lowest level at which @want can never be granted; or NULL. */

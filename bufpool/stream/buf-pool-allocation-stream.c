@@ -7,9 +7,56 @@
 
 /*
  * Streams: from a stream into an allocation and back, so that the bytes need not cross into the
- * program's language at all. The work is GIO's; here the range is checked, and the allocation is
- * kept for as long as the stream uses its memory.
+ * program's language at all. GIO does the work. This file checks the range, keeps the allocation
+ * for as long as the stream uses its memory, and remembers how far the last transfer came: where an
+ * error is thrown, out arguments are lost.
  */
+
+/* A plain allocation has no room for the number, and only C has plain ones. */
+static void
+set_transferred (BufPoolAllocation *self, gsize n_bytes)
+{
+  if (buf_pool_allocation_has_flag (self, BUF_WORD_PINNED))
+    atomic_store (&buf_pool_allocation_get_detached (self)->transferred, n_bytes);
+}
+
+/**
+ * buf_pool_allocation_get_transferred_bytes:
+ * @self: an allocation
+ *
+ * Returns how many bytes the last [method@PoolAllocation.fill_from_stream] or
+ * [method@PoolAllocation.write_to_stream] has moved, in either form, also when it has failed. In
+ * Python, JavaScript and Lua, the out arguments of a function are lost with an error; this tells
+ * how far it came.
+ *
+ * It is 0 before the first transfer, and always 0 for a plain allocation. In C, the out argument
+ * tells the same for every allocation.
+ *
+ * This function can be called from any thread, also after [method@PoolAllocation.release].
+ *
+ * Returns: the number of bytes
+ *
+ * Since: 1.0
+ */
+gsize
+buf_pool_allocation_get_transferred_bytes (BufPoolAllocation *self)
+{
+  g_return_val_if_fail (self != NULL, 0);
+
+  if (!buf_pool_allocation_has_flag (self, BUF_WORD_PINNED))
+    return 0;
+  return atomic_load (&buf_pool_allocation_get_detached (self)->transferred);
+}
+
+/* Drops the view that the transfer has used. */
+static void
+end_transfer (BufPoolAllocation *self, gsize n_bytes, gsize *n_bytes_out)
+{
+  set_transferred (self, n_bytes);
+  if (n_bytes_out != NULL)
+    *n_bytes_out = n_bytes;
+  buf_pool_allocation_drop_view (self);
+}
 
 /**
  * buf_pool_allocation_fill_from_stream:
@@ -21,9 +68,9 @@
  * @cancellable: (nullable): a cancellable
  * @error: return location for an error
  *
- * Reads from a stream into the allocation, until @size bytes were read or the stream has ended:
- * then
- * @bytes_read is less than @size. It is also set when an error came after some bytes.
+ * Reads from a stream into the allocation, until @size bytes were read or the stream has ended. At
+ * the end, @bytes_read is less than @size. It is also set when an error came after some bytes:
+ * where an error is thrown, [method@PoolAllocation.get_transferred_bytes] has it.
  *
  * The allocation counts for as long as the stream takes, so a peer that sends nothing keeps memory
  * from all others that share the pool. Wait until there is something to read, allocate then, and
@@ -45,6 +92,7 @@ buf_pool_allocation_fill_from_stream (BufPoolAllocation *self,
                                       GCancellable *cancellable,
                                       GError **error)
 {
+  gsize n_bytes = 0;
   gboolean done;
 
   g_return_val_if_fail (self != NULL, FALSE);
@@ -52,6 +100,7 @@ buf_pool_allocation_fill_from_stream (BufPoolAllocation *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
+  set_transferred (self, 0);
   if (bytes_read != NULL)
     *bytes_read = 0;
   if (!buf_pool_allocation_view_range (self, offset, size, error))
@@ -60,10 +109,10 @@ buf_pool_allocation_fill_from_stream (BufPoolAllocation *self,
   done = g_input_stream_read_all (stream,
                                   buf_pool_allocation_peek_data (self) + offset,
                                   size,
-                                  bytes_read,
+                                  &n_bytes,
                                   cancellable,
                                   error);
-  buf_pool_allocation_drop_view (self);
+  end_transfer (self, n_bytes, bytes_read);
   return done;
 }
 
@@ -77,8 +126,9 @@ buf_pool_allocation_fill_from_stream (BufPoolAllocation *self,
  * @cancellable: (nullable): a cancellable
  * @error: return location for an error
  *
- * Writes a part of the allocation to a stream, all of it unless there is an error; then
- * @bytes_written says how much was written before.
+ * Writes a part of the allocation to a stream, all of it unless there is an error. With an error,
+ * @bytes_written is how much was written before it: where an error is thrown,
+ * [method@PoolAllocation.get_transferred_bytes] has it.
  *
  * The allocation counts for as long as the stream takes, so a peer that reads nothing keeps memory
  * from all others that share the pool. Set a time limit with @cancellable.
@@ -99,6 +149,7 @@ buf_pool_allocation_write_to_stream (BufPoolAllocation *self,
                                      GCancellable *cancellable,
                                      GError **error)
 {
+  gsize n_bytes = 0;
   gboolean done;
 
   g_return_val_if_fail (self != NULL, FALSE);
@@ -106,6 +157,7 @@ buf_pool_allocation_write_to_stream (BufPoolAllocation *self,
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
   g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
 
+  set_transferred (self, 0);
   if (bytes_written != NULL)
     *bytes_written = 0;
   if (!buf_pool_allocation_view_range (self, offset, size, error))
@@ -114,10 +166,10 @@ buf_pool_allocation_write_to_stream (BufPoolAllocation *self,
   done = g_output_stream_write_all (stream,
                                     buf_pool_allocation_peek_data (self) + offset,
                                     size,
-                                    bytes_written,
+                                    &n_bytes,
                                     cancellable,
                                     error);
-  buf_pool_allocation_drop_view (self);
+  end_transfer (self, n_bytes, bytes_written);
   return done;
 }
 
@@ -165,6 +217,7 @@ hold_range (GTask *task, BufPoolAllocation *allocation, gsize offset, gsize size
 {
   Transfer *transfer = g_task_get_task_data (task);
 
+  set_transferred (allocation, 0);
   if (buf_pool_allocation_take_hold (allocation, &transfer->hold))
     return buf_pool_allocation_check_range (allocation, offset, size, error);
 
@@ -199,6 +252,8 @@ return_transfer (GTask *task, gboolean done, GError *error)
 {
   Transfer *transfer = g_task_get_task_data (task);
 
+  if (transfer->hold.allocation != NULL)
+    set_transferred (transfer->hold.allocation, transfer->n_bytes);
   buf_hold_drop (&transfer->hold);
   if (done)
     g_task_return_boolean (task, TRUE);

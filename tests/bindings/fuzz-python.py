@@ -37,7 +37,7 @@ LONGEST_CALL = 0.02  # seconds
 MOST_BYTES = 1 << 20  # of an allocation that is kept
 MOST_MEMORY = 3 << 29  # of the process
 MOST_VALUES = 60
-ENOUGH_CALLS = 20000  # for each to succeed once
+ENOUGH_CALLS = 30000  # for each to succeed once
 NUMBERS = [0, 1, 2, 3, 7, 8, 16, 100, 4096, 65535, 65536]
 NUMBERS += [sign * 2**power + more for sign in (1, -1) for power in (31, 32, 53, 63, 64, 70) for more in (-1, 0, 1)]
 OTHERS = [-1, -5, 0.0, 1.5, -0.1, 1e300, float("nan"), float("inf"), True, None, "", "text", "8", "\0", "\udc80"]
@@ -113,6 +113,14 @@ class Fuzz:
             stream.close(None)
         return stream
 
+    def reader(self):
+        """Most are of streams that end."""
+        stream = Gio.MemoryInputStream.new_from_data(b"x" * self.random.randrange(200))
+        if self.random.random() < 0.1:
+            stream = Gio.File.new_for_path("/dev/zero").read(None)
+        pool = BufPool.Pool(buffer_size=16, max_memory=self.random.choice([16, 128]))
+        return BufPool.Reader(stream=stream, pool=pool, n_buffers=1, read_ahead=self.random.randrange(3))
+
     def cancellable(self):
         cancellable = Gio.Cancellable()
         if self.random.random() < 0.5:
@@ -128,7 +136,7 @@ class Fuzz:
         def finish(_, result, *_more):
             self.results.append(result)
             owner = self.random.choice([self.value(), *owners * 9])
-            if not isinstance(owner, (BufPool.Pool, BufPool.Budget, BufPool.PoolAllocation)):
+            if not isinstance(owner, (BufPool.Pool, BufPool.Budget, BufPool.PoolAllocation, BufPool.Reader)):
                 return
             finishers = [name for name in dir(owner) if name.endswith("_finish")]
             for name in self.random.sample(finishers, len(finishers)):
@@ -152,7 +160,7 @@ class Fuzz:
             return self.number()
         if kind < 0.7:
             return self.random.choice(OTHERS)
-        makers = [self.pool, self.budget, self.permit, self.allocation, self.stream, self.cancellable, self.callback, self.result]
+        makers = [self.pool, self.budget, self.permit, self.allocation, self.reader, self.stream, self.cancellable, self.callback, self.result]
         return self.random.choice(makers)()
 
     def fitting(self, name):
@@ -166,6 +174,9 @@ class Fuzz:
             "stream": self.stream,
             "budget": lambda: self.random.choice([None, self.budget(), self.budget()]),
             "parent": self.budget,
+            "pool": self.pool,
+            "target": Gio.MemoryOutputStream.new_resizable,
+            "flags": lambda: Gio.OutputStreamSpliceFlags(self.random.randrange(4)),
             "data": lambda: b"d" * self.random.randrange(100),
             "io_priority": lambda: self.random.choice([0, 0, 0, 100, -100, 2**31 - 1]),
         }
@@ -177,7 +188,12 @@ class Fuzz:
         kept = [value for value in self.values if isinstance(value, container)]
         if kept and self.random.random() < 0.7:
             return self.random.choice(kept)
-        makers = {BufPool.Pool: self.pool, BufPool.Budget: self.budget, BufPool.Permit: self.permit}
+        makers = {
+            BufPool.Pool: self.pool,
+            BufPool.Budget: self.budget,
+            BufPool.Permit: self.permit,
+            BufPool.Reader: self.reader,
+        }
         return makers.get(container, self.allocation)()
 
     def arguments(self, call):
@@ -265,7 +281,7 @@ def property_calls(container, info):
         return pool.get_property(name), getattr(pool.props, name.replace("-", "_"))
 
     def construct(value, other):
-        second = "buffer_size" if container is BufPool.Pool else "max_waiting"
+        second = {BufPool.Pool: "buffer_size", BufPool.Budget: "max_waiting"}.get(container, "n_buffers")
         return container(**{second: other, name.replace("-", "_"): value})
 
     yield Call("get " + name, read, [], container)

@@ -18,7 +18,7 @@ with open(sys.argv[1], encoding="utf-8") as file:
     STUBS = ast.parse(file.read())
 
 # The structures of the classes, which no program needs.
-HIDDEN = {"BudgetClass", "PoolClass"}
+HIDDEN = {"BudgetClass", "PoolClass", "ReaderClass"}
 BOXED = {"Permit", "PoolAllocation"}
 # What the types have from PyGObject, and nobody calls.
 INHERITED = {"__init__", "__module__", "__doc__", "__gtype__", "__info__", "__weakref__", "__dict__", "__dir__"}
@@ -123,8 +123,11 @@ CHECKS = {
     "parameters of Budget": lambda: check_parameters("Budget"),
     "parameters of Permit": lambda: check_parameters("Permit"),
     "parameters of PoolAllocation": lambda: check_parameters("PoolAllocation"),
+    "members of Reader": lambda: check_members("Reader"),
+    "parameters of Reader": lambda: check_parameters("Reader"),
     "properties of Pool, and what its constructor takes": lambda: check_properties("Pool"),
     "properties of Budget, and what its constructor takes": lambda: check_properties("Budget"),
+    "properties of Reader, and what its constructor takes": lambda: check_properties("Reader"),
 }
 
 print(f"1..{len(CHECKS)}")

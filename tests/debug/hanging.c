@@ -61,6 +61,14 @@ main (void)
   g_autoptr (BufPoolAllocation) everything G_GNUC_UNUSED = take_everything (pictures);
   g_autoptr (GThread) thread G_GNUC_UNUSED = g_thread_new ("reader", ask_for_more, pictures);
   g_autoptr (BufPoolAllocation) pinned G_GNUC_UNUSED = outlive_the_pool ();
+
+  g_autoptr (BufBudget) total =
+      g_object_new (BUF_TYPE_BUDGET, "name", "total", "max-memory", (guint64) 1000, NULL);
+  g_autoptr (BufBudget) part = buf_budget_new_child (total, 500);
+  g_autoptr (BufPool) frames = buf_pool_new_with_budget (100, part, NULL);
+  g_autoptr (BufPoolAllocation) frame G_GNUC_UNUSED = buf_pool_allocate (frames, 3, NULL, NULL);
+  g_autoptr (BufPermit) permit G_GNUC_UNUSED = buf_budget_acquire (total, 50, NULL, NULL);
+
   BufPool *leaky = buf_pool_new (4096, 1024 * 1024, NULL);
 
   wait_for_waiting (pictures, 1);

@@ -92,6 +92,11 @@ GONE = (
     r'    64 bytes at 0x[0-9a-f]+, by thread 1 \(LWP \d+\) ".*", TIME\n'
     r"      outlive_the_pool \(hanging.c:\d+\)\n      main \(hanging.c:\d+\)\n"
 )
+TREE = (
+    r'Budget "total": 350 of 1000 bytes in use, 0 reserved, 0 requests wait\n'
+    r"  Budget without a name: 300 of 500 bytes in use, 0 reserved, 0 requests wait\n"
+    r"    Pool without a name: 1 allocation with 300 of 9007199254740991 bytes, 0 requests wait\n"
+)
 FOR = r"for \d+\.\d{3} s"
 SINCE = r"since \d+\.\d{3} s of the monotonic clock"
 
@@ -114,6 +119,7 @@ CHECKS = {
     "it shows who waits in a live process, and for what": lambda: finds(PICTURES, live, FOR),
     "it shows what has leaked in a live process": lambda: finds(LEAKY, live, FOR),
     "it shows what is left of a pool that is gone": lambda: finds(GONE, live, FOR),
+    "it shows budgets with what draws on them": lambda: finds(TREE, live) and finds(TREE, dead),
     "it shows who waits in a core, and for what": lambda: finds(PICTURES, dead, SINCE),
     "it shows what has leaked in a core": lambda: finds(LEAKY, dead, SINCE),
     "it shows one pool": lambda: finds(

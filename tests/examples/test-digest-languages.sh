@@ -114,6 +114,48 @@ bad_files() {
     sha256sum files/1 files/600 | diff - output
 }
 
+check_sums() {
+    local names=(files/1 files/600 'odd/back\slash' $'odd/new\nline')
+    sha256sum -- "${names[@]}" >sums
+    digest --check sums >output 2>errors
+    expect_status $? 0 && sha256sum --check sums | diff - output || return 1
+    digest --quiet --check - <sums >output 2>errors
+    expect_status $? 0 && [ ! -s output ]
+}
+
+bad_sums() {
+    sha256sum files/1 files/600 | sed '1s/^..../0000/' >sums
+    { echo "no line of sums"; sha256sum files/0 | sed 's|files/0|missing|'; } >>sums
+    digest --check sums >output 2>errors
+    expect_status $? 1 || return 1
+    grep -q '^digest: missing: .*No such file' errors && grep -q '1 lines are improperly' errors || { cat errors; return 1; }
+    printf '%s\n' 'files/1: FAILED' 'files/600: OK' 'missing: FAILED open or read' | diff - output || return 1
+    digest --check missing >output 2>errors
+    expect_status $? 1 && refuse '' --check sums
+}
+
+version_and_help() {
+    digest --version >output 2>errors
+    expect_status $? 0 && grep -qE '^digest \(libbufpool\) [0-9.]+$' output || { cat output; return 1; }
+    digest --help >output 2>errors
+    expect_status $? 0 && grep -q -- --check output
+}
+
+# It waits for a pipe to which nobody writes.
+interrupted() {
+    local pid
+    mkfifo pipe
+    exec 4<>pipe
+    python3 -c 'import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.execvp(sys.argv[1], sys.argv[1:])' "${command[@]}" pipe >output 2>errors 4>&- &
+    pid=$!
+    sleep 1
+    kill -INT $pid
+    timeout 20 tail --pid=$pid -f /dev/null
+    expect_status $? 0
+}
+
 # refuse WORDS OPTION...: status 2, nothing printed, and the words in the message.
 refuse() {
     local words=$1
@@ -146,7 +188,7 @@ bounded_memory() {
     [ $((much - little)) -lt $((32 * 1024)) ]
 }
 
-echo 1..10
+echo 1..14
 check "gets by with one allocation" one_allocation
 check "agrees when files end anywhere in an allocation" odd_allocations
 check "agrees with more workers than allocations" many_workers
@@ -156,5 +198,9 @@ check "agrees about odd names" odd_names
 check "reads standard input" standard_input
 check "names bad files and does the others" bad_files
 check "refuses what cannot work" bad_options
+check "checks sums" check_sums
+check "tells which sums are wrong" bad_sums
+check "tells its version and its options" version_and_help
+check "ends at once when it is interrupted" interrupted
 check "needs no more memory for more data" bounded_memory
 exit $failed

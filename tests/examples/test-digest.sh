@@ -287,7 +287,7 @@ good_values() {
 help() {
     local option
     digest --help >output 2>errors || return 1
-    for option in --max-memory=BYTES --buffer-size=BYTES --buffers=N --workers=N --progress; do
+    for option in --max-memory=BYTES --buffer-size=BYTES --buffers=N --workers=N --progress --check=FILE --quiet --version; do
         grep -q -- "$option" output || { echo "no $option"; return 1; }
     done
 }
@@ -330,7 +330,52 @@ progress_on_a_terminal() {
     expect_message '1 of 2 files, 0.0 MiB, ' && expect_message $'of 16.0 MiB out\e[K\r\e[Kdigest: 2 of 2 files'
 }
 
-echo 1..26
+quiet() {
+    agree --quiet -- files/1 files/300 && [ ! -s errors ]
+}
+
+checks_sums() {
+    local names=(files/1 files/300 'odd/back\slash' $'odd/new\nline')
+    sha256sum -- "${names[@]}" >sums
+    digest --check sums >output 2>errors || { cat output errors; return 1; }
+    sha256sum --check sums | diff - output || return 1
+    digest --quiet --check sums >output 2>errors && [ ! -s output ] && [ ! -s errors ] || return 1
+    digest --quiet --check - <sums >output 2>errors && [ ! -s output ]
+}
+
+bad_sums() {
+    sha256sum files/1 files/300 | sed '1s/^..../0000/' >sums
+    { echo "no line of sums"; sha256sum files/99 | sed 's|files/99|missing|'; } >>sums
+    digest --check sums >output 2>errors
+    expect_status $? 1 && expect_message '1 computed checksum' && expect_message 'missing: No such file' &&
+        expect_message '1 lines are improperly formatted' || return 1
+    printf '%s\n' 'files/1: FAILED' 'files/300: OK' 'missing: FAILED open or read' | diff - output || return 1
+    echo "no line of sums" >sums
+    digest --check sums >output 2>errors
+    expect_status $? 1 && expect_message 'has no checksums' || return 1
+    digest --check missing >output 2>errors
+    expect_status $? 1 && expect_message 'missing' && refuse 'or one to --check' --check sums files/1
+}
+
+version() {
+    digest --version >output 2>errors && grep -qE '^digest \(libbufpool\) [0-9]+\.[0-9]+\.[0-9]+$' output && [ ! -s errors ]
+}
+
+# It waits for a pipe to which nobody writes.
+interrupted() {
+    local pid status
+    exec 4<>second
+    (exec 4>&-; exec "$program" files/1 second >output 2>errors) &
+    pid=$!
+    while [ ! -s output ] && kill -0 $pid; do sleep 0.1; done
+    kill -TERM $pid
+    wait $pid
+    status=$?
+    exec 4>&-
+    expect_status $status 143
+}
+
+echo 1..31
 check "agrees with sha256sum about files of many sizes" many_sizes
 check "agrees with any number of workers and budget" many_configurations
 check "agrees about odd names" odd_names
@@ -353,6 +398,11 @@ check "refuses what is not a number" bad_values
 check "refuses what is not an option" bad_usage
 check "takes the greatest numbers and the suffixes" good_values
 check "helps" help
+check "prints no figures with --quiet" quiet
+check "checks sums" checks_sums
+check "tells which sums are wrong" bad_sums
+check "tells its version" version
+check "ends at once" interrupted
 check "says that the disk is full" full_device
 check "says that nobody reads" closed_pipe
 check "draws no progress into a file" no_progress_in_a_file

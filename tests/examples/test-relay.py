@@ -229,12 +229,29 @@ async def test_stop_under_load():
         assert all(await asyncio.gather(*running))
 
 
+async def test_sizes_with_units():
+    with Relay("--max-memory", "256K", "--buffer-size", "1K", "--buffers", "16") as relay:
+        assert await echo(relay, MIB, 1)
+
+
+async def test_port_in_use():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        run = subprocess.run(
+            [RELAY, "--port", str(taken.getsockname()[1])], capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    assert run.returncode == 1 and run.stderr.startswith("relay: "), run
+
+
 async def test_bad_options():
-    for options in (["--max-memory", "100"], ["--buffers", "0"], ["--buffers", "65"], ["--port", "65536"]):
+    for options in (
+        ["--max-memory", "100"], ["--buffers", "0"], ["--buffers", "65"], ["--port", "65536"], ["--port", "-1"],
+        ["--buffer-size", "1G"], ["--timeout", "soon"], ["--forward", "localhost"], ["--forward", "a:b:c"],
+        ["--colour"], ["word"], ["--", "word"],
+    ):  # fmt: skip
         run = subprocess.run(
             [RELAY, "--max-memory", str(BUDGET), *options], capture_output=True, text=True, timeout=PATIENCE, check=False
         )
-        assert run.returncode == 1 and run.stderr.startswith("relay: "), (options, run)
+        assert run.returncode == 2 and run.stderr.startswith("relay: "), (options, run)
 
 
 TESTS = [
@@ -248,6 +265,8 @@ TESTS = [
     ("forwarding to nobody closes the connection", test_forward_to_nobody),
     ("a write that goes nowhere is given up", test_timeout),
     ("SIGINT ends it under load", test_stop_under_load),
+    ("sizes with units", test_sizes_with_units),
+    ("a port that is taken", test_port_in_use),
     ("options that make no sense are refused", test_bad_options),
 ]
 

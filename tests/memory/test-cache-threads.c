@@ -191,6 +191,41 @@ yield_for_a_while (void)
     g_usleep (50);
 }
 
+static gint is_looking;   /* atomic */
+static gint may_go_on;    /* atomic */
+static BufWatch occupier; /* keeps the watcher from everything else */
+
+static void
+look_until_told (BufWatch *watch, gint64 now)
+{
+  static GMutex owner;
+
+  g_atomic_int_set (&is_looking, TRUE);
+  while (!g_atomic_int_get (&may_go_on))
+    g_usleep (100);
+  g_mutex_lock (&owner);
+  buf_watch_set_due_locked (watch, G_MAXINT64);
+  g_mutex_unlock (&owner);
+}
+
+static void
+occupy_watcher (void)
+{
+  g_atomic_int_set (&is_looking, FALSE);
+  g_atomic_int_set (&may_go_on, FALSE);
+  g_assert_true (buf_watcher_start ());
+  buf_watch_init (&occupier, look_until_told);
+  buf_watch_set_due_locked (&occupier, 0);
+  test_wait_until (g_atomic_int_get (&is_looking));
+}
+
+static void
+let_watcher_go (void)
+{
+  g_atomic_int_set (&may_go_on, TRUE);
+  buf_watch_end (&occupier);
+}
+
 static void
 test_waiting_thread (void)
 {
@@ -198,11 +233,13 @@ test_waiting_thread (void)
   BufPoolAllocation *last = test_allocate (pool, 2);
   TestRequester *requester;
 
-  g_test_summary ("A thread that waits gets what was kept");
+  g_test_summary ("A thread that waits gets what was kept, without the help of the watcher");
 
+  occupy_watcher ();
   requester = test_requester_start (pool, N_BUFFERS);
   test_wait_for_waiting (pool, 1);
   test_wait_until (buf_pool_get_cached_memory (pool) == 0);
+  let_watcher_go ();
   g_assert_false (test_requester_is_done (requester));
   buf_pool_allocation_unref (last);
   test_requester_end_served (requester);

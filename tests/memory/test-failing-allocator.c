@@ -448,6 +448,43 @@ test_every_large_allocation (void)
   test_kind (LARGE_BUFFER_SIZE, TRUE, 4096);
 }
 
+/* The allocation takes a header and its data, and so does the smaller one. */
+static void
+fail_to_shrink (gint first_failure_after)
+{
+  BufPool *pool = new_pool (BUFFER_SIZE, FALSE, 0);
+  BufPoolAllocation *allocation;
+  g_autoptr (GError) error = NULL;
+  gpointer first;
+
+  reset_allocator (2 + first_failure_after, FALSE, 0);
+  allocation = buf_pool_try_allocate_pinned (pool, 6, NULL);
+  first = buf_pool_allocation_get_first (allocation);
+
+  g_assert_false (buf_pool_allocation_shrink (allocation, 2, &error));
+  g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_NO_MEMORY);
+  g_assert_cmpint (g_atomic_int_get (&n_failures), ==, 1);
+  g_assert_cmpuint (buf_pool_allocation_get_length (allocation), ==, 6);
+  g_assert_true (buf_pool_allocation_get_first (allocation) == first);
+  test_assert_figures (pool, 6, 1);
+
+  g_assert_true (buf_pool_allocation_shrink (allocation, 2, NULL));
+  test_assert_figures (pool, 2, 1);
+  buf_pool_allocation_unref (allocation);
+  g_object_unref (pool);
+  reset_allocator (-1, FALSE, 0);
+}
+
+static void
+test_shrink (void)
+{
+  g_test_summary ("An allocation that cannot be exchanged for lack of memory does not change, and "
+                  "returns what it has taken for that");
+
+  fail_to_shrink (0);
+  fail_to_shrink (1);
+}
+
 /* Each failure is one refusal, so their numbers are the same. */
 static void
 run_load (guint alignment, gint in)
@@ -521,6 +558,7 @@ main (int argc, char **argv)
   g_test_add_func ("/failing-allocator/every-aligned", test_every_aligned_allocation);
   g_test_add_func ("/failing-allocator/every-aligned-zeroed", test_every_aligned_zeroed_allocation);
   g_test_add_func ("/failing-allocator/every-large", test_every_large_allocation);
+  g_test_add_func ("/failing-allocator/shrink", test_shrink);
   g_test_add_func ("/failing-allocator/not-kept", test_not_kept);
   g_test_add_func ("/failing-allocator/under-load", test_under_load);
   return g_test_run ();

@@ -24,7 +24,7 @@ TIME_LIMIT = 200 if QUICK else 1200
 
 PROGRAMS = [
     "latency", "contention", "pipeline", "kept-blocks", "saturation", "mixed-sizes", "wake-up", "tasks", "memory",
-    "counting",
+    "levels", "counting", "streams",
 ]
 # These are measured with other allocators, too.
 ALLOCATORS = ["jemalloc", "mimalloc"]

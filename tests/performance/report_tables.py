@@ -129,6 +129,17 @@ def write_resident(figures):
     return table(["MiB"] + quantities, rows)
 
 
+def write_levels(figures):
+    """A row for hits and one for misses, a column for each number of levels."""
+    cases = [case for case in figures.cases("levels") if "threads" not in case]
+    return grid(figures, "levels", cases, first="ns")
+
+
+def write_shared(figures):
+    cases = [case for case in figures.cases("levels") if "threads" in case]
+    return grid(figures, "levels", cases, "throughput", "million/s")
+
+
 def write_saturation(figures):
     subjects = figures.subjects("saturation")
     rows = [
@@ -270,6 +281,8 @@ TABLES = {
     "kinds": write_kinds,
     "kept": write_kept,
     "resident": write_resident,
+    "levels": write_levels,
+    "shared": write_shared,
     "saturation": write_saturation,
     "waits": write_waits,
     "mixed-sizes": write_mixed_sizes,

@@ -379,23 +379,25 @@ test_spill_and_refill (void)
   semaphore_end (&semaphore);
 }
 
+/* Waits for bytes; without any, until nothing is outstanding. */
 typedef struct
 {
   BufSemaphore *semaphore;
+  gint64 bytes;
   gint64 timeout;
   BufOutcome outcome;
   gint done; /* atomic */
-} Drain;
+} Wait;
 
 static gpointer
-drain_in_thread (gpointer data)
+wait_in_thread (gpointer data)
 {
-  Drain *self = data;
+  Wait *self = data;
   BufSemaphoreFigures figures;
   BufWaiter waiter;
   gint64 deadline = g_get_monotonic_time () + self->timeout;
 
-  buf_waiter_init (&waiter, 0, NULL);
+  buf_waiter_init (&waiter, self->bytes, NULL);
   self->outcome = buf_semaphore_wait (self->semaphore, &waiter, deadline, &figures);
   buf_waiter_clear (&waiter);
   g_atomic_int_set (&self->done, TRUE);
@@ -427,8 +429,8 @@ test_drained_before_the_deadline (void)
   acquire (&semaphore, 1000);
   for (gint64 timeout = 1000; !noted; timeout *= 2)
     {
-      Drain drain = { .semaphore = &semaphore, .timeout = timeout };
-      GThread *thread = g_thread_new ("drains", drain_in_thread, &drain);
+      Wait drain = { .semaphore = &semaphore, .timeout = timeout };
+      GThread *thread = g_thread_new ("drains", wait_in_thread, &drain);
 
       while (!noted && !g_atomic_int_get (&drain.done))
         noted = note_drained (&semaphore);
@@ -502,6 +504,48 @@ test_goes_on_inside (void)
   buf_semaphore_clear (&semaphore);
 }
 
+/* As if the bytes had been promised to another thread. Returns whether somebody waits. */
+static gboolean
+free_for_waiter (BufSemaphore *self, gint64 bytes)
+{
+  gboolean waits;
+
+  g_mutex_lock (&self->tree->mutex);
+  waits = self->level.n_waiting > 0;
+  if (waits)
+    {
+      self->level.free += bytes;
+      self->level.n_allocations--;
+    }
+  g_mutex_unlock (&self->tree->mutex);
+  return waits;
+}
+
+static void
+test_freed_before_the_deadline (void)
+{
+  BufSemaphore semaphore;
+  gboolean freed = FALSE;
+
+  g_test_summary ("A thread whose time is over takes what it wants if that is there by then");
+
+  buf_semaphore_init (&semaphore, NULL, 1000, 1, N_STRIPES);
+  acquire (&semaphore, 1000);
+  for (gint64 timeout = 1000; !freed; timeout *= 2)
+    {
+      Wait wait = { .semaphore = &semaphore, .bytes = 1000, .timeout = timeout };
+      GThread *thread = g_thread_new ("waits", wait_in_thread, &wait);
+
+      while (!freed && !g_atomic_int_get (&wait.done))
+        freed = free_for_waiter (&semaphore, 1000);
+      g_thread_join (thread);
+      g_assert_cmpuint (wait.outcome, ==, freed ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_TIMED_OUT);
+    }
+
+  buf_semaphore_release (&semaphore, 1000);
+  semaphore_end (&semaphore);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -518,5 +562,6 @@ main (int argc, char **argv)
   g_test_add_func ("/semaphore/spill-and-refill", test_spill_and_refill);
   g_test_add_func ("/semaphore/goes-on-inside", test_goes_on_inside);
   g_test_add_func ("/semaphore/drained-before-the-deadline", test_drained_before_the_deadline);
+  g_test_add_func ("/semaphore/freed-before-the-deadline", test_freed_before_the_deadline);
   return g_test_run ();
 }

@@ -108,6 +108,25 @@ test_oldest_passes_promises (Fixture *self, gconstpointer data)
 }
 
 static void
+test_owed_counts_once (Fixture *self, gconstpointer data)
+{
+  BufWaiter *oldest, *task;
+
+  g_test_summary ("An urgent thread that is owed its bytes, and woken, keeps them once only");
+
+  fixture_take (self, MAXIMUM);
+  oldest = fixture_push_urgent_thread (self, 10);
+  task = fixture_push_task (self, 5);
+  buf_wait_queue_make_owed (oldest);
+  fixture_release (self, 17);
+  assert_pending (oldest, BUF_WAITER_WOKEN);
+  assert_granted (task);
+  g_assert_true (fixture_try (self, 2));
+  g_assert_false (fixture_try (self, 1));
+  g_assert_true (fixture_run (self, oldest));
+}
+
+static void
 test_batches (Fixture *self, gconstpointer data)
 {
   guint n_sections = 1;
@@ -191,6 +210,7 @@ main (int argc, char *argv[])
   ADD ("keeps-its-place", test_keeps_its_place);
   ADD ("owed-by-number", test_owed_by_number);
   ADD ("oldest-passes-promises", test_oldest_passes_promises);
+  ADD ("owed-counts-once", test_owed_counts_once);
   ADD ("batches", test_batches);
   ADD ("impossible", test_impossible);
   ADD ("drainers-are-told", test_drainers_are_told);

@@ -254,6 +254,7 @@ test_late_waiter (void)
   buf_waiter_init (&first, MAXIMUM, on_completed);
   buf_waiter_init (&second, MAXIMUM, on_completed);
   buf_semaphore_enqueue (&semaphore, &first);
+  buf_semaphore_look (&semaphore.tree->watch, g_get_monotonic_time ());
   buf_semaphore_withdraw (&semaphore, &first, BUF_OUTCOME_CANCELLED);
   semaphore.tree->stall.quiet_since -= semaphore.tree->stall.time;
   buf_semaphore_enqueue (&semaphore, &second);

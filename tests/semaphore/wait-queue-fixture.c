@@ -43,11 +43,12 @@ ignore (BufWaiter *waiter)
 }
 
 static BufWaiter *
-push (Fixture *self, gint64 bytes, BufWaiterFunc complete)
+push (Fixture *self, gint64 bytes, gint priority, BufWaiterFunc complete)
 {
   BufWaiter *waiter = g_new (BufWaiter, 1);
 
   buf_waiter_init (waiter, bytes, complete);
+  waiter->want.priority = priority;
   g_ptr_array_add (self->waiters, waiter);
   buf_wait_queue_push_locked (&self->level, waiter);
   return waiter;
@@ -56,13 +57,19 @@ push (Fixture *self, gint64 bytes, BufWaiterFunc complete)
 BufWaiter *
 fixture_push_thread (Fixture *self, gint64 bytes)
 {
-  return push (self, bytes, NULL);
+  return push (self, bytes, G_PRIORITY_DEFAULT, NULL);
+}
+
+BufWaiter *
+fixture_push_urgent_thread (Fixture *self, gint64 bytes)
+{
+  return push (self, bytes, G_PRIORITY_HIGH, NULL);
 }
 
 BufWaiter *
 fixture_push_task (Fixture *self, gint64 bytes)
 {
-  return push (self, bytes, ignore);
+  return push (self, bytes, G_PRIORITY_DEFAULT, ignore);
 }
 
 gboolean

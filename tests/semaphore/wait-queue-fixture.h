@@ -23,6 +23,7 @@ typedef struct
 void fixture_set_up (Fixture *self, gconstpointer data);
 void fixture_tear_down (Fixture *self, gconstpointer data);
 BufWaiter *fixture_push_thread (Fixture *self, gint64 bytes);
+BufWaiter *fixture_push_urgent_thread (Fixture *self, gint64 bytes);
 BufWaiter *fixture_push_task (Fixture *self, gint64 bytes);
 gboolean fixture_try (Fixture *self, gint64 bytes);
 void fixture_take (Fixture *self, gint64 bytes);

@@ -211,6 +211,56 @@ test_errors (void)
     }
 }
 
+static BufPoolAllocation *
+allocate_pinned (BufPool *pool)
+{
+  g_autoptr (GError) error = NULL;
+  BufPoolAllocation *allocation = buf_pool_try_allocate_pinned (pool, 4, &error);
+
+  g_assert_no_error (error);
+  return allocation;
+}
+
+static void
+test_transferred (void)
+{
+  g_test_summary ("A pinned allocation tells how far its last transfer came, also after an error");
+
+  for (gboolean async = FALSE; async <= TRUE; async++)
+    {
+      guint8 room[10];
+      g_autoptr (BufPool) pool = test_pool_new (8, 4);
+      g_autoptr (BufPoolAllocation) allocation = allocate_pinned (pool);
+      g_autoptr (GInputStream) in = g_memory_input_stream_new_from_data ("seven b", 7, NULL);
+      g_autoptr (GOutputStream) out = g_memory_output_stream_new (room, sizeof room, NULL, NULL);
+      g_autoptr (GError) error = NULL;
+
+      g_assert_cmpuint (buf_pool_allocation_get_transferred_bytes (allocation), ==, 0);
+      g_assert_true (fill (async, allocation, in, 0, 32, NULL, NULL, NULL));
+      g_assert_cmpuint (buf_pool_allocation_get_transferred_bytes (allocation), ==, 7);
+      g_assert_false (write_out (async, allocation, out, 0, 32, NULL, NULL, &error));
+      g_assert_error (error, G_IO_ERROR, G_IO_ERROR_NO_SPACE);
+      g_assert_cmpuint (buf_pool_allocation_get_transferred_bytes (allocation), ==, 10);
+      g_assert_false (write_out (async, allocation, out, 1, 32, NULL, NULL, NULL));
+      g_assert_cmpuint (buf_pool_allocation_get_transferred_bytes (allocation), ==, 0);
+      buf_pool_allocation_release (allocation);
+      g_assert_cmpuint (buf_pool_allocation_get_transferred_bytes (allocation), ==, 0);
+    }
+}
+
+static void
+test_plain_tells_by_argument (void)
+{
+  g_autoptr (BufPool) pool = test_pool_new (8, 4);
+  g_autoptr (BufPoolAllocation) allocation = test_allocate (pool, 4);
+  g_autoptr (GInputStream) in = g_memory_input_stream_new_from_data ("seven b", 7, NULL);
+
+  g_test_summary ("A plain allocation does not remember its transfers");
+
+  g_assert_true (fill (FALSE, allocation, in, 0, 32, NULL, NULL, NULL));
+  g_assert_cmpuint (buf_pool_allocation_get_transferred_bytes (allocation), ==, 0);
+}
+
 static void
 test_cancelled (void)
 {
@@ -352,6 +402,8 @@ main (int argc, char **argv)
   g_test_add_func ("/stream/short-read", test_short_read);
   g_test_add_func ("/stream/out-of-range", test_out_of_range);
   g_test_add_func ("/stream/errors", test_errors);
+  g_test_add_func ("/stream/transferred", test_transferred);
+  g_test_add_func ("/stream/plain-tells-by-argument", test_plain_tells_by_argument);
   g_test_add_func ("/stream/cancelled", test_cancelled);
   g_test_add_func ("/stream/kept-meanwhile", test_kept_meanwhile);
   g_test_add_func ("/stream/dropped-meanwhile", test_dropped_meanwhile);

@@ -474,3 +474,71 @@ function PoolAllocation:buffers()
       if i < length then return self:extract(i * size, size).data end
    end
 end
+
+-- Readers. A block is a GLib.Bytes, whose memory comes back when the collector has found it. So what is
+-- garbage is collected when the pool has no block.
+local Reader = BufPool.Reader
+local new_reader, next_block = Reader._method.new, Reader._method.next_block
+local next_block_async, set_read_ahead = Reader._method.next_block_async, Reader._method.set_read_ahead
+
+local function lacks_memory(reader)
+   local pool = reader.pool
+   return pool and reader.n_buffers * pool.buffer_size > pool.available_memory
+end
+
+local function collect_for(reader)
+   if lacks_memory(reader) then collector:run(reader.pool) end
+end
+
+function Reader.new(stream, pool, n_buffers)
+   return new_reader(stream, pool, integer(n_buffers, 'n_buffers'))
+end
+
+-- BufPool.Reader { stream = stream, pool = pool, n_buffers = 4 }
+function Reader:_new(properties, ...)
+   for _, name in pairs { 'n_buffers', 'read_ahead' } do
+      if type(properties) == 'table' and properties[name] ~= nil then integer(properties[name], name) end
+   end
+   return GObject.Object._new(self, properties, ...)
+end
+
+function Reader:set_read_ahead(blocks)
+   set_read_ahead(self, integer(blocks, 'read_ahead'))
+end
+
+-- Like allocate(), it fails where it would wait for memory. Who wants to wait has async_next_block().
+function Reader:next_block(cancellable)
+   collect_for(self)
+   if lacks_memory(self) then
+      local allocation, problem = self.pool:try_allocate(self.n_buffers)
+      if not allocation then return nil, problem end
+      allocation:release()
+   end
+   return next_block(self, cancellable)
+end
+
+function Reader:next_block_async(...)
+   if self.pool and self.pool.waiting == 0 then collect_for(self) end
+   return next_block_async(self, ...)
+end
+
+-- lgi makes this one of the original, but not of a function of Lua.
+function Reader:async_next_block()
+   self:next_block_async(Gio.Async.io_priority, Gio.Async.cancellable, coroutine.running())
+   local _, result = coroutine.yield()
+   return self:next_block_finish(result)
+end
+
+local function iterate(next_of)
+   return function(self)
+      return function()
+         local block, problem = next_of(self)
+         if problem then error(problem, 2) end
+         return block
+      end
+   end
+end
+
+-- for block in reader:blocks() do; in a coroutine of Gio.Async, for block in reader:async_blocks() do
+Reader.blocks = iterate(Reader.next_block)
+Reader.async_blocks = iterate(Reader.async_next_block)

@@ -15,6 +15,7 @@ from ._bufpool_arguments import MAX_SIZE, MAX_TIME, bytes_of, check_cancellable,
 from ._bufpool_awaiting import Awaitable, operate, request
 from ._bufpool_budget import TIMED_OUT, Budget, Limits, Permit, add_attributes, check_properties, checked, request_full
 from ._bufpool_callbacks import call_back, claim, in_context
+from ._bufpool_reader import Reader
 from ._bufpool_waiting import unless, wait
 
 BufPool = get_introspection_module("BufPool")
@@ -24,7 +25,7 @@ BufPool = get_introspection_module("BufPool")
 _WOULD_BLOCK = Gio.IOErrorEnum.WOULD_BLOCK
 _RELEASED = int(BufPool.PoolError.RELEASED)
 
-__all__ = ["Budget", "Permit"]
+__all__ = ["Budget", "Permit", "Reader"]
 
 
 def _count(number, thing):
@@ -356,7 +357,7 @@ class PoolAllocation(BufPool.PoolAllocation):
         check_cancellable(cancellable)
         if callback is None:
             n_bytes = lambda _, result: finish(self, result)[1]  # noqa: E731
-            return Awaitable(operate(start, n_bytes, *arguments, cancellable=cancellable))
+            return Awaitable(operate(start, n_bytes, *arguments, cancellable=cancellable, to_the_end=True))
         arguments = *arguments, cancellable
         return call_back(start, finish, (name, self), arguments, callback, user_data)
 

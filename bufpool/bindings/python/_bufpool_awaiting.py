@@ -82,24 +82,30 @@ def _begin(start, finish, arguments, loop, future):
         _pass_on(loop, future, None, error)
 
 
-async def operate(start, finish, *arguments, cancellable):
+async def operate(start, finish, *arguments, cancellable, to_the_end=False):
     """Starts an operation by start(*arguments, cancellable, callback), and waits for what
-    finish(source, result) returns."""
-    loop = _running_loop()
+    finish(source, result) returns. With to_the_end, it also waits for the end of what is cancelled: a stream
+    could not be used before."""
+    # Not before it is needed: programs without asyncio do not import it.
+    import asyncio  # pylint: disable=import-outside-toplevel
+
+    loop = asyncio.get_running_loop()
     future = loop.create_future()
     with Interruption(cancellable) as interruption:
         arguments = *arguments, interruption
         service.call(lambda: _begin(start, finish, arguments, loop, future))
         try:
-            return await future
-        except BaseException:
+            return await (asyncio.shield(future) if to_the_end else future)
+        except BaseException as error:
             interruption.cancel()
+            if to_the_end and isinstance(error, asyncio.CancelledError):
+                await asyncio.wait([future])
             if future.done() and not future.cancelled() and future.exception() is None:
                 discard(future.result())
             raise
 
 
-async def request(source, attempt, start, finish, *arguments, cancellable):
+async def request(source, attempt, start, finish, *arguments, cancellable, to_the_end=False):
     """The same for a request on a pool or budget: tries at first, and then collects garbage while it
     waits. What attempt() returns is the result, unless it is None."""
     value = None
@@ -110,4 +116,4 @@ async def request(source, attempt, start, finish, *arguments, cancellable):
 
     loop = _running_loop()
     with Waiting(source, loop, loop.call_later):
-        return await operate(start, finish, *arguments, cancellable=cancellable)
+        return await operate(start, finish, *arguments, cancellable=cancellable, to_the_end=to_the_end)

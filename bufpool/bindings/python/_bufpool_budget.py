@@ -24,11 +24,14 @@ _LEAST = {
     "reserved_memory": 0,
     "max_cached_memory": -1,
     "max_waiting": -1,
+    "n_buffers": 0,
+    "read_ahead": 0,
 }
-_GREATEST = {"max_cached_memory": MAX_TIME, "max_waiting": 2**31 - 1, "alignment": 2**32 - 1}
+_GREATEST = {"max_cached_memory": MAX_TIME, "max_waiting": 2**31 - 1, "alignment": 2**32 - 1, "read_ahead": 2**32 - 1}
 _READ_ONLY = {
     specification.name.replace("-", "_")
-    for specification in (*GObject.list_properties(BufPool.Pool), *GObject.list_properties(BufPool.Budget))
+    for kind in (BufPool.Pool, BufPool.Budget, BufPool.Reader)
+    for specification in GObject.list_properties(kind)
     if not specification.flags & GObject.ParamFlags.WRITABLE
 }
 

@@ -207,9 +207,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def wait(source, function, *arguments, cancellable):
-    """Calls a C function that may wait for this pool or budget. It is one wait, so a request keeps its
-    place in the queue."""
+    """Calls a C function that may wait for this pool or budget, or for something else if that is None. It is
+    one wait, so a request keeps its place in the queue."""
     if _thread.get_ident() != threading.main_thread().ident:
+        if source is None:
+            return function(*arguments, cancellable)
         with Waiting(source, service, service.later):
             return function(*arguments, cancellable)
 
@@ -218,7 +220,7 @@ def wait(source, function, *arguments, cancellable):
         helpers.add(job)
         delay = BRIEF
         while not job.done.acquire(timeout=delay):
-            delay = collector.run(progress_of(source))
+            delay = -1 if source is None else collector.run(progress_of(source))
     except BaseException:
         job.abandon()
         raise

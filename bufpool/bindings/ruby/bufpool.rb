@@ -17,8 +17,10 @@ end
 module BufPool
   # Runs without the lock of the interpreter what may wait.
   class Loader < GObjectIntrospection::Loader
-    WAITING = %w[allocate allocate_timeout allocate_full acquire acquire_full drain drain_timeout
-                 fill_from_stream write_to_stream].freeze
+    WAITING = %w[
+      allocate allocate_timeout allocate_full acquire acquire_full drain drain_timeout
+      fill_from_stream write_to_stream next_block splice
+    ].freeze
 
     # Public, since ruby-gobject-introspection 4.2 asks respond_to? for it, and else keeps the lock.
     def should_unlock_gvl?(function_info, _klass)
@@ -449,4 +451,45 @@ module BufPool
   Budget.prepend(LimitMethods, BudgetMethods, ResultMethods.for(:acquire_finish))
   Permit.prepend(PermitMethods)
   PoolAllocation.prepend(AllocationMethods)
+
+  # A block is a GLib::Bytes, whose memory comes back when the collector has found it. So what is garbage is
+  # collected when the pool has no block.
+  module ReaderMethods
+    include Enumerable
+
+    def initialize(stream, pool, count)
+      super(stream, pool, BufPool.integer(count, "n_buffers"))
+    end
+
+    # The next block, or nil at the end.
+    def next_block(cancellable = nil)
+      block = nil
+      BufPool.wait(pool, cancellable) { |stop| (block = super(stop)) || true }
+      block
+    end
+
+    def next_block_async(*others, &block)
+      COLLECTOR.run_for(pool) if n_buffers * pool.buffer_size > pool.available_memory
+      super(*others, &block)
+    end
+
+    def splice(target, flags, cancellable = nil)
+      BufPool.wait(pool, cancellable) { |stop| super(target, flags, stop) }
+    end
+
+    def each
+      return to_enum unless block_given?
+
+      while (block = next_block)
+        yield block
+      end
+      self
+    end
+
+    %i[read_ahead= set_read_ahead].each do |name|
+      define_method(name) { |blocks| super(BufPool.integer(blocks, "read_ahead")) }
+    end
+  end
+
+  Reader.prepend(ReaderMethods)
 end

@@ -47,4 +47,18 @@ namespace BufPool {
 			return buffer;
 		}
 	}
+
+	// foreach (var bytes in reader): the blocks of a reader. What goes wrong is thrown.
+	public class Reader : GLib.Object {
+		[CCode (cname = "_buf_reader_iterator")]
+		public unowned Reader iterator () {
+			return this;
+		}
+
+		[CCode (cname = "_buf_reader_next_value")]
+		public GLib.Bytes? next_value () throws GLib.Error {
+			GLib.Bytes? block = this.next_block ();
+			return block;
+		}
+	}
 }

@@ -422,4 +422,63 @@ function _init() {
     overrideBudget(this.Budget);
     overridePermit(this.Permit);
     overrideAllocation(this.PoolAllocation);
+    overrideReader(this.Reader);
+}
+
+/* A block is a GLib.Bytes, whose memory comes back when the collector has found it. So what is garbage is
+ * collected when the pool has no block. The collector may take the last block that was used for one that is
+ * still in use: the pool should have room for two. */
+function overrideReader(Reader) {
+    const {_init: construct, next_block, set_read_ahead, get_read_ahead} = Reader.prototype;
+
+    Reader.prototype._init = function (properties = {}) {
+        for (const [name, value] of Object.entries(properties)) {
+            if (/^(n.?buffers|read.?ahead)$/i.test(name))
+                integer(value, name);
+        }
+        construct.call(this, properties);
+    };
+    Reader.new = (stream, pool, n_buffers) => new Reader({stream, pool, n_buffers});
+
+    Reader.prototype.set_read_ahead = function (blocks) {
+        set_read_ahead.call(this, integer(blocks, 'read_ahead'));
+    };
+    for (const name of ['read_ahead', 'readAhead'])
+        Object.defineProperty(Reader.prototype, name, {get: get_read_ahead, set: Reader.prototype.set_read_ahead});
+
+    const lacksMemory = reader =>
+        reader.n_buffers * reader.pool.buffer_size > reader.pool.available_memory;
+
+    /* Like allocate(), it fails where it would wait for memory. Who wants to wait has next_block_async(). */
+    Reader.prototype.next_block = function (cancellable = null) {
+        if (this.pool && lacksMemory(this)) {
+            collector.run(progressOf(this.pool));
+            if (lacksMemory(this))
+                this.pool.try_allocate(this.n_buffers).release();
+        }
+        return next_block.call(this, cancellable);
+    };
+
+    overrideAsync(Reader.prototype, 'next_block', 0, () => []);
+    overrideAsync(Reader.prototype, 'splice', 2, (target, flags) => [target, flags]);
+
+    /* A block of this reader, or of another one, may be garbage. */
+    const {next_block_async} = Reader.prototype;
+    Reader.prototype.next_block_async = function (...parameters) {
+        const source = this.pool && lacksMemory(this) ? this.pool : null;
+        if (source === null || typeof parameters[parameters.length - 1] === 'function')
+            return next_block_async.call(this, ...parameters);
+        beginToWait(source);
+        return next_block_async.call(this, ...parameters).finally(() => endToWait(source));
+    };
+
+    Reader.prototype[Symbol.asyncIterator] = async function* () {
+        for (;;) {
+            // Without a variable here, which would keep the block while the next one is awaited.
+            const result = [await this.next_block_async(GLib.PRIORITY_DEFAULT, null)];
+            if (result[0] === null)
+                return;
+            yield result.pop();
+        }
+    };
 }

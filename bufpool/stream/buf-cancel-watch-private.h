@@ -1,0 +1,19 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include <gio/gio.h>
+
+G_BEGIN_DECLS
+
+typedef struct _BufCancelWatch BufCancelWatch;
+
+/* Called in the thread that cancels. It must not run code of the program. */
+typedef void (*BufCancelWatchFunc) (gpointer data);
+
+BufCancelWatch *
+buf_cancel_watch_new (GCancellable *cancellable, BufCancelWatchFunc function, gpointer data);
+void buf_cancel_watch_end (BufCancelWatch *self);
+
+G_END_DECLS

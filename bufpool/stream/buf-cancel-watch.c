@@ -1,0 +1,91 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "stream/buf-cancel-watch-private.h"
+
+/*
+ * Tells a waiting operation that its cancellable was cancelled.
+ *
+ * It uses no function of GCancellable that can block, for the reasons in buf-cancel-link.c. The
+ * handler can still be running in another thread when the watch ends; it finds under the mutex that
+ * there is nothing to call any more.
+ */
+
+struct _BufCancelWatch
+{
+  gint ref_count; /* atomic; one for the handler, while it is connected */
+  GCancellable *cancellable;
+  gulong handler;
+  GMutex mutex;
+  BufCancelWatchFunc function; /* LOCK: mutex; NULL when the watch has ended */
+  gpointer data;               /* LOCK: mutex */
+};
+
+static void
+watch_unref (BufCancelWatch *self)
+{
+  if (!g_atomic_int_dec_and_test (&self->ref_count))
+    return;
+
+  g_mutex_clear (&self->mutex);
+  g_free (self);
+}
+
+static void
+drop_closure (gpointer data, GClosure *closure)
+{
+  watch_unref (data);
+}
+
+static void
+on_cancelled (GCancellable *cancellable, gpointer user_data)
+{
+  BufCancelWatch *self = user_data;
+
+  g_mutex_lock (&self->mutex);
+  if (self->function != NULL)
+    self->function (self->data);
+  g_mutex_unlock (&self->mutex);
+}
+
+/* Returns NULL without a cancellable. The caller looks whether it is cancelled after this. */
+BufCancelWatch *
+buf_cancel_watch_new (GCancellable *cancellable, BufCancelWatchFunc function, gpointer data)
+{
+  BufCancelWatch *self;
+
+  if (cancellable == NULL)
+    return NULL;
+
+  self = g_new0 (BufCancelWatch, 1);
+  self->ref_count = 2;
+  self->cancellable = g_object_ref (cancellable);
+  self->function = function;
+  self->data = data;
+  g_mutex_init (&self->mutex);
+  self->handler = g_signal_connect_data (cancellable,
+                                         "cancelled",
+                                         G_CALLBACK (on_cancelled),
+                                         self,
+                                         drop_closure,
+                                         0);
+  return self;
+}
+
+/* Afterwards the function is not called any more, and is not running. */
+void
+buf_cancel_watch_end (BufCancelWatch *self)
+{
+  if (self == NULL)
+    return;
+
+  g_mutex_lock (&self->mutex);
+  self->function = NULL;
+  g_mutex_unlock (&self->mutex);
+
+  g_signal_handler_disconnect (self->cancellable, self->handler);
+  g_clear_object (&self->cancellable);
+  watch_unref (self);
+}

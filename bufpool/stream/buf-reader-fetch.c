@@ -1,0 +1,434 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "stream/buf-cancel-watch-private.h"
+#include "stream/buf-reader-core-private.h"
+
+/*
+ * The next block of a reader, for a thread and for a main loop.
+ *
+ * What was read ahead comes first. Otherwise the operation reads by itself. A stream that can be
+ * polled is waited for without any memory; its "pending" flag is set meanwhile, so that others get
+ * an error when they close it or read from it. Only when there is something to read, the request
+ * waits for the budget. Any other stream needs a block before it is known whether it has anything:
+ * the main loop then uses the stream's own asynchronous read.
+ *
+ * A stream may say that there is something to read and then have nothing. It is not asked again at
+ * once, but after a pause that grows.
+ */
+
+#define MAX_PAUSE 16 /* milliseconds */
+
+/* The next pause, in milliseconds. */
+static guint
+lengthen_pause (guint pause)
+{
+  return MIN (MAX (pause * 2, 1), MAX_PAUSE);
+}
+
+static gboolean
+on_readable (GObject *stream, gpointer user_data)
+{
+  gboolean *fired = user_data;
+
+  *fired = TRUE;
+  return G_SOURCE_REMOVE;
+}
+
+static GSource *
+new_poll_source (BufReaderCore *self,
+                 int io_priority,
+                 GCancellable *cancellable,
+                 GPollableSourceFunc function,
+                 gpointer user_data,
+                 GDestroyNotify notify)
+{
+  GSource *source = g_pollable_input_stream_create_source (self->pollable, cancellable);
+
+  g_source_set_priority (source, io_priority);
+  g_source_set_callback (source, G_SOURCE_FUNC (function), user_data, notify);
+  return source;
+}
+
+/* A context of its own, since the thread may have none, or may not want it to be iterated. */
+static void
+poll_in_context (BufReaderCore *self, GCancellable *cancellable)
+{
+  g_autoptr (GMainContext) context = g_main_context_new ();
+  g_autoptr (GSource) source = NULL;
+  gboolean fired = FALSE;
+
+  source = new_poll_source (self, G_PRIORITY_DEFAULT, cancellable, on_readable, &fired, NULL);
+  g_source_attach (source, context);
+  while (!fired)
+    g_main_context_iteration (context, TRUE);
+  g_source_destroy (source);
+}
+
+static gboolean
+wait_until_readable (BufReaderCore *self, GCancellable *cancellable, GError **error)
+{
+  while (!g_cancellable_set_error_if_cancelled (cancellable, error))
+    {
+      if (g_pollable_input_stream_is_readable (self->pollable))
+        return TRUE;
+      poll_in_context (self, cancellable);
+    }
+  return FALSE;
+}
+
+/* Returns whether @item is complete; otherwise the stream has nothing to read after all. */
+static gboolean
+allocate_and_read (BufReaderCore *self, GCancellable *cancellable, BufReaderItem *item)
+{
+  BufPoolAllocation *allocation =
+      buf_pool_allocate_pinned (self->pool, self->n_buffers, cancellable, &item->error);
+
+  return allocation == NULL || buf_reader_core_read_once (self, allocation, cancellable, item);
+}
+
+static void
+read_polled (BufReaderCore *self, GCancellable *cancellable, BufReaderItem *item)
+{
+  guint pause = 0;
+
+  if (!g_input_stream_set_pending (self->stream, &item->error))
+    return;
+
+  while (wait_until_readable (self, cancellable, &item->error) &&
+         !allocate_and_read (self, cancellable, item))
+    {
+      pause = lengthen_pause (pause);
+      g_usleep (pause * G_TIME_SPAN_MILLISECOND);
+    }
+  g_input_stream_clear_pending (self->stream);
+}
+
+static void
+read_blocking (BufReaderCore *self, GCancellable *cancellable, BufReaderItem *item)
+{
+  if (self->pollable != NULL)
+    read_polled (self, cancellable, item);
+  else
+    allocate_and_read (self, cancellable, item);
+  buf_reader_core_end_read (self, item);
+}
+
+/* Returns NULL without an error at the end of the stream. */
+GBytes *
+buf_reader_core_fetch (BufReaderCore *self, GCancellable *cancellable, GError **error)
+{
+  BufReaderItem item = { NULL, NULL };
+  BufTake take;
+
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return NULL;
+
+  take = buf_reader_core_take_waiting (self, cancellable, &item);
+  if (take == BUF_TAKE_READ)
+    read_blocking (self, cancellable, &item);
+  else if (take == BUF_TAKE_WAIT)
+    g_cancellable_set_error_if_cancelled (cancellable, &item.error);
+
+  if (item.error != NULL)
+    g_propagate_error (error, item.error);
+  return item.bytes;
+}
+
+/* In a main loop. The data of the task: */
+typedef struct
+{
+  BufReaderCore *core;
+  BufCancelWatch *watch;
+  gboolean reads;                /* whether it reads from the stream itself */
+  gboolean pending;              /* whether it has set the flag of the stream */
+  guint pause;                   /* milliseconds */
+  BufPoolAllocation *allocation; /* what is read into */
+} Fetch;
+
+static void
+fetch_free (gpointer data)
+{
+  Fetch *self = data;
+
+  g_assert (self->watch == NULL && self->allocation == NULL);
+
+  buf_reader_core_unref (self->core);
+  g_free (self);
+}
+
+/* The result. When nobody fetches it, the block comes next. */
+typedef struct
+{
+  BufReaderCore *core;
+  GBytes *bytes;
+} Fetched;
+
+static void
+fetched_free (gpointer data)
+{
+  Fetched *self = data;
+
+  if (self->bytes != NULL)
+    buf_reader_core_put_back (self->core, self->bytes);
+  buf_reader_core_unref (self->core);
+  g_free (self);
+}
+
+static void
+return_bytes (GTask *task, BufReaderCore *core, GBytes *bytes)
+{
+  Fetched *fetched = g_new (Fetched, 1);
+
+  fetched->core = buf_reader_core_ref (core);
+  fetched->bytes = bytes;
+  g_task_return_pointer (task, fetched, fetched_free);
+}
+
+/* Takes the item. */
+static void
+settle (GTask *task, const BufReaderItem *item)
+{
+  Fetch *self = g_task_get_task_data (task);
+
+  if (self->pending)
+    g_input_stream_clear_pending (self->core->stream);
+  if (self->reads)
+    buf_reader_core_end_read (self->core, item);
+  buf_cancel_watch_end (g_steal_pointer (&self->watch));
+
+  if (item->error != NULL)
+    g_task_return_error (task, item->error);
+  else if (item->bytes != NULL)
+    return_bytes (task, self->core, item->bytes);
+  else
+    g_task_return_pointer (task, NULL, NULL);
+}
+
+static gboolean
+settle_if_cancelled (GTask *task)
+{
+  BufReaderItem item = { NULL, NULL };
+
+  if (!g_cancellable_set_error_if_cancelled (g_task_get_cancellable (task), &item.error))
+    return FALSE;
+
+  settle (task, &item);
+  return TRUE;
+}
+
+static void poll_for (GTask *task);
+
+static gboolean
+on_pause_over (gpointer user_data)
+{
+  poll_for (user_data);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+pause_for (GTask *task)
+{
+  Fetch *self = g_task_get_task_data (task);
+  g_autoptr (GSource) source = NULL;
+
+  self->pause = lengthen_pause (self->pause);
+  source = g_timeout_source_new (self->pause);
+  g_source_set_priority (source, g_task_get_priority (task));
+  g_source_set_callback (source, on_pause_over, g_object_ref (task), g_object_unref);
+  g_source_attach (source, g_task_get_context (task));
+}
+
+static void
+on_read (GObject *stream, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  Fetch *self = g_task_get_task_data (task);
+  GError *error = NULL;
+  gssize n_read = g_input_stream_read_finish (G_INPUT_STREAM (stream), result, &error);
+  BufReaderItem item;
+
+  item = buf_reader_core_make_item (self->core, g_steal_pointer (&self->allocation), n_read, error);
+  settle (task, &item);
+}
+
+/* Takes the allocation. */
+static void
+read_for (GTask *task, BufPoolAllocation *allocation)
+{
+  Fetch *self = g_task_get_task_data (task);
+  GCancellable *cancellable = g_task_get_cancellable (task);
+  BufReaderItem item;
+
+  if (self->core->pollable == NULL)
+    {
+      self->allocation = allocation;
+      g_input_stream_read_async (self->core->stream,
+                                 buf_pool_allocation_get_first (allocation),
+                                 buf_pool_allocation_get_allocated_bytes (allocation),
+                                 g_task_get_priority (task),
+                                 cancellable,
+                                 on_read,
+                                 g_object_ref (task));
+    }
+  else if (buf_reader_core_read_once (self->core, allocation, cancellable, &item))
+    settle (task, &item);
+  else
+    pause_for (task);
+}
+
+static void
+on_allocated (GObject *pool, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  BufReaderItem item = { NULL, NULL };
+  BufPoolAllocation *allocation =
+      buf_pool_allocate_pinned_finish (BUF_POOL (pool), result, &item.error);
+
+  if (allocation == NULL)
+    settle (task, &item);
+  else
+    read_for (task, allocation);
+}
+
+static void
+allocate_for (GTask *task)
+{
+  BufReaderCore *core = ((Fetch *) g_task_get_task_data (task))->core;
+  BufPoolAllocation *allocation = buf_pool_try_allocate_pinned (core->pool, core->n_buffers, NULL);
+
+  /* Why it was refused, if that is for good, the request tells. */
+  if (allocation != NULL)
+    read_for (task, allocation);
+  else
+    buf_pool_allocate_pinned_async (core->pool,
+                                    core->n_buffers,
+                                    g_task_get_priority (task),
+                                    g_task_get_cancellable (task),
+                                    on_allocated,
+                                    g_object_ref (task));
+}
+
+static gboolean
+on_polled (GObject *stream, gpointer user_data)
+{
+  poll_for (user_data);
+  return G_SOURCE_REMOVE;
+}
+
+static void
+poll_for (GTask *task)
+{
+  Fetch *self = g_task_get_task_data (task);
+  GCancellable *cancellable = g_task_get_cancellable (task);
+  g_autoptr (GSource) source = NULL;
+
+  if (settle_if_cancelled (task))
+    return;
+  if (g_pollable_input_stream_is_readable (self->core->pollable))
+    {
+      allocate_for (task);
+      return;
+    }
+
+  source = new_poll_source (self->core,
+                            g_task_get_priority (task),
+                            cancellable,
+                            on_polled,
+                            g_object_ref (task),
+                            g_object_unref);
+  g_source_attach (source, g_task_get_context (task));
+}
+
+static void
+begin_to_read (GTask *task)
+{
+  Fetch *self = g_task_get_task_data (task);
+  BufReaderItem item = { NULL, NULL };
+
+  self->reads = TRUE;
+  if (self->core->pollable == NULL)
+    {
+      allocate_for (task);
+      return;
+    }
+
+  self->pending = g_input_stream_set_pending (self->core->stream, &item.error);
+  if (self->pending)
+    poll_for (task);
+  else
+    settle (task, &item);
+}
+
+static gboolean
+look (gpointer user_data)
+{
+  GTask *task = user_data;
+  Fetch *self = g_task_get_task_data (task);
+  BufReaderItem item = { NULL, NULL };
+  BufTake take;
+
+  if (settle_if_cancelled (task))
+    return G_SOURCE_REMOVE;
+
+  take = buf_reader_core_take (self->core, &item);
+  if (take == BUF_TAKE_WAIT)
+    {
+      if (self->watch == NULL)
+        self->watch =
+            buf_cancel_watch_new (g_task_get_cancellable (task), buf_reader_core_wake, self->core);
+      take = buf_reader_core_take_or_attach (self->core, task, look, &item);
+    }
+
+  if (take == BUF_TAKE_ITEM)
+    settle (task, &item);
+  else if (take == BUF_TAKE_READ)
+    begin_to_read (task);
+  return G_SOURCE_REMOVE;
+}
+
+/* Returns the next block by a task, whose data it sets; buf_reader_core_fetch_finish() fetches it.
+ */
+void
+buf_reader_core_fetch_for (BufReaderCore *self, GTask *task)
+{
+  Fetch *fetch = g_new0 (Fetch, 1);
+
+  fetch->core = buf_reader_core_ref (self);
+  g_task_set_task_data (task, fetch, fetch_free);
+  g_task_set_check_cancellable (task, FALSE);
+  look (task);
+}
+
+void
+buf_reader_core_fetch_async (BufReaderCore *self,
+                             int io_priority,
+                             GCancellable *cancellable,
+                             GAsyncReadyCallback callback,
+                             gpointer user_data)
+{
+  g_autoptr (GTask) task = g_task_new (NULL, cancellable, callback, user_data);
+
+  (g_task_set_source_tag) (task, buf_reader_core_fetch_async);
+  g_task_set_priority (task, io_priority);
+  buf_reader_core_fetch_for (self, task);
+}
+
+/* A block that comes after the request was cancelled is kept for the next one. */
+GBytes *
+buf_reader_core_fetch_finish (GAsyncResult *result, GError **error)
+{
+  GCancellable *cancellable = g_task_get_cancellable (G_TASK (result));
+  Fetched *fetched = g_task_propagate_pointer (G_TASK (result), error);
+  GBytes *bytes = NULL;
+
+  if (fetched == NULL)
+    return NULL;
+
+  if (!g_cancellable_set_error_if_cancelled (cancellable, error))
+    bytes = g_steal_pointer (&fetched->bytes);
+  fetched_free (fetched);
+  return bytes;
+}

@@ -1,0 +1,455 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "stream/buf-reader-private.h"
+
+/*
+ * A splice: each block is written as a whole before the next one is fetched, while a thread reads
+ * ahead. What was read and could not be written goes back to the reader.
+ *
+ * A target that can be polled is waited for before a block is fetched, so that a peer that takes
+ * nothing does not hold memory. Nobody else writes to the target meanwhile: its "pending" flag is
+ * set. An error of the target is left to the write that follows.
+ *
+ * Short blocks are not shrunk: they are dropped as soon as they are written.
+ *
+ * The streams are closed also after an error, as in g_output_stream_splice(). A thread that reads
+ * ahead is stopped before the source is closed, which cannot be closed while it is in use.
+ */
+
+/* Takes the block, of which @n_written bytes were written. */
+static void
+end_block (BufReader *self, GBytes *bytes, gsize n_written)
+{
+  gsize size = g_bytes_get_size (bytes);
+
+  buf_reader_add_position (self, n_written);
+  if (n_written == size)
+    {
+      g_bytes_unref (bytes);
+      return;
+    }
+
+  buf_reader_core_put_back (self->core,
+                            g_bytes_new_from_bytes (bytes, n_written, size - n_written));
+  g_bytes_unref (bytes);
+}
+
+/* The target, if it has to be waited for. */
+static GPollableOutputStream *
+get_unready (GOutputStream *target)
+{
+  GPollableOutputStream *pollable;
+
+  if (!G_IS_POLLABLE_OUTPUT_STREAM (target) || g_output_stream_is_closed (target))
+    return NULL;
+
+  pollable = G_POLLABLE_OUTPUT_STREAM (target);
+  if (!g_pollable_output_stream_can_poll (pollable) ||
+      g_pollable_output_stream_is_writable (pollable))
+    return NULL;
+  return pollable;
+}
+
+static gboolean
+on_writable (GObject *target, gpointer user_data)
+{
+  gboolean *fired = user_data;
+
+  *fired = TRUE;
+  return G_SOURCE_REMOVE;
+}
+
+static void
+poll_target (GPollableOutputStream *target, GCancellable *cancellable)
+{
+  g_autoptr (GMainContext) context = g_main_context_new ();
+  g_autoptr (GSource) source = g_pollable_output_stream_create_source (target, cancellable);
+  gboolean fired = FALSE;
+
+  g_source_set_callback (source, G_SOURCE_FUNC (on_writable), &fired, NULL);
+  g_source_attach (source, context);
+  while (!fired)
+    g_main_context_iteration (context, TRUE);
+  g_source_destroy (source);
+}
+
+static gboolean
+wait_until_writable (GOutputStream *target, GCancellable *cancellable, GError **error)
+{
+  GPollableOutputStream *pollable = get_unready (target);
+
+  if (pollable == NULL)
+    return TRUE;
+  if (!g_output_stream_set_pending (target, error))
+    return FALSE;
+
+  poll_target (pollable, cancellable);
+  g_output_stream_clear_pending (target);
+  return TRUE;
+}
+
+static gboolean
+write_block (BufReader *self,
+             GBytes *bytes,
+             GOutputStream *target,
+             GCancellable *cancellable,
+             GError **error)
+{
+  gsize n_written = 0;
+  gsize size;
+  gconstpointer data = g_bytes_get_data (bytes, &size);
+  gboolean done = g_output_stream_write_all (target, data, size, &n_written, cancellable, error);
+
+  end_block (self, bytes, n_written);
+  return done;
+}
+
+static gboolean
+write_blocks (BufReader *self, GOutputStream *target, GCancellable *cancellable, GError **error)
+{
+  GError *problem = NULL;
+  GBytes *bytes;
+
+  while (wait_until_writable (target, cancellable, &problem) &&
+         (bytes = buf_reader_core_fetch (self->core, cancellable, &problem)) != NULL &&
+         write_block (self, bytes, target, cancellable, &problem))
+    continue;
+
+  if (problem == NULL)
+    return TRUE;
+  g_propagate_error (error, problem);
+  return FALSE;
+}
+
+static void
+close_source (BufReader *self, GCancellable *cancellable)
+{
+  buf_reader_core_stop (self->core);
+  buf_reader_core_wait_until_stopped (self->core);
+  g_input_stream_close (self->stream, cancellable, NULL);
+}
+
+/**
+ * buf_reader_splice:
+ * @self: a reader
+ * @target: a stream to write to
+ * @flags: which streams to close at the end
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Writes all blocks of the reader to @target, until the stream ends. It reads and writes at the
+ * same time: see [property@Reader:read-ahead]. It holds the block that is being written, and what
+ * was read ahead. While it waits for a target that can be polled, such as a socket, to take more,
+ * it holds only what was read ahead: with sockets at both ends, nothing. It blocks the calling
+ * thread.
+ *
+ * [property@Reader:position] counts what was written, also when it fails. What was read and not
+ * written stays in the reader, so that another splice goes on where this one has failed.
+ *
+ * Streams are closed as by [method@Gio.OutputStream.splice], also after an error: an error of
+ * closing the source is ignored, and one of closing the target is reported if there is no other.
+ *
+ * Fails with the errors of [method@Reader.next_block] and of
+ * [method@Gio.OutputStream.write_all]. An error in reading is reported after the data that precedes
+ * it was written.
+ *
+ * Returns: whether all was written
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_reader_splice (BufReader *self,
+                   GOutputStream *target,
+                   GOutputStreamSpliceFlags flags,
+                   GCancellable *cancellable,
+                   GError **error)
+{
+  gboolean done;
+
+  g_return_val_if_fail (BUF_IS_READER (self), FALSE);
+  g_return_val_if_fail (G_IS_OUTPUT_STREAM (target), FALSE);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  if (!buf_reader_begin (self, error))
+    return FALSE;
+
+  atomic_store (&self->core->fits, FALSE);
+  done = write_blocks (self, target, cancellable, error);
+  if (flags & G_OUTPUT_STREAM_SPLICE_CLOSE_SOURCE)
+    close_source (self, cancellable);
+  if (flags & G_OUTPUT_STREAM_SPLICE_CLOSE_TARGET)
+    done = g_output_stream_close (target, cancellable, done ? error : NULL) && done;
+  buf_reader_end (self);
+  return done;
+}
+
+/* In a main loop. The data of the task: */
+typedef struct
+{
+  GOutputStream *target;
+  GOutputStreamSpliceFlags flags;
+  GBytes *writing; /* the block that is being written */
+  GError *error;
+} Splice;
+
+static void
+splice_free (gpointer data)
+{
+  Splice *self = data;
+
+  g_assert (self->writing == NULL);
+
+  g_clear_error (&self->error);
+  g_object_unref (self->target);
+  g_free (self);
+}
+
+static void
+return_splice (GTask *task)
+{
+  Splice *splice = g_task_get_task_data (task);
+
+  if (splice->error != NULL)
+    g_task_return_error (task, g_steal_pointer (&splice->error));
+  else
+    g_task_return_boolean (task, TRUE);
+}
+
+static void
+on_target_closed (GObject *target, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  Splice *splice = g_task_get_task_data (task);
+
+  g_output_stream_close_finish (G_OUTPUT_STREAM (target),
+                                result,
+                                splice->error == NULL ? &splice->error : NULL);
+  return_splice (task);
+}
+
+static void
+close_target_for (GTask *task)
+{
+  Splice *splice = g_task_get_task_data (task);
+
+  if (splice->flags & G_OUTPUT_STREAM_SPLICE_CLOSE_TARGET)
+    g_output_stream_close_async (splice->target,
+                                 g_task_get_priority (task),
+                                 g_task_get_cancellable (task),
+                                 on_target_closed,
+                                 g_object_ref (task));
+  else
+    return_splice (task);
+}
+
+static void
+on_source_closed (GObject *stream, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+
+  g_input_stream_close_finish (G_INPUT_STREAM (stream), result, NULL);
+  close_target_for (task);
+}
+
+static gboolean
+close_source_for (gpointer user_data)
+{
+  GTask *task = user_data;
+  BufReader *self = g_task_get_source_object (task);
+
+  if (buf_reader_core_is_stopped_or_attach (self->core, task, close_source_for))
+    g_input_stream_close_async (self->stream,
+                                g_task_get_priority (task),
+                                g_task_get_cancellable (task),
+                                on_source_closed,
+                                g_object_ref (task));
+  return G_SOURCE_REMOVE;
+}
+
+/* Takes the error, or NULL. */
+static void
+end_splice (GTask *task, GError *error)
+{
+  BufReader *self = g_task_get_source_object (task);
+  Splice *splice = g_task_get_task_data (task);
+
+  splice->error = error;
+  if (splice->flags & G_OUTPUT_STREAM_SPLICE_CLOSE_SOURCE)
+    {
+      buf_reader_core_stop (self->core);
+      close_source_for (task);
+    }
+  else
+    close_target_for (task);
+}
+
+static void next_for (GTask *task);
+
+static void
+on_written (GObject *target, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  BufReader *self = g_task_get_source_object (task);
+  Splice *splice = g_task_get_task_data (task);
+  GError *error = NULL;
+  gsize n_written = 0;
+  gboolean done =
+      g_output_stream_write_all_finish (G_OUTPUT_STREAM (target), result, &n_written, &error);
+
+  end_block (self, g_steal_pointer (&splice->writing), n_written);
+  if (done)
+    next_for (task);
+  else
+    end_splice (task, error);
+}
+
+static void
+on_fetched (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  Splice *splice = g_task_get_task_data (task);
+  GError *error = NULL;
+  GBytes *bytes = buf_reader_core_fetch_finish (result, &error);
+  gconstpointer data;
+  gsize size;
+
+  if (bytes == NULL)
+    {
+      end_splice (task, error);
+      return;
+    }
+
+  splice->writing = bytes;
+  data = g_bytes_get_data (bytes, &size);
+  g_output_stream_write_all_async (splice->target,
+                                   data,
+                                   size,
+                                   g_task_get_priority (task),
+                                   g_task_get_cancellable (task),
+                                   on_written,
+                                   g_object_ref (task));
+}
+
+static void
+fetch_for (GTask *task)
+{
+  BufReader *self = g_task_get_source_object (task);
+
+  buf_reader_core_fetch_async (self->core,
+                               g_task_get_priority (task),
+                               g_task_get_cancellable (task),
+                               on_fetched,
+                               g_object_ref (task));
+}
+
+static gboolean
+on_target_writable (GObject *target, gpointer user_data)
+{
+  g_output_stream_clear_pending (G_OUTPUT_STREAM (target));
+  fetch_for (user_data);
+  return G_SOURCE_REMOVE;
+}
+
+/* The next block, once there is somebody to take it. A fetch looks at the cancellable itself. */
+static void
+next_for (GTask *task)
+{
+  Splice *splice = g_task_get_task_data (task);
+  GPollableOutputStream *pollable = get_unready (splice->target);
+  g_autoptr (GSource) source = NULL;
+  GError *error = NULL;
+
+  if (pollable == NULL)
+    {
+      fetch_for (task);
+      return;
+    }
+  if (!g_output_stream_set_pending (splice->target, &error))
+    {
+      end_splice (task, error);
+      return;
+    }
+
+  source = g_pollable_output_stream_create_source (pollable, g_task_get_cancellable (task));
+  g_source_set_priority (source, g_task_get_priority (task));
+  g_source_set_callback (source,
+                         G_SOURCE_FUNC (on_target_writable),
+                         g_object_ref (task),
+                         g_object_unref);
+  g_source_attach (source, g_task_get_context (task));
+}
+
+/**
+ * buf_reader_splice_async:
+ * @self: a reader
+ * @target: a stream to write to
+ * @flags: which streams to close at the end
+ * @io_priority: the priority of the operation, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async) (nullable): what to call when it is done
+ * @user_data: data for @callback
+ *
+ * Like [method@Reader.splice], for programs with a main loop. The callback runs in the
+ * thread-default main context of the caller, and calls [method@Reader.splice_finish].
+ *
+ * Since: 1.0
+ */
+void
+buf_reader_splice_async (BufReader *self,
+                         GOutputStream *target,
+                         GOutputStreamSpliceFlags flags,
+                         int io_priority,
+                         GCancellable *cancellable,
+                         GAsyncReadyCallback callback,
+                         gpointer user_data)
+{
+  g_autoptr (GTask) task = NULL;
+  Splice *splice;
+
+  g_return_if_fail (BUF_IS_READER (self));
+  g_return_if_fail (G_IS_OUTPUT_STREAM (target));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = buf_reader_begin_async (self,
+                                 io_priority,
+                                 cancellable,
+                                 callback,
+                                 user_data,
+                                 buf_reader_splice_async);
+  if (task == NULL)
+    return;
+
+  splice = g_new0 (Splice, 1);
+  splice->target = g_object_ref (target);
+  splice->flags = flags;
+  g_task_set_task_data (task, splice, splice_free);
+  atomic_store (&self->core->fits, FALSE);
+  next_for (task);
+}
+
+/**
+ * buf_reader_splice_finish:
+ * @self: a reader
+ * @result: what the callback was given
+ * @error: return location for an error
+ *
+ * Fetches the result of [method@Reader.splice_async].
+ *
+ * Returns: whether all was written
+ *
+ * Since: 1.0
+ */
+gboolean
+buf_reader_splice_finish (BufReader *self, GAsyncResult *result, GError **error)
+{
+  g_return_val_if_fail (BUF_IS_READER (self), FALSE);
+  g_return_val_if_fail (g_task_is_valid (result, self), FALSE);
+  g_return_val_if_fail (g_async_result_is_tagged (result, buf_reader_splice_async), FALSE);
+  g_return_val_if_fail (error == NULL || *error == NULL, FALSE);
+
+  return g_task_propagate_boolean (G_TASK (result), error);
+}

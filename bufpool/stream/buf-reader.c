@@ -1,0 +1,501 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "buf-pool-error.h"
+#include "pool/buf-pool-private.h"
+#include "stream/buf-reader-private.h"
+
+/**
+ * BufReader:
+ *
+ * Reads a stream in blocks that come from a [class@Pool], and hands them on.
+ *
+ * Each block is a [struct@GLib.Bytes] that shows the memory of an allocation, without a copy. The
+ * block counts against the limit of the pool until the last reference on its bytes is dropped. When
+ * the limit is reached, the reader waits, and so the stream is read only as fast as the program
+ * drops blocks.
+ *
+ * ```c
+ * g_autoptr (BufReader) reader = buf_reader_new (stream, pool, 16);
+ * g_autoptr (GError) error = NULL;
+ * GBytes *bytes;
+ *
+ * while ((bytes = buf_reader_next_block (reader, NULL, &error)) != NULL)
+ *   {
+ *     work_on (bytes);
+ *     g_bytes_unref (bytes);
+ *   }
+ * ```
+ *
+ * [method@Reader.splice] writes all blocks to another stream.
+ *
+ * # Memory
+ *
+ * If the stream can be polled, as sockets and pipes can, the reader waits until there is something
+ * to read, and allocates memory only then: readers of ten thousand idle connections hold nothing.
+ * Any other stream, such as a file, needs a block before it is known whether it has anything to
+ * read. A block has what one read returned. It can be shorter than the reader's blocks, at the end
+ * of the stream, and when a peer has not sent more yet. Then it holds only the buffers that it
+ * needs, if the limit has room to exchange it: see [method@PoolAllocation.shrink].
+ *
+ * All blocks are pinned, see [method@Pool.allocate_pinned]. The pool can be dropped before them,
+ * and the reader keeps its pool.
+ *
+ * # Reading ahead
+ *
+ * While the program works on a block, another thread reads up to [property@Reader:read-ahead]
+ * blocks of a stream that cannot be polled. For a stream that can be polled, the system does so. A
+ * block is read ahead only if the limit has room for it and for another block of its size. So it
+ * never waits for memory, and it leaves a block for the other readers of the pool.
+ *
+ * An error is reported after the data that precedes it. A block is never lost: if a request is
+ * cancelled, or if [method@Reader.splice] fails to write it, the next request gets it.
+ *
+ * # Threads
+ *
+ * A reader can be used in any thread, but for one operation at a time: a request fails with
+ * %G_IO_ERROR_PENDING while there is another one. The getters and setters can be called from any
+ * thread at any time. The stream belongs to the reader, since a thread may be reading ahead; use it
+ * otherwise only after the reader is gone.
+ *
+ * Since: 1.0
+ */
+
+enum
+{
+  PROP_0,
+  PROP_STREAM,
+  PROP_POOL,
+  PROP_N_BUFFERS,
+  PROP_READ_AHEAD,
+  PROP_POSITION,
+  N_PROPS
+};
+
+#define DEFAULT_READ_AHEAD 1
+
+static GParamSpec *properties[N_PROPS];
+
+G_DEFINE_FINAL_TYPE (BufReader, buf_reader, G_TYPE_OBJECT)
+
+static void
+buf_reader_get_property (GObject *object, guint prop_id, GValue *value, GParamSpec *pspec)
+{
+  BufReader *self = BUF_READER (object);
+
+  switch (prop_id)
+    {
+    case PROP_STREAM:
+      g_value_set_object (value, self->stream);
+      break;
+    case PROP_POOL:
+      g_value_set_object (value, self->pool);
+      break;
+    case PROP_N_BUFFERS:
+      g_value_set_uint64 (value, self->n_buffers);
+      break;
+    case PROP_READ_AHEAD:
+      g_value_set_uint (value, buf_reader_get_read_ahead (self));
+      break;
+    case PROP_POSITION:
+      g_value_set_uint64 (value, buf_reader_get_position (self));
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, prop_id, pspec);
+    }
+}
+
+static void
+buf_reader_set_property (GObject *object, guint prop_id, const GValue *value, GParamSpec *pspec)
+{
+  BufReader *self = BUF_READER (object);
+
+  switch (prop_id)
+    {
+    case PROP_STREAM:
+      self->stream = g_value_dup_object (value);
+      break;
+    case PROP_POOL:
+      self->pool = g_value_dup_object (value);
+      break;
+    case PROP_N_BUFFERS:
+      self->n_buffers = g_value_get_uint64 (value);
+      break;
+    case PROP_READ_AHEAD:
+      buf_reader_set_read_ahead (self, g_value_get_uint (value));
+      break;
+    default:
+      G_OBJECT_WARN_INVALID_PROPERTY_ID (object, prop_id, pspec);
+    }
+}
+
+static void
+buf_reader_constructed (GObject *object)
+{
+  BufReader *self = BUF_READER (object);
+
+  G_OBJECT_CLASS (buf_reader_parent_class)->constructed (object);
+
+  if (self->stream == NULL || self->pool == NULL)
+    return;
+
+  self->core = buf_reader_core_new (self->stream,
+                                    self->pool,
+                                    MIN (self->n_buffers, BUF_POOL_MAX_BUFFERS + 1));
+  atomic_store (&self->core->read_ahead, atomic_load (&self->read_ahead));
+}
+
+static void
+buf_reader_finalize (GObject *object)
+{
+  BufReader *self = BUF_READER (object);
+
+  if (self->core != NULL)
+    {
+      buf_reader_core_stop (self->core);
+      buf_reader_core_drop_items (self->core);
+      g_clear_pointer (&self->core, buf_reader_core_unref);
+    }
+  g_clear_object (&self->stream);
+  g_clear_pointer (&self->pool, buf_pool_drop_library_reference);
+  G_OBJECT_CLASS (buf_reader_parent_class)->finalize (object);
+}
+
+static void
+buf_reader_class_init (BufReaderClass *klass)
+{
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
+  const GParamFlags construct_only =
+      G_PARAM_READWRITE | G_PARAM_CONSTRUCT_ONLY | G_PARAM_STATIC_STRINGS;
+
+  object_class->get_property = buf_reader_get_property;
+  object_class->set_property = buf_reader_set_property;
+  object_class->constructed = buf_reader_constructed;
+  object_class->finalize = buf_reader_finalize;
+
+  /**
+   * BufReader:stream: (getter get_stream)
+   *
+   * The stream that is read.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_STREAM] =
+      g_param_spec_object ("stream", NULL, NULL, G_TYPE_INPUT_STREAM, construct_only);
+
+  /**
+   * BufReader:pool: (getter get_pool)
+   *
+   * The pool that the blocks come from.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_POOL] = g_param_spec_object ("pool", NULL, NULL, BUF_TYPE_POOL, construct_only);
+
+  /**
+   * BufReader:n-buffers: (getter get_n_buffers)
+   *
+   * How many buffers a block has, from 1 to %BUF_POOL_MAX_BUFFERS. With any other number, each
+   * request fails with %BUF_POOL_ERROR_INVALID_COUNT.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_N_BUFFERS] =
+      g_param_spec_uint64 ("n-buffers", NULL, NULL, 0, G_MAXUINT64, 1, construct_only);
+
+  /**
+   * BufReader:read-ahead: (getter get_read_ahead) (setter set_read_ahead)
+   *
+   * How many blocks are read ahead, at most, while the program works. With 0, the stream is read
+   * only inside of requests. It can be changed at any time; blocks that were read ahead stay.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_READ_AHEAD] =
+      g_param_spec_uint ("read-ahead",
+                         NULL,
+                         NULL,
+                         0,
+                         G_MAXUINT,
+                         DEFAULT_READ_AHEAD,
+                         G_PARAM_READWRITE | G_PARAM_CONSTRUCT | G_PARAM_EXPLICIT_NOTIFY |
+                             G_PARAM_STATIC_STRINGS);
+
+  /**
+   * BufReader:position: (getter get_position)
+   *
+   * How many bytes were returned by [method@Reader.next_block] or written by
+   * [method@Reader.splice] so far, without what was read ahead. It is right also after an error,
+   * and while an operation is under way. It does not notify: read it with a timer to show how far
+   * an operation has come.
+   *
+   * Since: 1.0
+   */
+  properties[PROP_POSITION] = g_param_spec_uint64 ("position",
+                                                   NULL,
+                                                   NULL,
+                                                   0,
+                                                   G_MAXUINT64,
+                                                   0,
+                                                   G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+
+  g_object_class_install_properties (object_class, N_PROPS, properties);
+}
+
+static void
+buf_reader_init (BufReader *self)
+{
+  atomic_init (&self->read_ahead, DEFAULT_READ_AHEAD);
+}
+
+/**
+ * buf_reader_new:
+ * @stream: the stream to read
+ * @pool: the pool that the blocks come from
+ * @n_buffers: how many buffers a block has, from 1 to %BUF_POOL_MAX_BUFFERS
+ *
+ * Creates a reader. It reads nothing before the first request. An invalid @n_buffers makes each
+ * request fail.
+ *
+ * Returns: (transfer full): the reader
+ *
+ * Since: 1.0
+ */
+BufReader *
+buf_reader_new (GInputStream *stream, BufPool *pool, gsize n_buffers)
+{
+  g_return_val_if_fail (G_IS_INPUT_STREAM (stream), NULL);
+  g_return_val_if_fail (BUF_IS_POOL (pool), NULL);
+
+  return g_object_new (BUF_TYPE_READER,
+                       "stream",
+                       stream,
+                       "pool",
+                       pool,
+                       "n-buffers",
+                       (guint64) n_buffers,
+                       NULL);
+}
+
+/**
+ * buf_reader_next_block:
+ * @self: a reader
+ * @cancellable: (nullable): a cancellable
+ * @error: return location for an error
+ *
+ * Returns the next block of the stream. It blocks the calling thread until there is something to
+ * read and the pool has granted a block.
+ *
+ * At the end of the stream it returns %NULL without an error. After an error or the end, the next
+ * request reads again.
+ *
+ * Fails with the errors of [method@Gio.InputStream.read] and of [method@Pool.allocate], with
+ * %G_IO_ERROR_PENDING if there is another operation, and with %G_IO_ERROR_CANCELLED. A read ahead
+ * that is under way when the request is cancelled goes on, and the next request gets its block.
+ *
+ * Returns: (transfer full) (nullable): the block, or %NULL at the end or with an error
+ *
+ * Since: 1.0
+ */
+GBytes *
+buf_reader_next_block (BufReader *self, GCancellable *cancellable, GError **error)
+{
+  GBytes *bytes;
+
+  g_return_val_if_fail (BUF_IS_READER (self), NULL);
+  g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  if (!buf_reader_begin (self, error))
+    return NULL;
+
+  atomic_store (&self->core->fits, TRUE);
+  bytes = buf_reader_core_fetch (self->core, cancellable, error);
+  if (bytes != NULL)
+    buf_reader_add_position (self, g_bytes_get_size (bytes));
+  buf_reader_end (self);
+  return bytes;
+}
+
+/**
+ * buf_reader_next_block_async:
+ * @self: a reader
+ * @io_priority: the priority at which the callback runs, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable
+ * @callback: (scope async) (nullable): what to call when there is a block or an error
+ * @user_data: data for @callback
+ *
+ * Like [method@Reader.next_block], for programs with a main loop. The callback runs in the
+ * thread-default main context of the caller, and never inside of this call. It calls
+ * [method@Reader.next_block_finish], and can start the next operation.
+ *
+ * A stream that cannot be polled is read in a thread of GIO.
+ *
+ * Since: 1.0
+ */
+void
+buf_reader_next_block_async (BufReader *self,
+                             int io_priority,
+                             GCancellable *cancellable,
+                             GAsyncReadyCallback callback,
+                             gpointer user_data)
+{
+  g_autoptr (GTask) task = NULL;
+
+  g_return_if_fail (BUF_IS_READER (self));
+  g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
+
+  task = buf_reader_begin_async (self,
+                                 io_priority,
+                                 cancellable,
+                                 callback,
+                                 user_data,
+                                 buf_reader_next_block_async);
+  if (task == NULL)
+    return;
+
+  atomic_store (&self->core->fits, TRUE);
+  buf_reader_core_fetch_for (self->core, task);
+}
+
+/**
+ * buf_reader_next_block_finish:
+ * @self: a reader
+ * @result: what the callback was given
+ * @error: return location for an error
+ *
+ * Fetches the result of [method@Reader.next_block_async], once. If the request was cancelled
+ * meanwhile, it fails with %G_IO_ERROR_CANCELLED, and the next request gets the block. So does the
+ * block of a result that is not fetched.
+ *
+ * Returns: (transfer full) (nullable): the block, or %NULL at the end or with an error
+ *
+ * Since: 1.0
+ */
+GBytes *
+buf_reader_next_block_finish (BufReader *self, GAsyncResult *result, GError **error)
+{
+  GBytes *bytes;
+
+  g_return_val_if_fail (BUF_IS_READER (self), NULL);
+  g_return_val_if_fail (g_task_is_valid (result, self), NULL);
+  g_return_val_if_fail (g_async_result_is_tagged (result, buf_reader_next_block_async), NULL);
+  g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  bytes = buf_reader_core_fetch_finish (result, error);
+  if (bytes != NULL)
+    buf_reader_add_position (self, g_bytes_get_size (bytes));
+  return bytes;
+}
+
+/**
+ * buf_reader_get_stream:
+ * @self: a reader
+ *
+ * Returns the stream that is read. Do not use it while the reader does.
+ *
+ * Returns: (transfer none): the stream
+ *
+ * Since: 1.0
+ */
+GInputStream *
+buf_reader_get_stream (BufReader *self)
+{
+  g_return_val_if_fail (BUF_IS_READER (self), NULL);
+
+  return self->stream;
+}
+
+/**
+ * buf_reader_get_pool:
+ * @self: a reader
+ *
+ * Returns the pool that the blocks come from.
+ *
+ * Returns: (transfer none): the pool
+ *
+ * Since: 1.0
+ */
+BufPool *
+buf_reader_get_pool (BufReader *self)
+{
+  g_return_val_if_fail (BUF_IS_READER (self), NULL);
+
+  return self->pool;
+}
+
+/**
+ * buf_reader_get_n_buffers:
+ * @self: a reader
+ *
+ * Returns how many buffers a block has.
+ *
+ * Returns: the number of buffers
+ *
+ * Since: 1.0
+ */
+gsize
+buf_reader_get_n_buffers (BufReader *self)
+{
+  g_return_val_if_fail (BUF_IS_READER (self), 0);
+
+  return MIN (self->n_buffers, G_MAXSIZE);
+}
+
+/**
+ * buf_reader_get_read_ahead:
+ * @self: a reader
+ *
+ * Returns how many blocks are read ahead, at most.
+ *
+ * Returns: the number of blocks
+ *
+ * Since: 1.0
+ */
+guint
+buf_reader_get_read_ahead (BufReader *self)
+{
+  g_return_val_if_fail (BUF_IS_READER (self), 0);
+
+  return atomic_load (&self->read_ahead);
+}
+
+/**
+ * buf_reader_set_read_ahead:
+ * @self: a reader
+ * @read_ahead: how many blocks, or 0
+ *
+ * Sets how many blocks are read ahead, at most, from the next request on.
+ *
+ * Since: 1.0
+ */
+void
+buf_reader_set_read_ahead (BufReader *self, guint read_ahead)
+{
+  g_return_if_fail (BUF_IS_READER (self));
+
+  if (self->core != NULL)
+    atomic_store (&self->core->read_ahead, read_ahead);
+  if (atomic_exchange (&self->read_ahead, read_ahead) != read_ahead)
+    g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_READ_AHEAD]);
+}
+
+/**
+ * buf_reader_get_position:
+ * @self: a reader
+ *
+ * Returns how many bytes were returned or written so far: see [property@Reader:position].
+ *
+ * Returns: the number of bytes
+ *
+ * Since: 1.0
+ */
+guint64
+buf_reader_get_position (BufReader *self)
+{
+  g_return_val_if_fail (BUF_IS_READER (self), 0);
+
+  return atomic_load (&self->position);
+}

@@ -1,0 +1,197 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <bufpool/bufpool.h>
+
+#include <gst/app/gstappsrc.h>
+#include <gst/gst.h>
+#include <locale.h>
+#include <stdlib.h>
+
+#include "number-option.h"
+
+/*
+ * Feeds a file to a GStreamer pipeline, from a pool.
+ *
+ * Each GstBuffer is a block of the reader, without a copy: it gives its memory back when the last
+ * element has dropped it. So the pool holds the source back, and not a queue: what all elements
+ * hold of the file together never exceeds the limit. It has to be more than they want to hold at a
+ * time.
+ */
+
+#define EXIT_USAGE 2
+
+static guint64 max_memory = 1 << 20, buffer_size = 16384, n_buffers = 1;
+static BufPool *pool;
+static BufReader *reader;
+static GstElement *pipeline;
+static GstAppSrc *source;
+static GMainLoop *loop;
+static gsize most_out;
+static gboolean failed;
+
+static const NumberOption numbers[] = {
+  { "--max-memory", &max_memory, 1, G_MAXSIZE },
+  { "--buffer-size", &buffer_size, 1, G_MAXSIZE },
+  { "--buffers", &n_buffers, 1, G_MAXSIZE },
+};
+
+static void read_next (void);
+
+static void
+fail (const gchar *message)
+{
+  g_printerr ("gstreamer: %s\n", message);
+  failed = TRUE;
+  g_main_loop_quit (loop);
+}
+
+static void
+on_block (GObject *object, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GError) error = NULL;
+  GBytes *block = buf_reader_next_block_finish (reader, result, &error);
+
+  most_out = MAX (most_out, buf_pool_get_allocated_memory (pool));
+  if (error != NULL)
+    fail (error->message);
+  else if (block == NULL)
+    gst_app_src_end_of_stream (source);
+  else
+    {
+      GstFlowReturn flow = gst_app_src_push_buffer (source, gst_buffer_new_wrapped_bytes (block));
+
+      g_bytes_unref (block);
+      if (flow == GST_FLOW_OK)
+        read_next ();
+    }
+}
+
+static void
+read_next (void)
+{
+  buf_reader_next_block_async (reader, G_PRIORITY_DEFAULT, NULL, on_block, NULL);
+}
+
+static gboolean
+on_message (GstBus *bus, GstMessage *message, gpointer user_data)
+{
+  g_autoptr (GError) error = NULL;
+
+  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_EOS)
+    g_main_loop_quit (loop);
+  if (GST_MESSAGE_TYPE (message) == GST_MESSAGE_ERROR)
+    {
+      gst_message_parse_error (message, &error, NULL);
+      fail (error->message);
+    }
+  return G_SOURCE_CONTINUE;
+}
+
+static gboolean
+create_pipeline (const gchar *name, const gchar *description, GError **error)
+{
+  g_autofree gchar *launch =
+      g_strconcat ("appsrc name=source format=bytes max-bytes=0 ! ", description, NULL);
+  g_autoptr (GFile) file = g_file_new_for_commandline_arg (name);
+  g_autoptr (GFileInputStream) stream = g_file_read (file, NULL, error);
+  g_autoptr (GError) problem = NULL;
+
+  if (stream == NULL)
+    return FALSE;
+
+  reader = buf_reader_new (G_INPUT_STREAM (stream), pool, n_buffers);
+  pipeline = gst_parse_launch (launch, &problem);
+  if (problem != NULL)
+    {
+      g_propagate_error (error, g_steal_pointer (&problem));
+      return FALSE;
+    }
+  source = GST_APP_SRC (gst_bin_get_by_name (GST_BIN (pipeline), "source"));
+  return TRUE;
+}
+
+static void
+run (void)
+{
+  g_autoptr (GstBus) bus = gst_element_get_bus (pipeline);
+
+  loop = g_main_loop_new (NULL, FALSE);
+  gst_bus_add_watch (bus, on_message, NULL);
+  gst_element_set_state (pipeline, GST_STATE_PLAYING);
+  read_next ();
+  g_main_loop_run (loop);
+
+  gst_element_set_state (pipeline, GST_STATE_NULL);
+  gst_bus_remove_watch (bus);
+  g_main_loop_unref (loop);
+  if (!failed)
+    g_print ("%" G_GUINT64_FORMAT " bytes, at most %" G_GSIZE_FORMAT " of %" G_GUINT64_FORMAT
+             " bytes out\n",
+             buf_reader_get_position (reader),
+             most_out,
+             max_memory);
+}
+
+static gboolean
+set_number (const gchar *option, const gchar *value, gpointer data, GError **error)
+{
+  return number_option_set (numbers, option, value, error);
+}
+
+static gboolean
+parse_options (gint *argc, gchar ***argv, GError **error)
+{
+  /* clang-format off */
+  const GOptionEntry entries[] = {
+    { "max-memory", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
+      "Memory for file data, in bytes, or with K, M or G (default: 1M)", "BYTES" },
+    { "buffer-size", 0, 0, G_OPTION_ARG_CALLBACK, set_number, "Size of a buffer (default: 16K)", "BYTES" },
+    { "buffers", 0, 0, G_OPTION_ARG_CALLBACK, set_number, "Buffers in a block (default: 1)", "N" },
+    G_OPTION_ENTRY_NULL
+  };
+  /* clang-format on */
+  g_autoptr (GOptionContext) context = g_option_context_new ("FILE [PIPELINE]");
+  g_autoptr (BufPoolAllocation) first = NULL;
+
+  g_option_context_add_main_entries (context, entries, NULL);
+  g_option_context_set_summary (context,
+                                "Feeds a file to a pipeline, such as “decodebin ! autoaudiosink”, "
+                                "in bounded memory.");
+  if (!g_option_context_parse (context, argc, argv, error))
+    return FALSE;
+  if (*argc != 2 && *argc != 3)
+    {
+      g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "Name a file; try --help");
+      return FALSE;
+    }
+
+  pool = buf_pool_new (buffer_size, max_memory, error);
+  if (pool != NULL)
+    first = buf_pool_try_allocate (pool, n_buffers, error);
+  return first != NULL;
+}
+
+int
+main (int argc, char **argv)
+{
+  g_autoptr (GError) error = NULL;
+  int status = EXIT_USAGE;
+
+  setlocale (LC_ALL, "");
+  gst_init (NULL, NULL);
+  if (parse_options (&argc, &argv, &error))
+    {
+      if (create_pipeline (argv[1], argc == 3 ? argv[2] : "fakesink", &error))
+        run ();
+      status = error == NULL && !failed ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+  if (error != NULL)
+    g_printerr ("gstreamer: %s\n", error->message);
+
+  g_clear_object (&source);
+  g_clear_object (&pipeline);
+  g_clear_object (&reader);
+  g_clear_object (&pool);
+  return status;
+}
