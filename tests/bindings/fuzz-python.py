@@ -178,6 +178,7 @@ class Fuzz:
             "target": Gio.MemoryOutputStream.new_resizable,
             "flags": lambda: Gio.OutputStreamSpliceFlags(self.random.randrange(4)),
             "data": lambda: b"d" * self.random.randrange(100),
+            "timeout_us": lambda: self.random.choice([0, 1, 1000, -1]),
             "io_priority": lambda: self.random.choice([0, 0, 0, 100, -100, 2**31 - 1]),
         }
         return makers.get(name, self.number)()
