@@ -18,7 +18,7 @@ from introspected import infos, methods, taken  # noqa: E402
 
 DOCS, *OVERRIDES = sys.argv[1:]
 LANGUAGES = dict(zip(("python", "javascript", "lua", "ruby"), OVERRIDES))
-CLASSES = ("Pool", "PoolAllocation", "Budget", "Permit")
+CLASSES = ("Pool", "PoolAllocation", "Budget", "Permit", "Reader")
 # Addresses are nothing in JavaScript.
 HIDDEN = {"javascript": {"get_data", "get_first", "get_buffer"}}
 # What one language has as a keyword, and what a promise or a coroutine has none of.
