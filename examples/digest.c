@@ -294,6 +294,11 @@ report (void)
            n_blocks + n_printed - n_failed,
            stats->total_wait_time / (gdouble) G_USEC_PER_SEC,
            stats->longest_wait / (gdouble) G_USEC_PER_SEC);
+  fprintf (stderr,
+           "digest: %" G_GUINT64_FORMAT " requests used a cached block, %" G_GSIZE_FORMAT
+           " bytes are cached\n",
+           stats->n_hits,
+           buf_pool_get_cached_memory (pool));
 }
 
 static gint
@@ -436,7 +441,7 @@ hash_all (GError **error)
 static gint
 print_version (void)
 {
-  g_print ("digest (libbufpool) %s\n", BUF_VERSION_S);
+  g_print ("%s (libbufpool) %s\n", g_get_prgname (), BUF_VERSION_S);
   return EXIT_SUCCESS;
 }
 

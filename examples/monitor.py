@@ -247,13 +247,15 @@ class Window(Gtk.ApplicationWindow):
         else:
             self._status.set_text(
                 f"{state.capitalize()}: {job.n_files} files, {describe_bytes(job.n_bytes)}; "
-                f"{stats.n_waits} waits, the longest {stats.longest_wait / 1000:.1f} ms"
+                f"{stats.n_waits} waits, the longest {stats.longest_wait / 1000:.1f} ms; "
+                f"{describe_bytes(self._pool.props.cached_memory)} cached"
             )
         for chart in self._charts:
             chart.say()
         if self._report:
             figures = {
                 "state": state, "budget": stats.max_memory, "out": stats.allocated_memory, "waits": stats.n_waits,
+                "cached": self._pool.props.cached_memory, "hits": stats.n_hits,
                 "waiting": stats.waiting, "files": job.n_files if job else 0, "threads": self._settings.n_workers,
                 "request": self._settings.n_buffers * BUFFER_SIZE,
             }

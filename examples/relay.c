@@ -331,13 +331,16 @@ run (void)
   stats = buf_pool_get_stats (pool);
   g_print ("%" G_GUINT64_FORMAT " connections (%" G_GUINT64_FORMAT " failed), %" G_GUINT64_FORMAT
            " bytes, at most %" G_GSIZE_FORMAT " of %" G_GSIZE_FORMAT
-           " bytes out, %" G_GUINT64_FORMAT " requests waited\n",
+           " bytes out, %" G_GUINT64_FORMAT " requests waited, %" G_GUINT64_FORMAT
+           " used a cached block, %" G_GSIZE_FORMAT " bytes cached\n",
            n_connections,
            n_failed,
            n_bytes,
            most_out,
            max_memory,
-           stats->n_waits);
+           stats->n_waits,
+           stats->n_hits,
+           buf_pool_get_cached_memory (pool));
 }
 
 static void

@@ -106,12 +106,12 @@ installed() {
     fi
 }
 
-# Sets no option, as most users of a subproject do.
+# Sets no option, as most users of a subproject do. The folder stands for the tarball that the wrap file names.
 configure_subproject() {
+    local wrap=$source_dir/.packaging/libbufpool.wrap
     mkdir -p "$work/outer/subprojects"
-    ln -s "$source_dir" "$work/outer/subprojects/libbufpool"
-    printf '[wrap-file]\ndirectory = libbufpool\n\n[provide]\nbufpool-1.0 = bufpool_dep\n' \
-        >"$work/outer/subprojects/libbufpool.wrap"
+    cp "$wrap" "$work/outer/subprojects"
+    ln -s "$source_dir" "$work/outer/subprojects/$(sed -n 's/^directory = //p' "$wrap")"
     write_program "$work/outer/program.c"
     cat >"$work/outer/meson.build" <<'BUILD'
 project('outer', 'c')
@@ -123,7 +123,7 @@ BUILD
 # defined_by BUILD_DIR: the folders and test suites that the subproject adds to a build.
 defined_by() {
     meson introspect -i "$1" --targets --tests |
-        sed -nE -e 's|.*"defined_in": ".*/subprojects/libbufpool/(.*)meson.build".*|folder \1|p' \
+        sed -nE -e 's|.*"defined_in": ".*/subprojects/libbufpool[^/]*/(.*)meson.build".*|folder \1|p' \
             -e 's|.*"(libbufpool:?.*)"$|suite \1|p' |
         sort -u
 }

@@ -43,11 +43,12 @@ struct _BufPoolAllocation
 typedef struct
 {
   BufPoolAllocation header;
-  guint8 *data;            /* const, until nobody holds it */
-  gsize buffer_size;       /* const */
-  _Atomic guint32 holders; /* atomic; pinned: whether it is released, and how many hold the data */
-  _Atomic guint32 parts;   /* atomic; pinned: one each for the references and the data */
-  BufDebugRecord *record;  /* const; NULL unless BUFPOOL_DEBUG asks for it */
+  guint8 *data;             /* const, until nobody holds it */
+  gsize buffer_size;        /* const */
+  _Atomic guint32 holders;  /* atomic; pinned: whether it is released, and how many hold the data */
+  _Atomic guint32 parts;    /* atomic; pinned: one each for the references and the data */
+  BufPoolAllocation *block; /* const, likewise; pinned: the plain block of the buffers, or NULL */
+  BufDebugRecord *record;   /* const; NULL unless BUFPOOL_DEBUG asks for it */
   _Atomic gsize transferred; /* atomic; pinned: how far the last transfer came, in bytes */
 } BufDetachedAllocation;
 
@@ -66,6 +67,11 @@ buf_block_set_next (BufPoolAllocation *self, BufPoolAllocation *next)
 
 gboolean buf_block_is_large (BufMemory *memory, gint64 bytes, guint64 flags);
 guint buf_block_get_n_large (BufMemory *memory, gboolean may_map);
+BufDetachedAllocation *buf_block_new_handle (BufMemory *memory);
+void buf_block_set_inner (BufMemory *memory,
+                          BufDetachedAllocation *self,
+                          BufPoolAllocation *block,
+                          gint64 bytes);
 BufPoolAllocation *buf_block_new (BufMemory *memory, gint64 bytes, guint64 flags);
 BufDebugRecord *
 buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 bytes, guint64 flags);

@@ -76,15 +76,33 @@ new_recorded_data (BufMemory *memory, gsize size, BufDebugRecord **record)
   return data;
 }
 
-static BufPoolAllocation *
-new_detached (BufMemory *memory, gint64 bytes)
+/* A header without buffers. */
+BufDetachedAllocation *
+buf_block_new_handle (BufMemory *memory)
 {
   BufDetachedAllocation *self = malloc (sizeof *self);
 
   if (self == NULL)
     return NULL;
 
+  self->data = NULL;
+  self->buffer_size = memory->buffer_size;
   self->record = NULL;
+  self->block = NULL;
+  atomic_init (&self->holders, 1);
+  atomic_init (&self->transferred, 0);
+  atomic_init (&self->parts, 2);
+  return self;
+}
+
+static BufPoolAllocation *
+new_detached (BufMemory *memory, gint64 bytes)
+{
+  BufDetachedAllocation *self = buf_block_new_handle (memory);
+
+  if (self == NULL)
+    return NULL;
+
   if (memory->ledger != NULL)
     self->data = new_recorded_data (memory, bytes, &self->record);
   else
@@ -94,39 +112,7 @@ new_detached (BufMemory *memory, gint64 bytes)
       free (self);
       return NULL;
     }
-
-  self->buffer_size = memory->buffer_size;
-  atomic_init (&self->holders, 1);
-  atomic_init (&self->transferred, 0);
-  atomic_init (&self->parts, 2);
   return &self->header;
-}
-
-static BufPoolAllocation *
-get_inline_block (guint8 *data)
-{
-  return (BufPoolAllocation *) (data - BUF_ALLOCATION_INLINE_OFFSET);
-}
-
-static BufPoolAllocation *
-new_large (BufMemory *memory, gint64 bytes)
-{
-  guint8 *data = new_data (memory, bytes);
-
-  return data != NULL ? get_inline_block (data) : NULL;
-}
-
-BufPoolAllocation *
-buf_block_new (BufMemory *memory, gint64 bytes, guint64 flags)
-{
-  /* With 32 bits a budget can allow more than there are addresses. */
-  if ((guint64) bytes > BUF_ALLOCATION_MAX_SIZE)
-    return NULL;
-  if (flags & BUF_WORD_DETACHED)
-    return new_detached (memory, bytes);
-  if (buf_block_is_large (memory, bytes, 0))
-    return new_large (memory, bytes);
-  return buf_aligned_alloc (BUF_ALLOCATION_INLINE_OFFSET + bytes, 0, memory->zero_fill);
 }
 
 /* What a plain allocation of this memory is, if it is not large. */
@@ -144,6 +130,90 @@ buf_block_get_flags_for (BufMemory *memory, gint64 bytes)
   return buf_block_is_large (memory, bytes, 0) ? 0 : buf_block_get_flags (memory);
 }
 
+static guint8 *
+get_inline_data (BufPoolAllocation *self)
+{
+  return (guint8 *) self + BUF_ALLOCATION_INLINE_OFFSET;
+}
+
+static BufPoolAllocation *
+get_inline_block (guint8 *data)
+{
+  return (BufPoolAllocation *) (data - BUF_ALLOCATION_INLINE_OFFSET);
+}
+
+/* Of one that is not pinned. */
+static guint8 *
+get_data (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
+{
+  if (buf_block_get_flags_for (memory, bytes) & BUF_WORD_DETACHED)
+    return ((BufDetachedAllocation *) self)->data;
+  return get_inline_data (self);
+}
+
+/* The buffers of @self are those of a plain block. */
+void
+buf_block_set_inner (BufMemory *memory,
+                     BufDetachedAllocation *self,
+                     BufPoolAllocation *block,
+                     gint64 bytes)
+{
+  self->block = block;
+  self->data = get_data (memory, block, bytes);
+}
+
+static BufPoolAllocation *
+new_large (BufMemory *memory, gint64 bytes)
+{
+  guint8 *data = new_data (memory, bytes);
+
+  return data != NULL ? get_inline_block (data) : NULL;
+}
+
+/* A handle, and a plain block, which may be cached when the buffers are given up. */
+static BufPoolAllocation *
+new_pinned (BufMemory *memory, gint64 bytes)
+{
+  BufDetachedAllocation *self = buf_block_new_handle (memory);
+  BufPoolAllocation *block;
+
+  if (self == NULL)
+    return NULL;
+
+  block = buf_block_new (memory, bytes, buf_block_get_flags_for (memory, bytes));
+  if (block == NULL)
+    {
+      free (self);
+      return NULL;
+    }
+  buf_block_set_inner (memory, self, block, bytes);
+  return &self->header;
+}
+
+BufPoolAllocation *
+buf_block_new (BufMemory *memory, gint64 bytes, guint64 flags)
+{
+  /* With 32 bits a budget can allow more than there are addresses. */
+  if ((guint64) bytes > BUF_ALLOCATION_MAX_SIZE)
+    return NULL;
+  if (flags & BUF_WORD_PINNED && memory->ledger == NULL)
+    return new_pinned (memory, bytes);
+  if (flags & BUF_WORD_DETACHED)
+    return new_detached (memory, bytes);
+  if (buf_block_is_large (memory, bytes, 0))
+    return new_large (memory, bytes);
+  return buf_aligned_alloc (BUF_ALLOCATION_INLINE_OFFSET + bytes, 0, memory->zero_fill);
+}
+
+/* Of the block of a pinned allocation that has @flags. */
+static guint64
+get_inner_flags (BufMemory *memory, gint64 bytes, guint64 flags)
+{
+  if (flags & BUF_WORD_CUT)
+    return BUF_WORD_CUT;
+  return buf_block_get_flags_for (memory, bytes);
+}
+
 /* The bytes are still in use: they keep the memory. Returns what buf_debug_record_complain() has to
  * be called with when they have gone back. */
 BufDebugRecord *
@@ -152,11 +222,8 @@ buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 byte
   gsize size = bytes;
   BufDebugRecord *record = NULL;
 
-  if (buf_block_is_large (memory, bytes, flags))
-    {
-      buf_large_free (self->data);
-      return NULL;
-    }
+  if (self->block != NULL)
+    return buf_block_free (memory, self->block, bytes, get_inner_flags (memory, bytes, flags));
 
   if (self->record != NULL)
     {
@@ -167,19 +234,13 @@ buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 byte
   return record;
 }
 
-static guint8 *
-get_inline_data (BufPoolAllocation *self)
-{
-  return (guint8 *) self + BUF_ALLOCATION_INLINE_OFFSET;
-}
-
 /* Likewise. */
 BufDebugRecord *
 buf_block_free (BufMemory *memory, BufPoolAllocation *self, gint64 bytes, guint64 flags)
 {
   BufDebugRecord *record = NULL;
 
-  if (buf_block_is_large (memory, bytes, flags) && !(flags & BUF_WORD_PINNED))
+  if (!(flags & BUF_WORD_PINNED) && buf_block_is_large (memory, bytes, flags))
     {
       buf_large_free (get_inline_data (self));
       return NULL;
@@ -188,15 +249,6 @@ buf_block_free (BufMemory *memory, BufPoolAllocation *self, gint64 bytes, guint6
     record = buf_block_free_data (memory, (BufDetachedAllocation *) self, bytes, flags);
   free (self);
   return record;
-}
-
-/* Of one that is not pinned. */
-static guint8 *
-get_data (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
-{
-  if (buf_block_get_flags_for (memory, bytes) & BUF_WORD_DETACHED)
-    return ((BufDetachedAllocation *) self)->data;
-  return get_inline_data (self);
 }
 
 /* Whether a tool watches who uses free memory. */
@@ -234,7 +286,9 @@ buf_block_show (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
 #ifdef HAVE_VALGRIND
   VALGRIND_MAKE_MEM_UNDEFINED (data, bytes);
 #endif
-  if (memory->zero_fill)
+  if (memory->zero_fill && buf_block_is_large (memory, bytes, 0))
+    buf_large_clear (data, bytes);
+  else if (memory->zero_fill)
     memset (data, 0, bytes);
 }
 
@@ -248,7 +302,7 @@ cut_data (BufPoolAllocation *self, guint64 word, gsize size)
 }
 
 static void
-set_n_buffers (BufMemory *memory, BufPoolAllocation *self, guint64 word, gsize n_buffers)
+set_n_left (BufMemory *memory, BufPoolAllocation *self, guint64 word, gsize n_buffers)
 {
   guint64 changed = (word & ~BUF_WORD_BUFFERS) | (guint64) n_buffers << BUF_WORD_BUFFERS_SHIFT;
 
@@ -275,6 +329,6 @@ buf_block_cut (BufMemory *memory, BufPoolAllocation *self, gsize n_buffers)
   left = cut_data (self, word, n_buffers * memory->buffer_size);
   n_left = MIN (left / memory->buffer_size, n_before);
   if (n_left < n_before)
-    set_n_buffers (memory, self, word, n_left);
+    set_n_left (memory, self, word, n_left);
   return n_before - n_left;
 }

@@ -73,7 +73,8 @@ put_slowly (BufMemory *memory,
             BufPoolAllocation *block,
             guint n_buffers,
             gint64 bytes,
-            gboolean insist)
+            gboolean insist,
+            gboolean pinned)
 {
   BufHaul haul;
   gboolean kept;
@@ -81,6 +82,8 @@ put_slowly (BufMemory *memory,
   buf_haul_init (&haul);
   g_mutex_lock (&memory->semaphore.tree->mutex);
   kept = buf_cache_put_locked (memory, block, n_buffers, bytes, insist, &haul);
+  if (kept && pinned)
+    memory->semaphore.level.pinned -= bytes;
   g_mutex_unlock (&memory->semaphore.tree->mutex);
 
   free_and_release_haul (memory, &haul);
@@ -105,7 +108,8 @@ buf_cache_put_held (BufMemory *memory,
                     BufCacheStripe *stripe,
                     BufPoolAllocation *block,
                     guint n_buffers,
-                    gint64 bytes)
+                    gint64 bytes,
+                    gboolean pinned)
 {
   BufMagazine *magazine = buf_cache_stripe_use_held (stripe, n_buffers);
   gboolean insist = FALSE;
@@ -114,6 +118,7 @@ buf_cache_put_held (BufMemory *memory,
   if (magazine != NULL && buf_cache_stripe_has_room_held (stripe, magazine, bytes))
     {
       buf_cache_stripe_push_held (stripe, magazine, block, bytes);
+      stripe->pinned -= pinned ? bytes : 0;
       buf_cache_stripe_drop (stripe);
       return TRUE;
     }
@@ -128,12 +133,16 @@ buf_cache_put_held (BufMemory *memory,
 
   /* The block is still in use: it keeps the memory. */
   return (insist || buf_depot_may_have_room (&memory->control.depot, moves)) &&
-         put_slowly (memory, block, n_buffers, bytes, insist);
+         put_slowly (memory, block, n_buffers, bytes, insist, pinned);
 }
 
 /* See buf_cache_take_elsewhere(). */
 gboolean
-buf_cache_put_elsewhere (BufMemory *memory, BufPoolAllocation *block, guint n_buffers, gint64 bytes)
+buf_cache_put_elsewhere (BufMemory *memory,
+                         BufPoolAllocation *block,
+                         guint n_buffers,
+                         gint64 bytes,
+                         gboolean pinned)
 {
   guint n_live = atomic_load_explicit (&memory->cache.n_live, memory_order_relaxed);
   BufCacheStripe *stripe;
@@ -143,7 +152,7 @@ buf_cache_put_elsewhere (BufMemory *memory, BufPoolAllocation *block, guint n_bu
 
   stripe = &memory->cache.stripes[++buf_semaphore_thread_number & (n_live - 1)];
   return buf_cache_stripe_try (stripe) &&
-         buf_cache_put_held (memory, stripe, block, n_buffers, bytes);
+         buf_cache_put_held (memory, stripe, block, n_buffers, bytes, pinned);
 }
 
 /* How much @want lacks for @bytes, at the level that has least. */

@@ -29,6 +29,7 @@ typedef struct
   gint64 max_bytes;                             /* BIT */
   _Atomic guint64 n_hits;                       /* BIT to write */
   BufMagazine magazines[BUF_CACHE_N_MAGAZINES]; /* BIT; those used most come first */
+  gint64 pinned;                                /* BIT; bytes that hits have pinned, less puts */
   _Atomic guint64 n_misses;                     /* BIT to write */
   gboolean closed;                              /* LOCK: mutex; the bit belongs to the closer */
 } BufCacheStripe;
@@ -129,17 +130,20 @@ void buf_cache_note_returning_locked (BufMemory *memory,
 void buf_cache_count_locked (BufMemory *memory, gint64 *bytes, gint64 *n_blocks);
 void buf_cache_get_hits (BufMemory *memory, guint64 *n_hits, guint64 *n_misses);
 
-BufPoolAllocation *buf_cache_take_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers);
-BufPoolAllocation *buf_cache_take_elsewhere (BufMemory *memory, guint n_buffers);
+BufPoolAllocation *
+buf_cache_take_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers, gboolean pins);
+BufPoolAllocation *buf_cache_take_elsewhere (BufMemory *memory, guint n_buffers, gboolean pins);
 gboolean buf_cache_put_held (BufMemory *memory,
                              BufCacheStripe *stripe,
                              BufPoolAllocation *block,
                              guint n_buffers,
-                             gint64 bytes);
+                             gint64 bytes,
+                             gboolean pinned);
 gboolean buf_cache_put_elsewhere (BufMemory *memory,
                                   BufPoolAllocation *block,
                                   guint n_buffers,
-                                  gint64 bytes);
+                                  gint64 bytes,
+                                  gboolean pinned);
 gboolean buf_cache_put_locked (BufMemory *memory,
                                BufPoolAllocation *block,
                                guint n_buffers,

@@ -57,7 +57,7 @@ refill_own_stripe_locked (BufMemory *memory, guint n_buffers)
 }
 
 static BufPoolAllocation *
-take_from_depot (BufMemory *memory, guint n_buffers)
+take_from_depot (BufMemory *memory, guint n_buffers, gboolean pins)
 {
   BufDepot *depot = &memory->control.depot;
   gint64 bytes = buf_memory_get_block_bytes (memory, n_buffers);
@@ -68,6 +68,8 @@ take_from_depot (BufMemory *memory, guint n_buffers)
     block = refill_own_stripe_locked (memory, n_buffers);
   if (block == NULL)
     block = buf_depot_take_one_locked (depot, n_buffers, bytes);
+  if (block != NULL && pins)
+    memory->semaphore.level.pinned += bytes;
   g_mutex_unlock (&memory->semaphore.tree->mutex);
   return block;
 }
@@ -75,16 +77,16 @@ take_from_depot (BufMemory *memory, guint n_buffers)
 /* A request that is not served by the first magazine. The caller holds the bit, and this drops it.
  */
 BufPoolAllocation *
-buf_cache_take_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers)
+buf_cache_take_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers, gboolean pins)
 {
   BufMagazine *magazine = buf_cache_stripe_find_held (stripe, n_buffers);
+  gint64 bytes = buf_memory_get_block_bytes (memory, n_buffers);
   BufPoolAllocation *block = NULL;
 
   if (magazine != NULL && magazine->head != NULL)
     {
-      block = buf_cache_stripe_pop_held (stripe,
-                                         magazine,
-                                         buf_memory_get_block_bytes (memory, n_buffers));
+      block = buf_cache_stripe_pop_held (stripe, magazine, bytes);
+      stripe->pinned += pins ? bytes : 0;
       BUF_CACHE_ADD (stripe->n_hits, 1);
     }
   else
@@ -92,14 +94,14 @@ buf_cache_take_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers)
   buf_cache_stripe_drop (stripe);
 
   if (block == NULL && buf_depot_may_have (&memory->control.depot, n_buffers))
-    block = take_from_depot (memory, n_buffers);
+    block = take_from_depot (memory, n_buffers, pins);
   return block;
 }
 
 /* The bit of the own stripe was not to be had: another thread uses the stripe, so this one moves
  * on, or the stripe is closed. */
 BufPoolAllocation *
-buf_cache_take_elsewhere (BufMemory *memory, guint n_buffers)
+buf_cache_take_elsewhere (BufMemory *memory, guint n_buffers, gboolean pins)
 {
   guint n_live = atomic_load_explicit (&memory->cache.n_live, memory_order_relaxed);
   BufCacheStripe *stripe;
@@ -108,7 +110,9 @@ buf_cache_take_elsewhere (BufMemory *memory, guint n_buffers)
     return NULL;
 
   stripe = &memory->cache.stripes[++buf_semaphore_thread_number & (n_live - 1)];
-  return buf_cache_stripe_try (stripe) ? buf_cache_take_held (memory, stripe, n_buffers) : NULL;
+  if (!buf_cache_stripe_try (stripe))
+    return NULL;
+  return buf_cache_take_held (memory, stripe, n_buffers, pins);
 }
 
 static gboolean

@@ -49,6 +49,11 @@
  * @n_live may be stale: it leads to a stripe that is valid memory, and that is open or closed. The
  * counts and bytes are written under the bit; others read them for figures and hints only.
  *
+ * Pinned bytes: what a hit has pinned, and a put has released, is counted in the stripe, less than
+ * zero perhaps, and goes to the level of the semaphore when the stripe is closed. The owner of a
+ * closed pool waits for what is not pinned: it looks when all stripes are closed, and the figure
+ * is whole.
+ *
  * Limits: each stripe has a share of the limit, and the depot has half of it. A small limit is
  * shared by fewer stripes; with a single one there is no depot. A bundle moves only if there is
  * room where it comes to, so the limit is never exceeded, but by one block: if the limit is
@@ -206,7 +211,11 @@ close_stripe_locked (BufMemory *memory, BufCacheStripe *stripe, BufHaul *haul)
                                buf_memory_get_block_bytes (memory, 1),
                                haul);
   if (atomic_load_explicit (&stripe->bytes, memory_order_relaxed) == 0)
-    stripe->closed = TRUE;
+    {
+      memory->semaphore.level.pinned += stripe->pinned;
+      stripe->pinned = 0;
+      stripe->closed = TRUE;
+    }
   else
     buf_cache_stripe_drop (stripe);
 }

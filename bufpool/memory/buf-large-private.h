@@ -16,6 +16,7 @@ G_BEGIN_DECLS
 gboolean buf_large_is_available (void);
 gpointer buf_large_alloc (gsize size, gsize alignment, gboolean zero_fill);
 void buf_large_free (gpointer data);
+void buf_large_clear (gpointer data, gsize size);
 gsize buf_large_cut (gpointer data, gsize size);
 
 G_END_DECLS

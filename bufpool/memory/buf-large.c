@@ -161,6 +161,24 @@ buf_large_free (gpointer data)
   free (large.base);
 }
 
+/* From this size on, fresh pages are cheaper than writing zeros into those that are there, even if
+ * the program touches all of them. */
+#define CLEAR_SIZE (1024 * 1024)
+
+/* Fills it with zeros. Linux promises that pages that it took back read as zero. */
+void
+buf_large_clear (gpointer data, gsize size)
+{
+#if defined(HAVE_MMAP) && defined(__linux__)
+  gsize page = get_page_size ();
+
+  if (size >= CLEAR_SIZE && get_large (data)->size > 0 &&
+      madvise (data, (size + page - 1) / page * page, MADV_DONTNEED) == 0)
+    return;
+#endif
+  memset (data, 0, size);
+}
+
 /* Returns the whole pages behind the first @size bytes to the system. Returns how many bytes from
  * @data on are left; G_MAXSIZE if that are all. */
 gsize

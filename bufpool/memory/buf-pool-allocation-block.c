@@ -94,6 +94,38 @@ buf_pool_allocation_new_pinned (BufMemory *memory, gsize n_buffers, gint64 bytes
   return new_with_flags (memory, n_buffers, bytes, BUF_WORD_DETACHED | BUF_WORD_PINNED, error);
 }
 
+/* There is no memory for the handle: the block is freed, and the caller tries without the cache. */
+static void
+free_pinned_block (BufMemory *memory, BufPoolAllocation *block, gint64 bytes)
+{
+  buf_block_free (memory, block, bytes, buf_block_get_flags_for (memory, bytes));
+  buf_semaphore_release_pinned (&memory->semaphore, bytes);
+}
+
+/* Of a cached block, or NULL. From here on the pool may be gone. */
+BufPoolAllocation *
+buf_pool_allocation_new_cached_pinned (BufMemory *memory, gsize n_buffers)
+{
+  gint64 bytes = buf_memory_get_block_bytes (memory, n_buffers);
+  BufPoolAllocation *block = buf_cache_take (memory, n_buffers, TRUE);
+  BufDetachedAllocation *self;
+
+  if (block == NULL)
+    return NULL;
+
+  self = buf_block_new_handle (memory);
+  if (self == NULL)
+    {
+      free_pinned_block (memory, block, bytes);
+      return NULL;
+    }
+  if (G_UNLIKELY (memory->unusual))
+    buf_block_show (memory, block, bytes);
+  buf_block_set_inner (memory, self, block, bytes);
+  buf_pool_allocation_init (&self->header, memory, n_buffers, BUF_WORD_DETACHED | BUF_WORD_PINNED);
+  return &self->header;
+}
+
 /* What BUFPOOL_DEBUG=leaks tells about the allocation: where it was asked for. */
 void
 buf_pool_allocation_set_origin (BufPoolAllocation *self, const BufDebugStack *origin)

@@ -77,15 +77,30 @@ buf_pool_allocation_ref (BufPoolAllocation *self)
   return self;
 }
 
+/* Caches the buffers, or frees them and releases their bytes. */
 static void
 end_data (BufDetachedAllocation *self)
 {
   BufMemory *memory = self->header.memory;
-  gint64 bytes = buf_pool_allocation_get_size (&self->header);
   guint64 flags = buf_pool_allocation_get_word (&self->header) & BUF_WORD_FLAGS;
-  BufDebugRecord *record = buf_block_free_data (memory, self, bytes, flags);
+  gsize n_buffers = buf_pool_allocation_get_n_buffers (&self->header);
+  gint64 bytes = buf_memory_get_block_bytes (memory, n_buffers);
+  BufPoolAllocation *block = self->block;
+  BufDebugRecord *record = NULL;
 
-  buf_detached_allocation_free_part (self);
+  if (block != NULL && !(flags & BUF_WORD_CUT))
+    {
+      buf_detached_allocation_free_part (self);
+      if (buf_cache_put (memory, block, n_buffers, bytes, TRUE))
+        return;
+      buf_block_free (memory, block, bytes, buf_block_get_flags_for (memory, bytes));
+    }
+  else
+    {
+      record = buf_block_free_data (memory, self, bytes, flags);
+      buf_detached_allocation_free_part (self);
+    }
+
   buf_memory_trace (memory, -bytes);
   buf_semaphore_release_pinned (&memory->semaphore, bytes);
   buf_debug_record_complain (record);
@@ -135,7 +150,7 @@ end_allocation (BufPoolAllocation *self, gboolean pinned_for_holds)
   bytes = buf_pool_allocation_get_size (self);
   flags = buf_pool_allocation_get_word (self) & BUF_WORD_FLAGS;
   if (!pinned_for_holds && !(flags & BUF_WORD_CUT) &&
-      buf_pool_allocation_cache (self, memory, buf_pool_allocation_get_n_buffers (self), bytes))
+      buf_cache_put (memory, self, buf_pool_allocation_get_n_buffers (self), bytes, FALSE))
     return;
 
   /* The word may have been a link since then. */
@@ -148,11 +163,48 @@ end_allocation (BufPoolAllocation *self, gboolean pinned_for_holds)
   buf_debug_record_complain (record);
 }
 
+/* Whether the only reference is all that there is of a pinned allocation: no views, not released,
+ * and nothing unusual. */
+static gboolean
+is_sole_pinned (BufPoolAllocation *self, guint64 word)
+{
+  const guint64 usual = BUF_WORD_DETACHED | BUF_WORD_PINNED | BUF_WORD_REFERENCE;
+  BufDetachedAllocation *detached = (BufDetachedAllocation *) self;
+
+  return (word & ~BUF_WORD_BUFFERS) == usual &&
+         atomic_load_explicit (&detached->holders, memory_order_acquire) == 1 &&
+         detached->block != NULL;
+}
+
+/* Nobody else can join the only owner: no need to ask the other processors. */
+static void
+end_sole_pinned (BufDetachedAllocation *self, gsize n_buffers)
+{
+  BufMemory *memory = self->header.memory;
+  BufPoolAllocation *block = self->block;
+  gint64 bytes = buf_memory_get_block_bytes (memory, n_buffers);
+
+  free (self);
+  if (buf_cache_put (memory, block, n_buffers, bytes, TRUE))
+    return;
+
+  buf_block_free (memory, block, bytes, buf_block_get_flags_for (memory, bytes));
+  buf_memory_trace (memory, -bytes);
+  buf_semaphore_release_pinned (&memory->semaphore, bytes);
+}
+
 static G_GNUC_NO_INLINE void
 drop_reference (BufPoolAllocation *self)
 {
-  guint64 word = buf_pool_allocation_get_word (self);
+  guint64 word = atomic_load_explicit (&self->word, memory_order_acquire);
   gboolean pinned = FALSE;
+
+  if (is_sole_pinned (self, word))
+    {
+      end_sole_pinned ((BufDetachedAllocation *) self,
+                       (word & BUF_WORD_BUFFERS) >> BUF_WORD_BUFFERS_SHIFT);
+      return;
+    }
 
   do
     if ((word & BUF_WORD_REFERENCES) == BUF_WORD_REFERENCE && (word & BUF_WORD_HOLDS) != 0 &&
@@ -196,7 +248,7 @@ end_simple (BufPoolAllocation *self, gsize n_buffers)
   BufMemory *memory = self->memory;
   gint64 bytes = (gint64) n_buffers * (gint64) memory->buffer_size;
 
-  if (!buf_pool_allocation_cache (self, memory, n_buffers, bytes))
+  if (!buf_cache_put (memory, self, n_buffers, bytes, FALSE))
     free_simple (self, n_buffers);
 }
 

@@ -99,6 +99,7 @@ BufPoolAllocation *
 buf_pool_allocation_new_unusual (BufMemory *memory, gsize n_buffers, gint64 bytes, GError **error);
 BufPoolAllocation *
 buf_pool_allocation_new_pinned (BufMemory *memory, gsize n_buffers, gint64 bytes, GError **error);
+BufPoolAllocation *buf_pool_allocation_new_cached_pinned (BufMemory *memory, gsize n_buffers);
 BufPoolAllocation *
 buf_pool_allocation_new_again (BufMemory *memory, gsize n_buffers, gint64 bytes, GError **error);
 void buf_pool_allocation_set_origin (BufPoolAllocation *self, const BufDebugStack *origin);
@@ -107,14 +108,15 @@ void buf_detached_allocation_free_part (BufDetachedAllocation *self);
 void
 buf_pool_allocation_reuse_unusual (BufPoolAllocation *self, BufMemory *memory, gsize n_buffers);
 
-/* A cached block, or NULL. */
+/* A cached block, or NULL. If it @pins, the bytes of the block are pinned, too. */
 static inline BufPoolAllocation *
-buf_pool_allocation_new_cached (BufMemory *memory, gsize n_buffers)
+buf_cache_take (BufMemory *memory, gsize n_buffers, gboolean pins)
 {
   guint n_live = atomic_load_explicit (&memory->cache.n_live, memory_order_relaxed);
   BufCacheStripe *stripe;
   BufMagazine *magazine;
-  BufPoolAllocation *self;
+  BufPoolAllocation *block;
+  gint64 bytes;
 
   if (n_live == 0)
     return NULL;
@@ -122,35 +124,28 @@ buf_pool_allocation_new_cached (BufMemory *memory, gsize n_buffers)
   stripe = &memory->cache.stripes[buf_semaphore_thread_number & (n_live - 1)];
   magazine = &stripe->magazines[0];
   if (G_UNLIKELY (!buf_cache_stripe_try (stripe)))
-    self = buf_cache_take_elsewhere (memory, n_buffers);
-  else if (G_UNLIKELY (magazine->n_buffers != n_buffers || magazine->head == NULL))
-    self = buf_cache_take_held (memory, stripe, n_buffers);
-  else
-    {
-      /* There is a block of that size, so this does not overflow. */
-      self = buf_cache_stripe_pop_held (stripe,
-                                        magazine,
-                                        (gint64) n_buffers * (gint64) memory->buffer_size);
-      BUF_CACHE_ADD (stripe->n_hits, 1);
-      buf_cache_stripe_drop (stripe);
-    }
+    return buf_cache_take_elsewhere (memory, n_buffers, pins);
+  if (G_UNLIKELY (magazine->n_buffers != n_buffers || magazine->head == NULL))
+    return buf_cache_take_held (memory, stripe, n_buffers, pins);
 
-  if (G_UNLIKELY (self == NULL))
-    return NULL;
-  if (G_UNLIKELY (memory->unusual))
-    buf_pool_allocation_reuse_unusual (self, memory, n_buffers);
-  else
-    buf_pool_allocation_init (self, memory, n_buffers, 0);
-  return self;
+  /* There is a block of that size, so this does not overflow. */
+  bytes = buf_memory_get_block_bytes (memory, n_buffers);
+  block = buf_cache_stripe_pop_held (stripe, magazine, bytes);
+  if (pins)
+    stripe->pinned += bytes;
+  BUF_CACHE_ADD (stripe->n_hits, 1);
+  buf_cache_stripe_drop (stripe);
+  return block;
 }
 
-/* Caches the block of a plain allocation that nobody holds any more, if there is room. After TRUE
- * the memory may be gone. */
+/* Caches a block that nobody holds any more, if there is room. Its bytes are not @pinned any more
+ * then. After TRUE the memory may be gone. */
 static inline gboolean
-buf_pool_allocation_cache (BufPoolAllocation *self,
-                           BufMemory *memory,
-                           gsize n_buffers,
-                           gint64 bytes)
+buf_cache_put (BufMemory *memory,
+               BufPoolAllocation *block,
+               gsize n_buffers,
+               gint64 bytes,
+               gboolean pinned)
 {
   guint n_live = atomic_load_explicit (&memory->cache.n_live, memory_order_relaxed);
   BufCacheStripe *stripe;
@@ -160,18 +155,35 @@ buf_pool_allocation_cache (BufPoolAllocation *self,
     return FALSE;
 
   if (G_UNLIKELY (memory->unusual))
-    buf_block_hide (memory, self, bytes);
+    buf_block_hide (memory, block, bytes);
   stripe = &memory->cache.stripes[buf_semaphore_thread_number & (n_live - 1)];
   magazine = &stripe->magazines[0];
   if (G_UNLIKELY (!buf_cache_stripe_try (stripe)))
-    return buf_cache_put_elsewhere (memory, self, n_buffers, bytes);
+    return buf_cache_put_elsewhere (memory, block, n_buffers, bytes, pinned);
   if (G_UNLIKELY (magazine->n_buffers != n_buffers ||
                   !buf_cache_stripe_has_room_held (stripe, magazine, bytes)))
-    return buf_cache_put_held (memory, stripe, self, n_buffers, bytes);
+    return buf_cache_put_held (memory, stripe, block, n_buffers, bytes, pinned);
 
-  buf_cache_stripe_push_held (stripe, magazine, self, bytes);
+  buf_cache_stripe_push_held (stripe, magazine, block, bytes);
+  if (pinned)
+    stripe->pinned -= bytes;
   buf_cache_stripe_drop (stripe);
   return TRUE;
+}
+
+/* Of a cached block, or NULL. */
+static inline BufPoolAllocation *
+buf_pool_allocation_new_cached (BufMemory *memory, gsize n_buffers)
+{
+  BufPoolAllocation *self = buf_cache_take (memory, n_buffers, FALSE);
+
+  if (G_UNLIKELY (self == NULL))
+    return NULL;
+  if (G_UNLIKELY (memory->unusual))
+    buf_pool_allocation_reuse_unusual (self, memory, n_buffers);
+  else
+    buf_pool_allocation_init (self, memory, n_buffers, 0);
+  return self;
 }
 
 /* Turns @bytes, which the caller has taken, into an allocation, or gives them back. */

@@ -167,11 +167,14 @@ swap_data (BufDetachedAllocation *self, BufDetachedAllocation *other)
 {
   guint8 *data = self->data;
   BufDebugRecord *record = self->record;
+  BufPoolAllocation *block = self->block;
 
   self->data = other->data;
   self->record = other->record;
+  self->block = other->block;
   other->data = data;
   other->record = record;
+  other->block = block;
 }
 
 /* Exchanges the buffers for those of @smaller, whose bytes were taken, and frees the rest. */

@@ -209,7 +209,7 @@ buf_pool_allocate_async_as (BufPool *self,
   if (has_refused (task, self, request, &want))
     return;
 
-  cached = request->pinned ? NULL : buf_pool_take_cached (self, request->max_buffers, cancellable);
+  cached = buf_pool_take_cached (self, request->max_buffers, request->pinned, cancellable);
   if (cached != NULL)
     {
       return_allocation (task, cached);

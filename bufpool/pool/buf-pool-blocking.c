@@ -179,7 +179,8 @@ allocate_slowly (BufPool *self,
 
   if (!check_arguments (self, cancellable, error, function))
     return NULL;
-  if (cancellable != NULL && (cached = buf_pool_take_cached (self, n_buffers, cancellable)) != NULL)
+  if (cancellable != NULL &&
+      (cached = buf_pool_take_cached (self, n_buffers, FALSE, cancellable)) != NULL)
     return cached;
   if (!buf_pool_take (self, &request, cancellable, &want, error))
     return NULL;
@@ -189,10 +190,13 @@ allocate_slowly (BufPool *self,
 
 /* For a request that has not been looked at yet: what is wrong with it is found out later. */
 BufPoolAllocation *
-buf_pool_take_cached (BufPool *self, gsize n_buffers, GCancellable *cancellable)
+buf_pool_take_cached (BufPool *self, gsize n_buffers, gboolean pinned, GCancellable *cancellable)
 {
-  if (n_buffers - 1 >= BUF_POOL_MAX_BUFFERS || g_cancellable_is_cancelled (cancellable))
+  if (n_buffers - 1 >= BUF_POOL_MAX_BUFFERS ||
+      (cancellable != NULL && g_cancellable_is_cancelled (cancellable)))
     return NULL;
+  if (pinned)
+    return buf_pool_allocation_new_cached_pinned (self->memory, n_buffers);
   return buf_pool_allocation_new_cached (self->memory, n_buffers);
 }
 
@@ -338,8 +342,9 @@ buf_pool_allocate_as (BufPool *self,
   BufPoolAllocation *cached;
   BufWant want;
 
-  if (!request->pinned && request->max_buffers >= request->min_buffers &&
-      (cached = buf_pool_take_cached (self, request->max_buffers, cancellable)) != NULL)
+  if (request->max_buffers >= request->min_buffers &&
+      (cached = buf_pool_take_cached (self, request->max_buffers, request->pinned, cancellable)) !=
+          NULL)
     return cached;
   if (!buf_pool_take (self, request, cancellable, &want, error))
     return NULL;

@@ -138,11 +138,16 @@ BufPoolAllocation *
 buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
 {
   const BufPoolRequest request = BUF_POOL_REQUEST (n_buffers, 0);
+  BufPoolAllocation *cached;
   BufMemory *memory;
   BufWant want;
 
   g_return_val_if_fail (BUF_IS_POOL (self), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
+
+  cached = buf_pool_take_cached (self, n_buffers, TRUE, NULL);
+  if (cached != NULL)
+    return cached;
 
   memory = self->memory;
   if (!buf_pool_try_take (self, &request, &want, error))

@@ -76,7 +76,8 @@ void buf_pool_set_request_error (BufMemory *memory,
                                  BufOutcome outcome,
                                  const BufSemaphoreFigures *figures,
                                  GError **error);
-BufPoolAllocation *buf_pool_take_cached (BufPool *self, gsize n_buffers, GCancellable *cancellable);
+BufPoolAllocation *
+buf_pool_take_cached (BufPool *self, gsize n_buffers, gboolean pinned, GCancellable *cancellable);
 gboolean
 buf_pool_try_take (BufPool *self, const BufPoolRequest *request, BufWant *want, GError **error);
 gboolean buf_pool_take (BufPool *self,

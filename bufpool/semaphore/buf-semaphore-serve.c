@@ -22,11 +22,13 @@
  */
 #define BUF_SEMAPHORE_CALM 64
 
-/* Whether nothing is outstanding but what is @pinned. */
+/* Whether nothing is outstanding but what is @pinned. While something may be kept, the keeper has a
+ * part of that figure. */
 gboolean
 buf_semaphore_is_drained_locked (BufSemaphore *self, gint64 pinned)
 {
-  return self->level.revoked && self->level.free + pinned == self->level.maximum;
+  return self->level.revoked && self->level.free + pinned == self->level.maximum &&
+         (pinned == 0 || self->n_keeping == 0);
 }
 
 /* At once, and not only when it has been calm. */

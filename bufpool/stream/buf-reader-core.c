@@ -206,7 +206,7 @@ run_job (gpointer data, gpointer user_data)
   buf_reader_core_unref (self);
 }
 
-/* Lets a thread read when there is little left, so that it need not be woken for each block. A
+/* Lets a thread read when less than half is left, so that it need not be woken for each block. A
  * stream that can be polled is read ahead by the system. */
 static void
 read_ahead_locked (BufReaderCore *self)
@@ -214,7 +214,7 @@ read_ahead_locked (BufReaderCore *self)
   guint read_ahead = atomic_load (&self->read_ahead);
 
   if (self->pollable != NULL || read_ahead == 0 || self->reading != BUF_READING_NONE ||
-      !wants_more_locked (self, read_ahead / 2 + 1))
+      !wants_more_locked (self, read_ahead / 2 + read_ahead % 2))
     return;
 
   self->reading = BUF_READING_QUEUED;

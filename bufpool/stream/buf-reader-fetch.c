@@ -3,7 +3,7 @@
 
 #include "config.h"
 
-#include "stream/buf-cancel-watch-private.h"
+#include "stream/buf-poll-private.h"
 #include "stream/buf-reader-core-private.h"
 
 /*
@@ -29,52 +29,13 @@ lengthen_pause (guint pause)
 }
 
 static gboolean
-on_readable (GObject *stream, gpointer user_data)
-{
-  gboolean *fired = user_data;
-
-  *fired = TRUE;
-  return G_SOURCE_REMOVE;
-}
-
-static GSource *
-new_poll_source (BufReaderCore *self,
-                 int io_priority,
-                 GCancellable *cancellable,
-                 GPollableSourceFunc function,
-                 gpointer user_data,
-                 GDestroyNotify notify)
-{
-  GSource *source = g_pollable_input_stream_create_source (self->pollable, cancellable);
-
-  g_source_set_priority (source, io_priority);
-  g_source_set_callback (source, G_SOURCE_FUNC (function), user_data, notify);
-  return source;
-}
-
-/* A context of its own, since the thread may have none, or may not want it to be iterated. */
-static void
-poll_in_context (BufReaderCore *self, GCancellable *cancellable)
-{
-  g_autoptr (GMainContext) context = g_main_context_new ();
-  g_autoptr (GSource) source = NULL;
-  gboolean fired = FALSE;
-
-  source = new_poll_source (self, G_PRIORITY_DEFAULT, cancellable, on_readable, &fired, NULL);
-  g_source_attach (source, context);
-  while (!fired)
-    g_main_context_iteration (context, TRUE);
-  g_source_destroy (source);
-}
-
-static gboolean
 wait_until_readable (BufReaderCore *self, GCancellable *cancellable, GError **error)
 {
   while (!g_cancellable_set_error_if_cancelled (cancellable, error))
     {
       if (g_pollable_input_stream_is_readable (self->pollable))
         return TRUE;
-      poll_in_context (self, cancellable);
+      buf_poll_block (g_pollable_input_stream_create_source (self->pollable, NULL), cancellable);
     }
   return FALSE;
 }
@@ -142,6 +103,7 @@ typedef struct
 {
   BufReaderCore *core;
   BufCancelWatch *watch;
+  BufPoll poll;
   gboolean reads;                /* whether it reads from the stream itself */
   gboolean pending;              /* whether it has set the flag of the stream */
   guint pause;                   /* milliseconds */
@@ -153,7 +115,7 @@ fetch_free (gpointer data)
 {
   Fetch *self = data;
 
-  g_assert (self->watch == NULL && self->allocation == NULL);
+  g_assert (self->watch == NULL && self->poll.source == NULL && self->allocation == NULL);
 
   buf_reader_core_unref (self->core);
   g_free (self);
@@ -314,6 +276,9 @@ allocate_for (GTask *task)
 static gboolean
 on_polled (GObject *stream, gpointer user_data)
 {
+  Fetch *self = g_task_get_task_data (user_data);
+
+  buf_poll_end (&self->poll);
   poll_for (user_data);
   return G_SOURCE_REMOVE;
 }
@@ -322,24 +287,17 @@ static void
 poll_for (GTask *task)
 {
   Fetch *self = g_task_get_task_data (task);
-  GCancellable *cancellable = g_task_get_cancellable (task);
-  g_autoptr (GSource) source = NULL;
 
   if (settle_if_cancelled (task))
     return;
   if (g_pollable_input_stream_is_readable (self->core->pollable))
-    {
-      allocate_for (task);
-      return;
-    }
-
-  source = new_poll_source (self->core,
-                            g_task_get_priority (task),
-                            cancellable,
-                            on_polled,
-                            g_object_ref (task),
-                            g_object_unref);
-  g_source_attach (source, g_task_get_context (task));
+    allocate_for (task);
+  else
+    buf_poll_begin (&self->poll,
+                    g_pollable_input_stream_create_source (self->core->pollable, NULL),
+                    task,
+                    on_polled,
+                    g_task_get_cancellable (task));
 }
 
 static void

@@ -3,6 +3,7 @@
 
 #include "config.h"
 
+#include "stream/buf-poll-private.h"
 #include "stream/buf-reader-private.h"
 
 /*
@@ -54,29 +55,6 @@ get_unready (GOutputStream *target)
 }
 
 static gboolean
-on_writable (GObject *target, gpointer user_data)
-{
-  gboolean *fired = user_data;
-
-  *fired = TRUE;
-  return G_SOURCE_REMOVE;
-}
-
-static void
-poll_target (GPollableOutputStream *target, GCancellable *cancellable)
-{
-  g_autoptr (GMainContext) context = g_main_context_new ();
-  g_autoptr (GSource) source = g_pollable_output_stream_create_source (target, cancellable);
-  gboolean fired = FALSE;
-
-  g_source_set_callback (source, G_SOURCE_FUNC (on_writable), &fired, NULL);
-  g_source_attach (source, context);
-  while (!fired)
-    g_main_context_iteration (context, TRUE);
-  g_source_destroy (source);
-}
-
-static gboolean
 wait_until_writable (GOutputStream *target, GCancellable *cancellable, GError **error)
 {
   GPollableOutputStream *pollable = get_unready (target);
@@ -86,7 +64,7 @@ wait_until_writable (GOutputStream *target, GCancellable *cancellable, GError **
   if (!g_output_stream_set_pending (target, error))
     return FALSE;
 
-  poll_target (pollable, cancellable);
+  buf_poll_block (g_pollable_output_stream_create_source (pollable, NULL), cancellable);
   g_output_stream_clear_pending (target);
   return TRUE;
 }
@@ -193,6 +171,7 @@ typedef struct
   GOutputStream *target;
   GOutputStreamSpliceFlags flags;
   GBytes *writing; /* the block that is being written */
+  BufPoll poll;    /* of the target */
   GError *error;
 } Splice;
 
@@ -201,7 +180,7 @@ splice_free (gpointer data)
 {
   Splice *self = data;
 
-  g_assert (self->writing == NULL);
+  g_assert (self->writing == NULL && self->poll.source == NULL);
 
   g_clear_error (&self->error);
   g_object_unref (self->target);
@@ -349,6 +328,9 @@ fetch_for (GTask *task)
 static gboolean
 on_target_writable (GObject *target, gpointer user_data)
 {
+  Splice *splice = g_task_get_task_data (user_data);
+
+  buf_poll_end (&splice->poll);
   g_output_stream_clear_pending (G_OUTPUT_STREAM (target));
   fetch_for (user_data);
   return G_SOURCE_REMOVE;
@@ -360,27 +342,18 @@ next_for (GTask *task)
 {
   Splice *splice = g_task_get_task_data (task);
   GPollableOutputStream *pollable = get_unready (splice->target);
-  g_autoptr (GSource) source = NULL;
   GError *error = NULL;
 
   if (pollable == NULL)
-    {
-      fetch_for (task);
-      return;
-    }
-  if (!g_output_stream_set_pending (splice->target, &error))
-    {
-      end_splice (task, error);
-      return;
-    }
-
-  source = g_pollable_output_stream_create_source (pollable, g_task_get_cancellable (task));
-  g_source_set_priority (source, g_task_get_priority (task));
-  g_source_set_callback (source,
-                         G_SOURCE_FUNC (on_target_writable),
-                         g_object_ref (task),
-                         g_object_unref);
-  g_source_attach (source, g_task_get_context (task));
+    fetch_for (task);
+  else if (!g_output_stream_set_pending (splice->target, &error))
+    end_splice (task, error);
+  else
+    buf_poll_begin (&splice->poll,
+                    g_pollable_output_stream_create_source (pollable, NULL),
+                    task,
+                    on_target_writable,
+                    g_task_get_cancellable (task));
 }
 
 /**

@@ -18,20 +18,30 @@
  * drops blocks.
  *
  * ```c
- * g_autoptr (BufReader) reader = buf_reader_new (stream, pool, 16);
- * g_autoptr (GError) error = NULL;
- * GBytes *bytes;
+ * #include <bufpool/bufpool.h>
  *
- * while ((bytes = buf_reader_next_block (reader, NULL, &error)) != NULL)
- *   {
- *     work_on (bytes);
- *     g_bytes_unref (bytes);
- *   }
+ * int
+ * main (void)
+ * {
+ *   g_autoptr (GError) error = NULL;
+ *   g_autoptr (BufPool) pool = buf_pool_new (4096, 64 * 1024, &error);
+ *   g_autoptr (GFile) file = g_file_new_for_path ("/etc/os-release");
+ *   g_autoptr (GFileInputStream) stream = g_file_read (file, NULL, &error);
+ *   g_autoptr (BufReader) reader = buf_reader_new (G_INPUT_STREAM (stream), pool, 2);
+ *   GBytes *block;
+ *
+ *   while ((block = buf_reader_next_block (reader, NULL, &error)) != NULL)
+ *     {
+ *       g_print ("%zu bytes\n", g_bytes_get_size (block));
+ *       g_bytes_unref (block);
+ *     }
+ *   if (error != NULL)
+ *     g_error ("%s", error->message);
+ *   return 0;
+ * }
  * ```
  *
  * [method@Reader.splice] writes all blocks to another stream.
- *
- * # Memory
  *
  * If the stream can be polled, as sockets and pipes can, the reader waits until there is something
  * to read, and allocates memory only then: readers of ten thousand idle connections hold nothing.
@@ -43,8 +53,6 @@
  * All blocks are pinned, see [method@Pool.allocate_pinned]. The pool can be dropped before them,
  * and the reader keeps its pool.
  *
- * # Reading ahead
- *
  * While the program works on a block, another thread reads up to [property@Reader:read-ahead]
  * blocks of a stream that cannot be polled. For a stream that can be polled, the system does so. A
  * block is read ahead only if the limit has room for it and for another block of its size. So it
@@ -52,8 +60,6 @@
  *
  * An error is reported after the data that precedes it. A block is never lost: if a request is
  * cancelled, or if [method@Reader.splice] fails to write it, the next request gets it.
- *
- * # Threads
  *
  * A reader can be used in any thread, but for one operation at a time: a request fails with
  * %G_IO_ERROR_PENDING while there is another one. The getters and setters can be called from any
@@ -388,114 +394,4 @@ buf_reader_next_block_finish (BufReader *self, GAsyncResult *result, GError **er
   if (bytes != NULL)
     buf_reader_add_position (self, g_bytes_get_size (bytes));
   return bytes;
-}
-
-/**
- * buf_reader_get_stream:
- * @self: a reader
- *
- * Returns the stream that is read. Do not use it while the reader does.
- *
- * Returns: (transfer none): the stream
- *
- * Since: 1.0
- */
-GInputStream *
-buf_reader_get_stream (BufReader *self)
-{
-  g_return_val_if_fail (BUF_IS_READER (self), NULL);
-
-  return self->stream;
-}
-
-/**
- * buf_reader_get_pool:
- * @self: a reader
- *
- * Returns the pool that the blocks come from.
- *
- * Returns: (transfer none): the pool
- *
- * Since: 1.0
- */
-BufPool *
-buf_reader_get_pool (BufReader *self)
-{
-  g_return_val_if_fail (BUF_IS_READER (self), NULL);
-
-  return self->pool;
-}
-
-/**
- * buf_reader_get_n_buffers:
- * @self: a reader
- *
- * Returns how many buffers a block has.
- *
- * Returns: the number of buffers
- *
- * Since: 1.0
- */
-gsize
-buf_reader_get_n_buffers (BufReader *self)
-{
-  g_return_val_if_fail (BUF_IS_READER (self), 0);
-
-  return MIN (self->n_buffers, G_MAXSIZE);
-}
-
-/**
- * buf_reader_get_read_ahead:
- * @self: a reader
- *
- * Returns how many blocks are read ahead, at most.
- *
- * Returns: the number of blocks
- *
- * Since: 1.0
- */
-guint
-buf_reader_get_read_ahead (BufReader *self)
-{
-  g_return_val_if_fail (BUF_IS_READER (self), 0);
-
-  return atomic_load (&self->read_ahead);
-}
-
-/**
- * buf_reader_set_read_ahead:
- * @self: a reader
- * @read_ahead: how many blocks, or 0
- *
- * Sets how many blocks are read ahead, at most, from the next request on.
- *
- * Since: 1.0
- */
-void
-buf_reader_set_read_ahead (BufReader *self, guint read_ahead)
-{
-  g_return_if_fail (BUF_IS_READER (self));
-
-  if (self->core != NULL)
-    atomic_store (&self->core->read_ahead, read_ahead);
-  if (atomic_exchange (&self->read_ahead, read_ahead) != read_ahead)
-    g_object_notify_by_pspec (G_OBJECT (self), properties[PROP_READ_AHEAD]);
-}
-
-/**
- * buf_reader_get_position:
- * @self: a reader
- *
- * Returns how many bytes were returned or written so far: see [property@Reader:position].
- *
- * Returns: the number of bytes
- *
- * Since: 1.0
- */
-guint64
-buf_reader_get_position (BufReader *self)
-{
-  g_return_val_if_fail (BUF_IS_READER (self), 0);
-
-  return atomic_load (&self->position);
 }

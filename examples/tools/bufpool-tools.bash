@@ -12,6 +12,10 @@ _bufpool_tools()
         --max-memory | --buffer-size | --buffers | --workers | --port | --timeout)
             return
             ;;
+        --check)
+            _filedir
+            return
+            ;;
         --forward)
             _known_hosts_real -c -- "$cur"
             compopt -o nospace
@@ -21,6 +25,7 @@ _bufpool_tools()
 
     if [[ $cur == -* ]]; then
         COMPREPLY=($(compgen -W '$(_parse_help "$1")' -- "$cur"))
+        [[ ${COMPREPLY-} != *= ]] || compopt -o nospace 2>/dev/null
     elif [[ ${1##*/} != bufpool-relay ]]; then
         _filedir
     fi

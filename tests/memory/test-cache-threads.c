@@ -17,8 +17,10 @@
 /* Before each block, with its size. */
 #define PREFIX 16
 
-/* Nobody writes to more of a block than this. */
-#define MOST_USED (64 * 1024)
+/* Of blocks that are larger than this there is only the beginning: nobody writes to more of them.
+ */
+#define HUGE_SIZE ((gsize) 1 << 30)
+#define BEGINNING 1024
 
 static _Atomic gint64 live;   /* bytes of buffers */
 static _Atomic gint64 most;   /* of them that there may be; 0: not looked at */
@@ -57,13 +59,13 @@ count (gint64 bytes)
 void *
 __wrap_malloc (size_t size)
 {
-  gint64 bytes = ((gint64) size - BUF_ALLOCATION_INLINE_OFFSET) / BUFFER_SIZE * BUFFER_SIZE;
+  gint64 bytes = (gint64) size / BUFFER_SIZE * BUFFER_SIZE;
   guint8 *block;
 
   if (is_to_fail ())
     return NULL;
   count (bytes);
-  block = __real_malloc (MIN (size, MOST_USED) + PREFIX);
+  block = __real_malloc ((size > HUGE_SIZE ? BEGINNING : size) + PREFIX);
   *(gint64 *) block = bytes;
   n_blocks++;
   return block + PREFIX;
@@ -109,7 +111,7 @@ get_mapped_bytes (gsize size)
 void *
 __wrap_mmap (void *address, size_t size, int protection, int flags, int fd, off_t offset)
 {
-  if (size > (gsize) 1 << 32 || is_to_fail ())
+  if (size > HUGE_SIZE || is_to_fail ())
     return MAP_FAILED;
 
   count (get_mapped_bytes (size));
@@ -450,6 +452,11 @@ test_huge_buffers (void)
 
   g_test_summary ("Blocks that are larger than any stripe of the semaphore are counted in full");
 
+  if (buf_block_is_checked ())
+    {
+      g_test_skip ("Tools that check memory would mark more of it than there is");
+      return;
+    }
   use_one_stripe (pool, 4 * buffer_size);
   for (guint i = 0; i < 3; i++)
     {
@@ -483,7 +490,7 @@ request (Worker *self, GRand *random)
     case 0:
       return buf_pool_try_allocate (self->pool, n, NULL);
     case 1:
-      return buf_pool_allocate_timeout (self->pool, n, 200, NULL, NULL);
+      return buf_pool_allocate_timeout_pinned (self->pool, n, 200, NULL, NULL);
     default:
       return buf_pool_allocate_timeout (self->pool, n, 2000, NULL, NULL);
     }
@@ -574,6 +581,8 @@ run_strict (gsize buffer_size, guint one_in)
   g_assert_cmpint (live, ==, buf_pool_get_cached_memory (pool));
   buf_pool_allocation_unref (test_allocate (pool, N_BUFFERS));
   g_assert_cmpint (n_too_many, ==, 0);
+  buf_pool_close (pool);
+  g_assert_cmpint (pool->memory->semaphore.level.pinned, ==, 0);
   g_clear_object (&pool);
   g_assert_cmpint (n_blocks, ==, 0);
   g_assert_cmpint (live, ==, 0);

@@ -146,6 +146,102 @@ test_task (void)
   g_assert_true (allocation == first);
 }
 
+static BufPoolAllocation *
+allocate_pinned (BufPool *pool, gsize n_buffers)
+{
+  BufPoolAllocation *allocation = buf_pool_allocate_pinned (pool, n_buffers, NULL, NULL);
+
+  g_assert_nonnull (allocation);
+  return allocation;
+}
+
+/* The pool keeps the buffers of a pinned allocation, and not its handle. */
+static void
+test_pinned (void)
+{
+  g_autoptr (BufPool) pool = new_pool (-1);
+  BufPoolAllocation *pinned = allocate_pinned (pool, 2);
+  gpointer data = buf_pool_allocation_get_first (pinned);
+  BufPoolAllocation *plain;
+  GBytes *view;
+
+  g_test_summary ("Pinned and plain requests find each other's blocks");
+
+  buf_pool_allocation_unref (pinned);
+  g_assert_cmpuint (get_cached (pool), ==, 2);
+  test_assert_figures (pool, 0, 0);
+
+  plain = test_allocate (pool, 2);
+  g_assert_true (buf_pool_allocation_get_first (plain) == data);
+  buf_pool_allocation_unref (plain);
+
+  pinned = buf_pool_try_allocate_pinned (pool, 2, NULL);
+  g_assert_true (buf_pool_allocation_get_first (pinned) == data);
+  test_assert_figures (pool, 2, 1);
+  view = buf_pool_allocation_get_bytes (pinned);
+  buf_pool_allocation_release (pinned);
+  g_assert_cmpuint (get_cached (pool), ==, 0);
+  g_bytes_unref (view);
+  g_assert_cmpuint (get_cached (pool), ==, 2);
+  buf_pool_allocation_unref (pinned);
+  g_assert_cmpuint (get_cached (pool), ==, 2);
+  test_assert_figures (pool, 0, 0);
+}
+
+static void
+on_allocated_pinned (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  BufPoolAllocation **allocation = user_data;
+
+  *allocation = buf_pool_allocate_pinned_finish (BUF_POOL (source), result, NULL);
+}
+
+static void
+test_pinned_task (void)
+{
+  g_autoptr (BufPool) pool = new_pool (-1);
+  BufPoolAllocation *allocation = NULL;
+
+  g_test_summary ("An asynchronous pinned request finds a kept block");
+
+  cache_blocks (pool, 1, 2);
+  buf_pool_allocate_pinned_async (pool,
+                                  2,
+                                  G_PRIORITY_DEFAULT,
+                                  NULL,
+                                  on_allocated_pinned,
+                                  &allocation);
+  g_assert_cmpuint (get_cached (pool), ==, 0);
+  while (allocation == NULL)
+    g_main_context_iteration (NULL, TRUE);
+  g_object_unref (g_steal_pointer (&pool));
+  buf_pool_allocation_unref (allocation);
+  g_assert_cmpuint (test_count_memories (), ==, 0);
+}
+
+static void
+test_end_with_pinned (void)
+{
+  g_test_summary (
+      "The owner waits for a plain allocation of what was a pinned block, and not for a "
+      "pinned one of what was a plain block");
+
+  for (guint i = 0; i < 4; i++)
+    {
+      BufPool *pool = new_pool (-1);
+      gboolean ends_pinned = i % 2 == 1;
+      BufPoolAllocation *allocation;
+
+      buf_pool_allocation_unref (i < 2 ? allocate_pinned (pool, 1) : test_allocate (pool, 1));
+      allocation = ends_pinned ? allocate_pinned (pool, 1) : test_allocate (pool, 1);
+      buf_pool_close (pool);
+      g_assert_cmpint (buf_semaphore_has_plain (&get_memory (pool)->semaphore), ==, !ends_pinned);
+      buf_pool_allocation_unref (allocation);
+      g_assert_cmpint (get_memory (pool)->semaphore.level.pinned, ==, 0);
+      g_object_unref (pool);
+    }
+}
+
 static void
 test_held (void)
 {
@@ -672,6 +768,9 @@ main (int argc, char *argv[])
   g_test_add_func ("/cache/hit", test_hit);
   g_test_add_func ("/cache/kinds", test_kinds);
   g_test_add_func ("/cache/task", test_task);
+  g_test_add_func ("/cache/pinned", test_pinned);
+  g_test_add_func ("/cache/pinned-task", test_pinned_task);
+  g_test_add_func ("/cache/end-with-pinned", test_end_with_pinned);
   g_test_add_func ("/cache/held", test_held);
   g_test_add_func ("/cache/sizes", test_sizes);
   g_test_add_func ("/cache/size-that-goes", test_size_that_goes);

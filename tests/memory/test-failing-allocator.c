@@ -548,6 +548,31 @@ test_not_kept (void)
   reset_allocator (-1, FALSE, 0);
 }
 
+static void
+test_no_handle (void)
+{
+  Script self = { .pool = new_pool (BUFFER_SIZE, FALSE, 0) };
+
+  g_test_summary (
+      "When there is no memory for the handle of a kept block, the request tries without "
+      "the cache before it fails");
+
+  reset_allocator (-1, FALSE, 0);
+  for (guint i = 0; i < 2; i++)
+    {
+      drop (request (&self, KIND_TRY_PINNED, 1));
+      g_assert_cmpuint (buf_pool_get_cached_memory (self.pool), ==, BUFFER_SIZE);
+      g_atomic_int_set (&first_failure, g_atomic_int_get (&n_allocations));
+      g_atomic_int_set (&goes_on_failing, i == 1);
+      drop (request (&self, KIND_TRY_PINNED, 1));
+      g_assert_cmpint (self.n_refused, ==, i);
+      test_assert_figures (self.pool, 0, 0);
+      g_atomic_int_set (&first_failure, -1);
+    }
+  g_object_unref (self.pool);
+  reset_allocator (-1, FALSE, 0);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -560,6 +585,7 @@ main (int argc, char **argv)
   g_test_add_func ("/failing-allocator/every-large", test_every_large_allocation);
   g_test_add_func ("/failing-allocator/shrink", test_shrink);
   g_test_add_func ("/failing-allocator/not-kept", test_not_kept);
+  g_test_add_func ("/failing-allocator/no-handle", test_no_handle);
   g_test_add_func ("/failing-allocator/under-load", test_under_load);
   return g_test_run ();
 }

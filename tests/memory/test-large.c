@@ -475,11 +475,49 @@ test_shrink (void)
     }
 }
 
+static void
+test_zeroed_again (void)
+{
+  const gsize zeroed[] = { 256 * KIBIBYTE, 3 * MEBIBYTE };
+
+  g_test_summary ("A large block that is used again is zero, whether or not it lies in a mapping");
+
+  for (guint i = 0; i < 2 * G_N_ELEMENTS (zeroed); i++)
+    {
+      gsize size = zeroed[i / 2];
+      g_autoptr (BufPool) pool = g_object_new (BUF_TYPE_POOL,
+                                               "buffer-size",
+                                               (guint64) size,
+                                               "max-memory",
+                                               (guint64) (4 * size),
+                                               "max-cached-memory",
+                                               (gint64) (4 * size),
+                                               "zero-fill",
+                                               TRUE,
+                                               NULL);
+
+      map_fails = i % 2 == 1;
+      for (guint round = 0; round < 3; round++)
+        {
+          BufPoolAllocation *allocation = test_allocate (pool, 1);
+          guint8 *data = buf_pool_allocation_get_first (allocation);
+
+          for (gsize j = 0; j < size; j++)
+            g_assert_cmpint (data[j], ==, 0);
+          memset (data, 0x5a, size);
+          buf_pool_allocation_unref (allocation);
+          g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, size);
+        }
+      map_fails = FALSE;
+    }
+}
+
 int
 main (int argc, char *argv[])
 {
   g_test_init (&argc, &argv, NULL);
 
+  g_test_add_func ("/large/zeroed-again", test_zeroed_again);
   g_test_add_func ("/large/usable", test_usable);
   g_test_add_func ("/large/no-excess", test_no_excess);
   g_test_add_func ("/large/without-mappings", test_without_mappings);

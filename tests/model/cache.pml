@@ -16,7 +16,7 @@
  * Blocks are numbered, each is one byte; sets of them are bits. A large request takes LARGE bytes, and
  * its block is never cached.
  *
- * What only the model has, to check the code against: exists, owned, large_out, n_through, freed.
+ * What only the model has, to check the code against: exists, owned, owned_pinned, large_out, n_through, freed.
  */
 
 #ifndef MAXIMUM
@@ -52,6 +52,9 @@
 #ifndef DEPOT_ROOM
 #define DEPOT_ROOM 1 /* bytes */
 #endif
+#ifndef PINS
+#define PINS 0 /* a set of the users whose requests are pinned */
+#endif
 #ifndef ROOM
 #define ROOM 1 /* of a stripe, in bytes */
 #endif
@@ -71,6 +74,7 @@
 bit held[2] = 1;           /* bit */
 bit shut[2] = 1;           /* closed */
 byte magazine[2];          /* magazines: one of them, a set */
+short pinned_here[2];      /* pinned */
 
 /* BufCache, BufCacheControl */
 bit live;                  /* n_live: 2 stripes, or none */
@@ -82,6 +86,7 @@ byte depot_room;           /* depot.max_bytes */
 bit mutex;
 short free = MAXIMUM;      /* queue.free */
 byte maximum = MAXIMUM;    /* queue.maximum */
+short pinned;              /* level.pinned */
 bit revoked = 1;           /* revoked; the pool is new */
 bit keeps;                 /* keeps */
 bit unfinished;            /* tree: unfinished */
@@ -101,6 +106,7 @@ byte outcome[N_WAITERS];
 /* Only in the model */
 byte exists;               /* blocks that were allocated, and not freed */
 byte owned;                /* blocks that a thread uses */
+byte owned_pinned;         /* those of them that are pinned */
 byte large_out;            /* bytes of the large block */
 byte n_through;            /* users that have dropped all */
 bit freed;                 /* the memory is gone */
@@ -115,6 +121,7 @@ hidden byte i, j;
 /* What every process has of its own: a block, a haul, a stripe, and some answers. */
 #define LOCALS \
   byte block = NONE, haul, s, n, out; \
+  bit pins; \
   bit got, open_ones, kept, filled, done, complete, ends, insists, moved, is_watcher
 
 #define LOCK   !mutex; TOUCH; mutex = 1
@@ -122,6 +129,8 @@ hidden byte i, j;
 
 /* ---- the semaphore ------------------------------------------------------------------------ */
 
+/* Nothing is out but what is pinned: the owner does not wait for that. */
+#define IS_DRAINED (revoked && free + pinned == maximum && (pinned == 0 || !keeps))
 #define IS_WANTED (closed || free < 0 || n_line > 0 || drains || n_reclaims > 0)
 
 /* No waiter sleeps that could be served, or whose bytes are cached for good. */
@@ -153,7 +162,7 @@ inline finish (how)                                     /* the waiter at place i
 inline serve ()                                         /* buf_wait_queue_serve_locked */
 {
   if
-  :: drains && revoked && free == maximum -> drains = 0; is_drained = 1
+  :: drains && IS_DRAINED -> drains = 0; is_drained = 1
   :: else
   fi;
   i = 0;
@@ -278,7 +287,11 @@ inline allocate_block ()
 inline hand_out ()
 {
   assert (((exists >> block) & 1) && !((owned >> block) & 1));
-  owned = owned | (1 << block)
+  owned = owned | (1 << block);
+  if
+  :: pins -> owned_pinned = owned_pinned | (1 << block)
+  :: else
+  fi
 }
 
 /* Takes a block out of a set. */
@@ -349,7 +362,8 @@ inline try_to_pop ()
     fi
 #else
     if
-    :: got && magazine[s] != 0 -> d_step { pop (magazine[s]); hand_out () }
+    :: got && magazine[s] != 0 ->
+       d_step { pop (magazine[s]); hand_out (); pinned_here[s] = pinned_here[s] + pins }
     :: else
     fi
 #endif
@@ -392,7 +406,11 @@ inline try_to_push ()
        d_step {
          assert (COUNT (exists) + large_out <= maximum);
          owned = owned & ~(1 << block);
+         owned_pinned = owned_pinned & ~(1 << block);
          magazine[s] = magazine[s] | (1 << block);
+#ifndef FAULT_PUT_WITHOUT_UNPINNING
+         pinned_here[s] = pinned_here[s] - pins;
+#endif
          block = NONE;
          kept = 1
        }
@@ -456,7 +474,7 @@ inline take_from_depot ()                               /* take_from_depot, refi
     fi;
     if
     :: got && magazine[s] == 0 && depot != 0 && COUNT (depot) <= ROOM ->
-       d_step { magazine[s] = depot; depot = 0; pop (magazine[s]); hand_out () }
+       d_step { magazine[s] = depot; depot = 0; pop (magazine[s]); hand_out (); pinned = pinned + pins }
     :: else
     fi
   }
@@ -466,7 +484,7 @@ inline take_from_depot ()                               /* take_from_depot, refi
   fi;
   atomic {
     if
-    :: block == NONE && depot != 0 -> d_step { pop (depot); hand_out () }
+    :: block == NONE && depot != 0 -> d_step { pop (depot); hand_out (); pinned = pinned + pins }
     :: else
     fi;
     d_step { UNLOCK }
@@ -502,7 +520,9 @@ inline put_slowly ()                                    /* put_slowly, buf_cache
          if
          :: COUNT (magazine[s]) < ROOM ->
             owned = owned & ~(1 << block);
+            owned_pinned = owned_pinned & ~(1 << block);
             magazine[s] = magazine[s] | (1 << block);
+            pinned = pinned - pins;
             block = NONE;
             kept = 1
          :: else
@@ -573,6 +593,10 @@ inline close_stripe ()                                  /* close_stripe_locked *
        d_step {
          haul = haul | magazine[s];
          magazine[s] = 0;
+#ifndef FAULT_LOSE_WHAT_HITS_HAVE_PINNED
+         pinned = pinned + pinned_here[s];
+#endif
+         pinned_here[s] = 0;
          shut[s] = 1;
          got = 0
        }
@@ -717,6 +741,7 @@ proctype user (byte me)
   LOCALS;
   byte round;
 
+  pins = (PINS >> me) & 1;
   do
   :: round < ROUNDS ->
      take_cached ();
@@ -728,7 +753,12 @@ proctype user (byte me)
         :: else
         fi;
         if
-        :: out == GRANTED -> allocate_block ()
+        :: out == GRANTED && pins ->                    /* buf_semaphore_pin */
+           atomic { LOCK; pinned++ }
+           serve_and_unlock ();
+           allocate_block ();
+           owned_pinned = owned_pinned | (1 << block)
+        :: out == GRANTED && !pins -> allocate_block ()
         :: else
         fi;
         out = 0
@@ -745,8 +775,14 @@ proctype user (byte me)
         put ();
         if
         :: !kept ->
-           d_step { owned = owned & ~(1 << block); exists = exists & ~(1 << block); block = NONE }
-           release (1)
+           d_step {
+             owned = owned & ~(1 << block);
+             owned_pinned = owned_pinned & ~(1 << block);
+             exists = exists & ~(1 << block);
+             block = NONE
+           }
+           atomic { LOCK; pinned = pinned - pins; free++; BALANCE } /* buf_semaphore_release_pinned */
+           serve_and_unlock ()
         :: else
         fi;
         kept = 0
@@ -870,12 +906,13 @@ proctype owner ()
   atomic {
     LOCK;
     if
-    :: free != maximum -> drains = 1
-    :: else -> is_drained = 1
+    :: IS_DRAINED -> is_drained = 1
+    :: else -> drains = 1
     fi
   }
   serve_and_unlock ();
   is_drained;
+  assert (large_out == 0 && owned == owned_pinned);
   atomic { LOCK; assert (closed && revoked); abandoned = 1; find_end (); d_step { UNLOCK } }
   if
   :: ends -> ends = 0; end_memory ()
@@ -951,5 +988,5 @@ init
 
   /* In the end everything was freed: no block is lost. */
   freed;
-  assert (exists == 0 && owned == 0 && CACHED == 0 && free == maximum)
+  assert (exists == 0 && owned == 0 && CACHED == 0 && free == maximum && pinned == 0)
 }

@@ -1,0 +1,25 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#pragma once
+
+#include "stream/buf-cancel-watch-private.h"
+
+G_BEGIN_DECLS
+
+/* A source of a stream that is waited for. */
+typedef struct
+{
+  GSource *source; /* NULL: nothing is waited for */
+  BufCancelWatch *watch;
+} BufPoll;
+
+void buf_poll_begin (BufPoll *self,
+                     GSource *source,
+                     GTask *task,
+                     GPollableSourceFunc function,
+                     GCancellable *cancellable);
+void buf_poll_end (BufPoll *self);
+void buf_poll_block (GSource *source, GCancellable *cancellable);
+
+G_END_DECLS

@@ -1,0 +1,79 @@
+/* SPDX-FileCopyrightText: The libbufpool authors
+ * SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "config.h"
+
+#include "stream/buf-poll-private.h"
+
+/*
+ * Waits for a stream that can be polled, in a thread or in a main loop.
+ *
+ * The source of the stream is created without the cancellable. GIO's source for a cancellable can
+ * block when it is dropped, and leaks when it is cancelled at that moment in a context that is not
+ * iterated any more. A watch makes the source of the stream ready instead, so it is dispatched.
+ */
+
+static void
+make_ready (gpointer data)
+{
+  g_source_set_ready_time (data, 0);
+}
+
+static void
+begin (BufPoll *self, GSource *source, GCancellable *cancellable)
+{
+  self->source = source;
+  self->watch = buf_cancel_watch_new (cancellable, make_ready, source);
+  if (g_cancellable_is_cancelled (cancellable))
+    make_ready (source);
+}
+
+/* Takes the source. In the context of the task it calls @function with the task, once, when the
+ * stream is ready or the cancellable was cancelled; that ends the poll. */
+void
+buf_poll_begin (BufPoll *self,
+                GSource *source,
+                GTask *task,
+                GPollableSourceFunc function,
+                GCancellable *cancellable)
+{
+  g_source_set_priority (source, g_task_get_priority (task));
+  g_source_set_callback (source, G_SOURCE_FUNC (function), g_object_ref (task), g_object_unref);
+  begin (self, source, cancellable);
+  g_source_attach (source, g_task_get_context (task));
+}
+
+void
+buf_poll_end (BufPoll *self)
+{
+  buf_cancel_watch_end (g_steal_pointer (&self->watch));
+  g_source_destroy (self->source);
+  g_clear_pointer (&self->source, g_source_unref);
+}
+
+static gboolean
+on_ready (GObject *stream, gpointer user_data)
+{
+  gboolean *fired = user_data;
+
+  *fired = TRUE;
+  return G_SOURCE_REMOVE;
+}
+
+/* Takes the source. Blocks until the stream is ready, or the cancellable was cancelled: in a
+ * context of its own, since the thread may have none, or may not want it to be iterated. */
+void
+buf_poll_block (GSource *source, GCancellable *cancellable)
+{
+  GMainContext *context = g_main_context_new ();
+  gboolean fired = FALSE;
+  BufPoll poll;
+
+  g_source_set_callback (source, G_SOURCE_FUNC (on_ready), &fired, NULL);
+  begin (&poll, source, cancellable);
+  g_source_attach (source, context);
+  while (!fired)
+    g_main_context_iteration (context, TRUE);
+  buf_poll_end (&poll);
+  g_main_context_unref (context);
+}
