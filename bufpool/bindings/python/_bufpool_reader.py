@@ -48,9 +48,9 @@ class Reader(_Reader):
         """The next block as a GLib.Bytes, or None at the end."""
         check_cancellable(cancellable)
         if self._lacks_memory():
-            return wait(self.get_pool(), _Reader.next_block, self, cancellable=cancellable)
+            return wait(self.get_pool(), _Reader.next_block, self, cancellable=cancellable, to_the_end=True)
         if self._is_idle():
-            return wait(None, _Reader.next_block, self, cancellable=cancellable)
+            return wait(None, _Reader.next_block, self, cancellable=cancellable, to_the_end=True)
         return super().next_block(cancellable)
 
     def next_block_async(
@@ -77,7 +77,7 @@ class Reader(_Reader):
     def splice(self, target, flags, cancellable=None):
         """Writes all blocks to another stream."""
         check_cancellable(cancellable)
-        return wait(self.get_pool(), _Reader.splice, self, target, flags, cancellable=cancellable)
+        return wait(self.get_pool(), _Reader.splice, self, target, flags, cancellable=cancellable, to_the_end=True)
 
     def splice_async(
         self, target, flags, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None, callback=None, *user_data

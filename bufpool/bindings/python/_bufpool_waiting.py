@@ -70,6 +70,7 @@ class _Job:
         self._interruption = Interruption(cancellable)
         self._outcome = []
         self._abandoned = False
+        self.ended = False
         self.done = _thread.allocate_lock()
         self.done.acquire()
 
@@ -82,6 +83,7 @@ class _Job:
             self._outcome.append((None, error))
         if self._abandoned:
             self._discard()
+        self.ended = True
 
     def abandon(self):
         """The caller was interrupted."""
@@ -206,9 +208,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def wait(source, function, *arguments, cancellable):
+def wait(source, function, *arguments, cancellable, to_the_end=False):
     """Calls a C function that may wait for this pool or budget, or for something else if that is None. It is
-    one wait, so a request keeps its place in the queue."""
+    one wait, so a request keeps its place in the queue. With to_the_end, an interruption waits until what it
+    cancelled has ended: a stream could not be used before."""
     if _thread.get_ident() != threading.main_thread().ident:
         if source is None:
             return function(*arguments, cancellable)
@@ -223,5 +226,7 @@ def wait(source, function, *arguments, cancellable):
             delay = -1 if source is None else collector.run(progress_of(source))
     except BaseException:
         job.abandon()
+        if to_the_end and not job.ended:
+            job.done.acquire()
         raise
     return job.take()
