@@ -305,7 +305,7 @@ buf_pool_allocate_async (BufPool *self,
  * @result: what the callback was given
  * @error: return location for an error
  *
- * Fetches the result of [method@Pool.allocate_async], once. In other languages than C and Vala the
+ * Fetches the result of [method@Pool.allocate_async], once. In languages other than C the
  * results of [method@Pool.allocate_pinned_async] come here, too.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error

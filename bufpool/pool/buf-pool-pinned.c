@@ -27,7 +27,7 @@
  * allocation when it is dropped, so they can be dropped in any order; and
  * [method@PoolAllocation.release] gives the memory back before the allocation is dropped.
  *
- * In other languages than C and Vala it has the plain name. This function can be called from any
+ * In languages other than C it has the plain name. This function can be called from any
  * thread.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
@@ -51,7 +51,7 @@ buf_pool_allocate_pinned (BufPool *self, gsize n_buffers, GCancellable *cancella
  * Like [method@Pool.allocate_timeout], for garbage-collected languages: see
  * [method@Pool.allocate_pinned].
  *
- * In other languages than C and Vala it has the plain name. This function can be called from any
+ * In languages other than C it has the plain name. This function can be called from any
  * thread.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
@@ -127,7 +127,7 @@ buf_pool_allocate_full_pinned (BufPool *self,
  * Like [method@Pool.try_allocate], for garbage-collected languages: see
  * [method@Pool.allocate_pinned].
  *
- * In other languages than C and Vala it has the plain name. This function can be called from any
+ * In languages other than C it has the plain name. This function can be called from any
  * thread.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
@@ -169,7 +169,7 @@ buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
  * Like [method@Pool.allocate_async], for garbage-collected languages: see
  * [method@Pool.allocate_pinned]. The callback calls [method@Pool.allocate_pinned_finish].
  *
- * In other languages than C and Vala it has the plain name. This function can be called from any
+ * In languages other than C it has the plain name. This function can be called from any
  * thread.
  *
  * Since: 1.0
