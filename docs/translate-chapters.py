@@ -38,9 +38,11 @@ def split_target(target, chapters):
     return None
 
 
-def get_width(picture):
-    """The width of an SVG, in points."""
-    return float(ElementTree.parse(picture).getroot().get("width").removesuffix("pt"))
+def is_wide(picture):
+    """Whether a picture is wider than the page. Screenshots always are."""
+    if picture.suffix != ".svg":
+        return True
+    return float(ElementTree.parse(picture).getroot().get("width").removesuffix("pt")) > WIDE
 
 
 def to_gi_docgen(text, names, chapters):
@@ -161,7 +163,7 @@ class DocBook:
         picture = ElementTree.SubElement(parent, "inlinemediaobject")
         data = ElementTree.SubElement(picture, "imageobject")
         image = ElementTree.SubElement(data, "imagedata", fileref=pathlib.PurePath(element.get("src")).name)
-        if get_width(self.folder / element.get("src")) > WIDE:
+        if is_wide(self.folder / element.get("src")):
             image.set("width", "100%")
         text = ElementTree.SubElement(picture, "textobject")
         ElementTree.SubElement(text, "phrase").text = element.get("alt")

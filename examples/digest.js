@@ -1,4 +1,4 @@
-#!/usr/bin/env gjs
+#!/usr/bin/env -S gjs -m
 // SPDX-FileCopyrightText: The libbufpool authors
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
@@ -12,15 +12,17 @@
 // same reason what goes to the checksum is a copy, by extract(): GJS has no way to pass it the memory
 // itself, and a view by get_bytes() would keep the budget until the collector runs.
 //
-// Uninstalled: meson devenv -C build -w . gjs examples/digest.js FILE...
+// Uninstalled: meson devenv -C build -w . gjs -m examples/digest.js FILE...
 
-imports.gi.versions.BufPool = '1.0';
-const {BufPool, Gio, GLib} = imports.gi;
-const System = imports.system;
+import BufPool from 'gi://BufPool?version=1.0';
+import Gio from 'gi://Gio';
+import GLib from 'gi://GLib';
+import System from 'system';
 
 let UnixInputStream;
 try {
-    UnixInputStream = imports.gi.GioUnix.InputStream; // since GLib 2.80
+    // Since GLib 2.80. No import(), whose await would keep promises from being resolved in the loop below.
+    UnixInputStream = imports.gi.GioUnix.InputStream;
 } catch {
     UnixInputStream = Gio.UnixInputStream;
 }

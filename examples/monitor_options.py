@@ -16,7 +16,8 @@ def create_parser(version=None, prog=None):
     parser.add_argument("paths", nargs="*", metavar="FILE-OR-FOLDER")
     parser.add_argument("--repeat", action="store_true", help="begin again at the end")
     parser.add_argument("--report", action="store_true", help="print the figures, too, as JSON")
-    parser.add_argument("--version", action="version", version=f"%(prog)s (libbufpool) {version}", help="print the version")
+    text = f"%(prog)s (libbufpool) {version}"
+    parser.add_argument("--version", action="version", version=text, help="print the version")
     return parser
 
 

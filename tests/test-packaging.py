@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from tap import Failure, Skipped, equal, fail_if, run_checks
 
 DOAP = "{http://usefulinc.com/ns/doap#}"
+SYMBOLS_HEADER = "libbufpool-1.0.so.0 libbufpool-1.0-0 #MINVER#\n* Build-Depends-Package: libbufpool-dev\n"
 TOOLS = ("digest", "relay", "monitor")
 COMPLETE = """
 . /usr/share/bash-completion/bash_completion
@@ -44,7 +45,7 @@ class Source:
             known = dict(re.findall(r"^ (\w+)@Base (\S+)$", self.symbols.read_text(encoding="utf-8"), re.MULTILINE))
         exported = self.read("tests/exported-symbols.list").split()
         lines = [f" {name}@Base {known.get(name, since)}\n" for name in exported]
-        return "libbufpool-1.0.so.0 libbufpool-1.0-0 #MINVER#\n" + "".join(lines)
+        return SYMBOLS_HEADER + "".join(lines)
 
     def get_releases(self):
         """Version and date of the newest release, by the file that names it."""

@@ -23,15 +23,13 @@ G_BEGIN_DECLS
 #define BUF_WORD_REFERENCES    G_GUINT64_CONSTANT (0xffffffff)
 #define BUF_WORD_BUFFERS_SHIFT 32
 #define BUF_WORD_BUFFERS       (G_GUINT64_CONSTANT (0xffff) << BUF_WORD_BUFFERS_SHIFT)
-#define BUF_WORD_DETACHED                                                                          \
-  (G_GUINT64_CONSTANT (1) << 48)                         /* const; the buffers are in another      \
-                                                          * block */
-#define BUF_WORD_PINNED   (G_GUINT64_CONSTANT (1) << 49) /* const; detached, and pinned */
-#define BUF_WORD_RELEASED (G_GUINT64_CONSTANT (1) << 50) /* set on plain allocations only */
-#define BUF_WORD_CUT      (G_GUINT64_CONSTANT (1) << 51) /* was large, but is not anymore */
-#define BUF_WORD_FLAGS    (BUF_WORD_DETACHED | BUF_WORD_PINNED | BUF_WORD_RELEASED | BUF_WORD_CUT)
-#define BUF_WORD_HOLD     (G_GUINT64_CONSTANT (1) << 52)
-#define BUF_WORD_HOLDS    (~G_GUINT64_CONSTANT (0) << 52)
+#define BUF_WORD_DETACHED      (G_GUINT64_CONSTANT (1) << 48) /* const; buffers in another block */
+#define BUF_WORD_PINNED        (G_GUINT64_CONSTANT (1) << 49) /* const; detached, and pinned */
+#define BUF_WORD_RELEASED      (G_GUINT64_CONSTANT (1) << 50) /* set on plain allocations only */
+#define BUF_WORD_CUT           (G_GUINT64_CONSTANT (1) << 51) /* was large, but is not anymore */
+#define BUF_WORD_FLAGS         (BUF_WORD_DETACHED | BUF_WORD_PINNED | BUF_WORD_RELEASED | BUF_WORD_CUT)
+#define BUF_WORD_HOLD          (G_GUINT64_CONSTANT (1) << 52)
+#define BUF_WORD_HOLDS         (~G_GUINT64_CONSTANT (0) << 52)
 
 typedef struct _BufMemory BufMemory;
 

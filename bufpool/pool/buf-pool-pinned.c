@@ -26,7 +26,7 @@
  * for the allocation, so you can drop both in any order. [method@PoolAllocation.release] frees the
  * memory before the allocation is dropped.
  *
- * In languages other than C and Vala, this function has the plain name. It can be called from any
+ * In languages other than C it has the plain name. This function can be called from any
  * thread.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
@@ -50,7 +50,7 @@ buf_pool_allocate_pinned (BufPool *self, gsize n_buffers, GCancellable *cancella
  * Like [method@Pool.allocate_timeout], for garbage-collected languages: see
  * [method@Pool.allocate_pinned].
  *
- * In languages other than C and Vala, this function has the plain name. It can be called from any
+ * In languages other than C it has the plain name. This function can be called from any
  * thread.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
@@ -126,7 +126,7 @@ buf_pool_allocate_full_pinned (BufPool *self,
  * Like [method@Pool.try_allocate], for garbage-collected languages: see
  * [method@Pool.allocate_pinned].
  *
- * In languages other than C and Vala, this function has the plain name. It can be called from any
+ * In languages other than C it has the plain name. This function can be called from any
  * thread.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
@@ -168,7 +168,7 @@ buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
  * Like [method@Pool.allocate_async], for garbage-collected languages: see
  * [method@Pool.allocate_pinned]. The callback calls [method@Pool.allocate_pinned_finish].
  *
- * In languages other than C and Vala, this function has the plain name. It can be called from any
+ * In languages other than C it has the plain name. This function can be called from any
  * thread.
  *
  * Since: 1.0

@@ -84,7 +84,7 @@ find_refuser_locked (BufLevel *level, const BufWant *want)
 
 /* How much of what is free at the level is left to the request that is owed it. */
 static gint64
-get_owed_locked (BufLevel *level, const BufWant *want)
+get_owed_bytes_locked (BufLevel *level, const BufWant *want)
 {
   const BufWaiter *owed = buf_wait_queue_get_owed_locked (level->queue);
   gboolean urgent = buf_want_is_urgent (want);
@@ -114,7 +114,7 @@ buf_semaphore_get_refusal_locked (BufSemaphore *self,
     level = &self->level;
   get_figures_locked (buf_semaphore_get_for_level (level), figures);
   if (outcome == BUF_OUTCOME_PENDING || outcome == BUF_OUTCOME_TIMED_OUT)
-    figures->owed = get_owed_locked (level, want);
+    figures->owed = get_owed_bytes_locked (level, want);
   if (outcome == BUF_OUTCOME_OVERLOADED && waiter != NULL)
     figures->n_waiting = waiter->n_waiting; /* they may be gone by now */
   if (outcome != BUF_OUTCOME_TOO_LARGE)

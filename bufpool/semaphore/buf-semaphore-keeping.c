@@ -86,7 +86,7 @@ has_own_keeper_only (const BufSemaphore *self)
 }
 
 static void
-reopen_locked (BufSemaphore *self)
+reopen_if_allowed_locked (BufSemaphore *self)
 {
   if (buf_semaphore_may_keep_locked (self))
     self->keeper->reopen_locked (self);
@@ -103,7 +103,7 @@ reopen_listed_locked (BufSemaphore *self, GQueue *list)
 
       link = link->next; /* before the link moves to the other list */
       if (buf_semaphore_is_below (semaphore, self))
-        reopen_locked (semaphore);
+        reopen_if_allowed_locked (semaphore);
     }
 }
 
@@ -114,7 +114,7 @@ buf_semaphore_reopen_below_locked (BufSemaphore *self)
 {
   if (G_LIKELY (has_own_keeper_only (self)))
     {
-      reopen_locked (self);
+      reopen_if_allowed_locked (self);
       return;
     }
   reopen_listed_locked (self, &self->tree->keeping);

@@ -27,6 +27,12 @@ gi.require_version("BufPool", "1.0")
 from gi.repository import BufPool, Gio, GLib, GObject  # noqa: E402
 import introspected  # noqa: E402
 
+try:
+    # Else an alarm could interrupt PoolAllocation.__array__() while it does that.
+    import numpy  # noqa: F401
+except ImportError:
+    pass
+
 LONGEST_CALL = 0.02  # seconds
 MOST_BYTES = 1 << 20  # of an allocation that is kept
 MOST_MEMORY = 3 << 29  # of the process
@@ -172,6 +178,7 @@ class Fuzz:
             "target": Gio.MemoryOutputStream.new_resizable,
             "flags": lambda: Gio.OutputStreamSpliceFlags(self.random.randrange(4)),
             "data": lambda: b"d" * self.random.randrange(100),
+            "timeout_us": lambda: self.random.choice([0, 1, 1000, -1]),
             "io_priority": lambda: self.random.choice([0, 0, 0, 100, -100, 2**31 - 1]),
         }
         return makers.get(name, self.number)()

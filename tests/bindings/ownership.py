@@ -59,11 +59,11 @@ def streams(pool):
     target = Gio.MemoryOutputStream.new_resizable()
 
     def on_written(_, result):
-        assert a.write_to_stream_finish(result)[1] == 16
+        assert a.write_to_stream_finish(result) == 16
         loop.quit()
 
     def on_read(_, result):
-        assert a.fill_from_stream_finish(result)[1] == 16
+        assert a.fill_from_stream_finish(result) == 16
         a.write_to_stream_async(target, 0, 16, 0, None, on_written)
 
     a.fill_from_stream_async(source, 0, 16, 0, None, on_read)

@@ -24,10 +24,13 @@ BOXED = {"Permit", "PoolAllocation"}
 INHERITED = {"__init__", "__module__", "__doc__", "__gtype__", "__info__", "__weakref__", "__dict__", "__dir__"}
 
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
 def names(body):
     """What is defined there, and what is not private."""
     for node in body:
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+        if isinstance(node, FUNCTIONS + (ast.ClassDef,)):
             yield node.name
         elif isinstance(node, ast.AnnAssign):
             yield node.target.id
@@ -39,13 +42,18 @@ def stub_class(name, body=None):
 
 
 def stub_functions(name):
-    return {node.name: node for node in stub_class(name).body if isinstance(node, ast.FunctionDef)}
+    """Of several overloads the last, which takes most."""
+    return {node.name: node for node in stub_class(name).body if isinstance(node, FUNCTIONS)}
 
 
-def parameters(function):
+def positional(function):
     arguments = function.args
     listed = [a.arg for a in arguments.posonlyargs + arguments.args if a.arg not in ("self", "cls")]
     return listed + ([arguments.vararg.arg] if arguments.vararg else [])
+
+
+def keywords(function):
+    return [a.arg for a in function.args.kwonlyargs]
 
 
 def same(stubs, real):
@@ -80,7 +88,7 @@ def check_members(name):
     if name in BOXED:
         real.add("copy")  # as each boxed type has it
     else:
-        real |= {"Props", "props"}
+        real |= {"Props", "props"} | {p.name.replace("-", "_") for p in GObject.list_properties(getattr(BufPool, name))}
     # object has it, and nothing is to be said of it.
     same({*names(stub_class(name).body)} - {"__init__"}, real - {"__repr__"})
     assert all(hasattr(getattr(BufPool, name), member) or member in ("Props", "__init__") for member in real)
@@ -89,11 +97,11 @@ def check_members(name):
 def check_parameters(name):
     stubs, override = stub_functions(name), overridden(name)
     for method_name, method in introspected(name).items():
-        assert parameters(stubs[method_name]) == taken(method), (method_name, taken(method))
+        assert positional(stubs[method_name]) == taken(method), (method_name, taken(method))
     for method_name, function in override.items():
         if method_name in stubs:
             real = [p for p in inspect.signature(function).parameters if p not in ("self", "cls")]
-            assert parameters(stubs[method_name]) == real, (method_name, real)
+            assert positional(stubs[method_name]) + keywords(stubs[method_name]) == real, (method_name, real)
 
 
 def check_properties(name):

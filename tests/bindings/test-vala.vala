@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The libbufpool authors
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// BufPool from Vala, where lifetimes are as in C: locals are dropped in reverse order.
+// BufPool from Vala, where allocations are pinned, as in the other languages.
 
 void test_first_example () {
     try {
@@ -274,6 +274,151 @@ void test_async () {
     }
 }
 
+// A class that has a pool and an allocation as fields, which go in any order.
+class Keeper : Object {
+    private BufPool.Pool pool;
+    private BufPool.PoolAllocation? current;
+    private BufPool.Budget budget;
+    private BufPool.Permit? permit;
+
+    public Keeper () throws Error {
+        pool = new BufPool.Pool (BufPool.BufferSize.S4096, 1 << 20);
+        current = pool.allocate (1);
+        budget = new BufPool.Budget (100);
+        permit = budget.acquire (1);
+    }
+}
+
+void test_fields () {
+    try {
+        var keeper = new Keeper ();
+        weak Object seen = keeper;
+
+        seen.add_weak_pointer (&seen);
+        keeper = null;
+        assert (seen == null);
+
+        BufPool.PoolAllocation? outlives;
+        {
+            var pool = new BufPool.Pool (16, 128);
+            outlives = pool.try_allocate (8);
+        }
+        assert (outlives.get_length () == 8);
+        outlives = null;
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+}
+
+void test_unlimited () {
+    try {
+        var pool = new BufPool.Pool (16, BufPool.POOL_UNLIMITED);
+        size_t limit = BufPool.POOL_UNLIMITED;
+
+        pool.set_max_memory (limit);
+        pool.max_memory = BufPool.POOL_UNLIMITED;
+        assert (pool.get_max_memory () == BufPool.POOL_UNLIMITED && pool.max_memory == limit);
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+}
+
+void test_budget () {
+    try {
+        var budget = new BufPool.Budget (100);
+        var child = new BufPool.Budget.child (budget, 50);
+        var pool = new BufPool.Pool.with_budget (16, child);
+        var permit = budget.acquire_full (10);
+        var caught = 0;
+
+        assert (permit.get_size () == 10 && permit.shrink (5) && budget.allocated_memory == 5);
+        try {
+            budget.acquire_full (100, 1000);
+        } catch (IOError.TIMED_OUT e) {
+            caught++;
+        }
+        try {
+            budget.acquire (101);
+        } catch (BufPool.PoolError.TOO_LARGE e) {
+            caught++;
+        }
+        permit.release ();
+        var allocation = pool.allocate_full (1, 8);
+        assert (allocation.get_length () == 3 && budget.allocated_memory == 48);
+        try {
+            pool.allocate_full (1, 1, 1000, Priority.HIGH);
+        } catch (IOError.TIMED_OUT e) {
+            caught++;
+        }
+        assert (caught == 3 && child.parent == budget && budget.parent == null && pool.budget == child);
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+}
+
+void test_accessors () {
+    try {
+        var pool = new BufPool.Pool (16, 128);
+        var allocation = pool.allocate (2);
+        var target = new MemoryOutputStream.resizable ();
+        size_t n_bytes;
+
+        pool.max_cached_memory = 0;
+        assert (pool.buffer_size == 16 && pool.active_allocations == 1 && pool.available_memory == 96);
+        assert (pool.waiting == 0 && !pool.closed && pool.name == null && pool.cached_memory == 0);
+        assert (pool.get_stats ().allocated_memory == 32 && pool.trim (0) == 0);
+        assert (pool.describe_outstanding () != null);
+        assert (allocation.fill (0, "Hello".data) && allocation.get_buffer_bytes (0).get_size () == 16);
+        assert (allocation.get_first () == allocation.get_buffer (0) && allocation.get_bytes ().get_size () == 32);
+        assert (allocation.write_to_stream (target, 0, 5, out n_bytes) && n_bytes == 5);
+        var source = new MemoryInputStream.from_data ("text".data);
+        assert (allocation.fill_from_stream (source, 16, 16, out n_bytes) && n_bytes == 4 && allocation[1][0] == 't');
+        try {
+            allocation.fill_from_stream (source, 32, 1, out n_bytes);
+            assert_not_reached ();
+        } catch (BufPool.PoolError.OUT_OF_RANGE e) {
+        }
+        try {
+            pool.drain_timeout (1000);
+            assert_not_reached ();
+        } catch (IOError.TIMED_OUT e) {
+        }
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+}
+
+async void use_defaults (BufPool.Pool pool, BufPool.Budget budget, MainLoop loop) {
+    try {
+        var all = yield pool.allocate_async (8);
+        var permit = yield budget.acquire_async (1);
+        size_t n_read;
+
+        assert (permit.get_size () == 1);
+        yield all.fill_from_stream_async (new MemoryInputStream (), 0, 16, Priority.DEFAULT, null, out n_read);
+        assert (n_read == 0);
+        all = null;
+        all = yield pool.allocate_full_async (1, 4);
+        assert (all.get_length () == 4);
+        all = null;
+        assert (yield pool.drain_async ());
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+    loop.quit ();
+}
+
+void test_defaults () {
+    try {
+        var loop = new MainLoop ();
+
+        use_defaults.begin (new BufPool.Pool (16, 128), new BufPool.Budget (1), loop);
+        loop.run ();
+    } catch (Error e) {
+        error ("%s", e.message);
+    }
+}
+
 int main (string[] args) {
     Test.init (ref args);
     Test.add_func ("/vala/first-example", test_first_example);
@@ -286,5 +431,10 @@ int main (string[] args) {
     Test.add_func ("/vala/domain", test_domain);
     Test.add_func ("/vala/async", test_async);
     Test.add_func ("/vala/cancelled-async", test_cancelled_async);
+    Test.add_func ("/vala/fields", test_fields);
+    Test.add_func ("/vala/unlimited", test_unlimited);
+    Test.add_func ("/vala/budget", test_budget);
+    Test.add_func ("/vala/accessors", test_accessors);
+    Test.add_func ("/vala/defaults", test_defaults);
     return Test.run ();
 }

@@ -462,7 +462,7 @@ test_overloaded_task (void)
   g_assert_null (buf_budget_acquire_finish (budget, second, &error));
   g_assert_cmpstr (error->message,
                    ==,
-                   "10 bytes were asked for, but 1 request waits at the budget already, and no "
+                   "Cannot acquire 10 bytes: 1 request is already waiting for the budget, and no "
                    "more may wait");
   test_iterate_until (&first);
   buf_permit_unref (buf_budget_acquire_finish (budget, first, NULL));

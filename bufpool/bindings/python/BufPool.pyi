@@ -3,7 +3,24 @@
 
 """BufPool as Python sees it, for editors and type checkers."""
 
-from typing import Any, AsyncIterator, Awaitable, Callable, Iterator, List, Literal, Optional, Tuple, Type, TypeVar, Union, overload
+from typing import (
+    Any,
+    AsyncContextManager,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Generic,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    Type,
+    TypeVar,
+    Union,
+    overload,
+)
 
 from gi.repository import Gio, GLib, GObject
 
@@ -15,9 +32,21 @@ POOL_MAX_BUFFERS: int
 POOL_UNLIMITED: int
 
 _Pool = TypeVar("_Pool", bound=Pool)
+_Result = TypeVar("_Result")
+_Bytes = Union[bytes, bytearray, memoryview, GLib.Bytes, PoolAllocation, Sequence[int]]
 _PoolCallback = Callable[..., object]  # (pool, result, *user_data)
 _TransferCallback = Callable[..., object]  # (None, result, *user_data)
 _ReaderCallback = Callable[..., object]  # (reader, result, *user_data)
+
+class _Awaitable(Coroutine[Any, Any, _Result], AsyncContextManager[_Result], Generic[_Result]):
+    """What asynchronous methods return without a callback: to be awaited, or for async with."""
+
+    def __await__(self) -> Generator[Any, Any, _Result]: ...
+    def send(self, value: Any) -> Any: ...
+    def throw(self, *exception: Any) -> Any: ...
+    def close(self) -> None: ...
+    async def __aenter__(self) -> _Result: ...
+    async def __aexit__(self, *_: object) -> None: ...
 
 def get_memory_limit() -> int: ...
 def pool_error_quark() -> int: ...
@@ -98,6 +127,32 @@ class Pool(GObject.Object, Gio.Initable):
 
     @property
     def props(self) -> Props: ...
+    @property
+    def active_allocations(self) -> int: ...
+    @property
+    def alignment(self) -> int: ...
+    @property
+    def allocated_memory(self) -> int: ...
+    @property
+    def available_memory(self) -> int: ...
+    @property
+    def budget(self) -> Optional[Budget]: ...
+    @property
+    def buffer_size(self) -> int: ...
+    @property
+    def cached_memory(self) -> int: ...
+    @property
+    def closed(self) -> bool: ...
+    max_cached_memory: int
+    max_memory: int
+    max_waiting: int
+    @property
+    def name(self) -> Optional[str]: ...
+    reserved_memory: int
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def zero_fill(self) -> bool: ...
     def __init__(
         self,
         *,
@@ -115,18 +170,40 @@ class Pool(GObject.Object, Gio.Initable):
     def new(cls: Type[_Pool], buffer_size: int, max_memory: int) -> _Pool: ...
     @classmethod
     def new_with_budget(cls: Type[_Pool], buffer_size: int, budget: Budget) -> _Pool: ...
-    def allocate(self, n_buffers: int, cancellable: Optional[Gio.Cancellable] = None) -> PoolAllocation: ...
+    def allocate(
+        self,
+        n_buffers: int,
+        cancellable: Optional[Gio.Cancellable] = None,
+        *,
+        at_least: Optional[int] = None,
+        timeout: Optional[float] = None,
+        priority: int = ...,
+    ) -> PoolAllocation: ...
     def allocate_timeout(
         self, n_buffers: int, timeout_us: int, cancellable: Optional[Gio.Cancellable] = None
     ) -> PoolAllocation: ...
     def try_allocate(self, n_buffers: int) -> PoolAllocation: ...
+    @overload
+    def allocate_async(
+        self,
+        n_buffers: int,
+        io_priority: int = ...,
+        cancellable: Optional[Gio.Cancellable] = None,
+        callback: None = None,
+        *,
+        at_least: Optional[int] = None,
+        timeout: Optional[float] = None,
+    ) -> _Awaitable[PoolAllocation]: ...
+    @overload
     def allocate_async(
         self,
         n_buffers: int,
         io_priority: int,
-        cancellable: Optional[Gio.Cancellable] = None,
-        callback: Optional[_PoolCallback] = None,
+        cancellable: Optional[Gio.Cancellable],
+        callback: _PoolCallback,
         *user_data: Any,
+        at_least: Optional[int] = None,
+        timeout: Optional[float] = None,
     ) -> None: ...
     def allocate_finish(self, result: Gio.AsyncResult) -> PoolAllocation: ...
     def allocate_pinned_finish(self, result: Gio.AsyncResult) -> PoolAllocation: ...
@@ -138,27 +215,48 @@ class Pool(GObject.Object, Gio.Initable):
         io_priority: int,
         cancellable: Optional[Gio.Cancellable] = None,
     ) -> PoolAllocation: ...
+    @overload
+    def allocate_full_async(
+        self,
+        min_buffers: int,
+        max_buffers: int,
+        timeout_us: int = ...,
+        io_priority: int = ...,
+        cancellable: Optional[Gio.Cancellable] = None,
+        callback: None = None,
+    ) -> _Awaitable[PoolAllocation]: ...
+    @overload
     def allocate_full_async(
         self,
         min_buffers: int,
         max_buffers: int,
         timeout_us: int,
         io_priority: int,
-        cancellable: Optional[Gio.Cancellable] = None,
-        callback: Optional[_PoolCallback] = None,
+        cancellable: Optional[Gio.Cancellable],
+        callback: _PoolCallback,
         *user_data: Any,
     ) -> None: ...
     def allocate_full_finish(self, result: Gio.AsyncResult) -> PoolAllocation: ...
     def allocate_full_pinned_finish(self, result: Gio.AsyncResult) -> PoolAllocation: ...
     def close(self) -> None: ...
     def is_closed(self) -> bool: ...
-    def drain(self, cancellable: Optional[Gio.Cancellable] = None) -> bool: ...
+    def drain(
+        self, cancellable: Optional[Gio.Cancellable] = None, *, timeout: Optional[float] = None
+    ) -> bool: ...
     def drain_timeout(self, timeout_us: int, cancellable: Optional[Gio.Cancellable] = None) -> bool: ...
+    @overload
+    def drain_async(
+        self,
+        io_priority: int = ...,
+        cancellable: Optional[Gio.Cancellable] = None,
+        callback: None = None,
+    ) -> _Awaitable[bool]: ...
+    @overload
     def drain_async(
         self,
         io_priority: int,
-        cancellable: Optional[Gio.Cancellable] = None,
-        callback: Optional[_PoolCallback] = None,
+        cancellable: Optional[Gio.Cancellable],
+        callback: _PoolCallback,
         *user_data: Any,
     ) -> None: ...
     def drain_finish(self, result: Gio.AsyncResult) -> bool: ...
@@ -201,6 +299,19 @@ class Budget(GObject.Object):
 
     @property
     def props(self) -> Props: ...
+    @property
+    def allocated_memory(self) -> int: ...
+    @property
+    def available_memory(self) -> int: ...
+    max_memory: int
+    max_waiting: int
+    @property
+    def name(self) -> Optional[str]: ...
+    @property
+    def parent(self) -> Optional[Budget]: ...
+    reserved_memory: int
+    @property
+    def waiting(self) -> int: ...
     def __init__(
         self,
         *,
@@ -214,17 +325,33 @@ class Budget(GObject.Object):
     def new(cls, max_memory: int) -> Budget: ...
     @classmethod
     def new_child(cls, parent: Budget, max_memory: int) -> Budget: ...
-    def acquire(self, n_bytes: int, cancellable: Optional[Gio.Cancellable] = None) -> Permit: ...
+    def acquire(
+        self,
+        n_bytes: int,
+        cancellable: Optional[Gio.Cancellable] = None,
+        *,
+        timeout: Optional[float] = None,
+        priority: int = ...,
+    ) -> Permit: ...
     def acquire_full(
         self, n_bytes: int, timeout_us: int, io_priority: int, cancellable: Optional[Gio.Cancellable] = None
     ) -> Permit: ...
     def try_acquire(self, n_bytes: int) -> Permit: ...
+    @overload
+    def acquire_async(
+        self,
+        n_bytes: int,
+        io_priority: int = ...,
+        cancellable: Optional[Gio.Cancellable] = None,
+        callback: None = None,
+    ) -> _Awaitable[Permit]: ...
+    @overload
     def acquire_async(
         self,
         n_bytes: int,
         io_priority: int,
-        cancellable: Optional[Gio.Cancellable] = None,
-        callback: Optional[_PoolCallback] = None,
+        cancellable: Optional[Gio.Cancellable],
+        callback: _PoolCallback,
         *user_data: Any,
     ) -> None: ...
     def acquire_finish(self, result: Gio.AsyncResult) -> Permit: ...
@@ -243,6 +370,11 @@ class Budget(GObject.Object):
 class Permit(GObject.GBoxed):
     """Bytes that were acquired from a budget. They return to it when the permit is released or dropped."""
 
+    def __enter__(self) -> Permit: ...
+    def __exit__(self, *_: object) -> None: ...
+    async def __aenter__(self) -> Permit: ...
+    async def __aexit__(self, *_: object) -> None: ...
+    def __bool__(self) -> bool: ...
     def copy(self) -> Permit: ...
     def get_size(self) -> int: ...
     def is_released(self) -> bool: ...
@@ -254,6 +386,9 @@ class PoolAllocation(GObject.GBoxed):
 
     def __enter__(self) -> PoolAllocation: ...
     def __exit__(self, *_: object) -> None: ...
+    async def __aenter__(self) -> PoolAllocation: ...
+    async def __aexit__(self, *_: object) -> None: ...
+    def __array__(self, dtype: Any = None, copy: Optional[bool] = None) -> Any: ...
     def __len__(self) -> int: ...
     def __bool__(self) -> bool: ...
     def __iter__(self) -> Iterator[memoryview]: ...
@@ -266,35 +401,58 @@ class PoolAllocation(GObject.GBoxed):
     def view(self) -> memoryview: ...
     def copy(self) -> PoolAllocation: ...
     def extract(self, offset: int, size: int) -> GLib.Bytes: ...
-    def fill(self, offset: int, data: Union[bytes, bytearray, memoryview, List[int]]) -> bool: ...
+    def fill(self, offset: int, data: _Bytes) -> bool: ...
     def fill_from_stream(
         self, stream: Gio.InputStream, offset: int, size: int, cancellable: Optional[Gio.Cancellable] = None
-    ) -> Tuple[Literal[True], int]: ...
+    ) -> int: ...
+    @overload
+    def fill_from_stream_async(
+        self,
+        stream: Gio.InputStream,
+        offset: int,
+        size: int,
+        io_priority: int = ...,
+        cancellable: Optional[Gio.Cancellable] = None,
+        callback: None = None,
+    ) -> _Awaitable[int]: ...
+    @overload
     def fill_from_stream_async(
         self,
         stream: Gio.InputStream,
         offset: int,
         size: int,
         io_priority: int,
-        cancellable: Optional[Gio.Cancellable] = None,
-        callback: Optional[_TransferCallback] = None,
+        cancellable: Optional[Gio.Cancellable],
+        callback: _TransferCallback,
         *user_data: Any,
     ) -> None: ...
-    def fill_from_stream_finish(self, result: Gio.AsyncResult) -> Tuple[Literal[True], int]: ...
+    def fill_from_stream_finish(self, result: Gio.AsyncResult) -> int: ...
+    def shrink(self, n_buffers: int) -> bool: ...
     def write_to_stream(
         self, stream: Gio.OutputStream, offset: int, size: int, cancellable: Optional[Gio.Cancellable] = None
-    ) -> Tuple[Literal[True], int]: ...
+    ) -> int: ...
+    @overload
+    def write_to_stream_async(
+        self,
+        stream: Gio.OutputStream,
+        offset: int,
+        size: int,
+        io_priority: int = ...,
+        cancellable: Optional[Gio.Cancellable] = None,
+        callback: None = None,
+    ) -> _Awaitable[int]: ...
+    @overload
     def write_to_stream_async(
         self,
         stream: Gio.OutputStream,
         offset: int,
         size: int,
         io_priority: int,
-        cancellable: Optional[Gio.Cancellable] = None,
-        callback: Optional[_TransferCallback] = None,
+        cancellable: Optional[Gio.Cancellable],
+        callback: _TransferCallback,
         *user_data: Any,
     ) -> None: ...
-    def write_to_stream_finish(self, result: Gio.AsyncResult) -> Tuple[Literal[True], int]: ...
+    def write_to_stream_finish(self, result: Gio.AsyncResult) -> int: ...
     def get_allocated_bytes(self) -> int: ...
     def get_buffer(self, index: int) -> Optional[int]: ...
     def get_buffer_bytes(self, index: int) -> Optional[GLib.Bytes]: ...
@@ -306,7 +464,6 @@ class PoolAllocation(GObject.GBoxed):
     def get_transferred_bytes(self) -> int: ...
     def is_released(self) -> bool: ...
     def release(self) -> None: ...
-    def shrink(self, n_buffers: int) -> bool: ...
 
 class Reader(GObject.Object):
     """Reads a stream in blocks that come from a pool. Iteration yields read-only memoryviews, without a copy."""
@@ -320,17 +477,34 @@ class Reader(GObject.Object):
 
     @property
     def props(self) -> Props: ...
+    @property
+    def n_buffers(self) -> int: ...
+    @property
+    def pool(self) -> Optional[Pool]: ...
+    @property
+    def position(self) -> int: ...
+    read_ahead: int
+    @property
+    def stream(self) -> Optional[Gio.InputStream]: ...
     def __init__(
         self, *, n_buffers: int = ..., pool: Pool = ..., read_ahead: int = ..., stream: Gio.InputStream = ...
     ) -> None: ...
     @classmethod
     def new(cls, stream: Gio.InputStream, pool: Pool, n_buffers: int) -> Reader: ...
     def next_block(self, cancellable: Optional[Gio.Cancellable] = None) -> Optional[GLib.Bytes]: ...
+    @overload
+    def next_block_async(
+        self,
+        io_priority: int = ...,
+        cancellable: Optional[Gio.Cancellable] = None,
+        callback: None = None,
+    ) -> _Awaitable[Optional[GLib.Bytes]]: ...
+    @overload
     def next_block_async(
         self,
         io_priority: int,
-        cancellable: Optional[Gio.Cancellable] = None,
-        callback: Optional[_ReaderCallback] = None,
+        cancellable: Optional[Gio.Cancellable],
+        callback: _ReaderCallback,
         *user_data: Any,
     ) -> None: ...
     def next_block_finish(self, result: Gio.AsyncResult) -> Optional[GLib.Bytes]: ...
@@ -340,13 +514,23 @@ class Reader(GObject.Object):
         flags: Gio.OutputStreamSpliceFlags,
         cancellable: Optional[Gio.Cancellable] = None,
     ) -> bool: ...
+    @overload
+    def splice_async(
+        self,
+        target: Gio.OutputStream,
+        flags: Gio.OutputStreamSpliceFlags,
+        io_priority: int = ...,
+        cancellable: Optional[Gio.Cancellable] = None,
+        callback: None = None,
+    ) -> _Awaitable[bool]: ...
+    @overload
     def splice_async(
         self,
         target: Gio.OutputStream,
         flags: Gio.OutputStreamSpliceFlags,
         io_priority: int,
-        cancellable: Optional[Gio.Cancellable] = None,
-        callback: Optional[_ReaderCallback] = None,
+        cancellable: Optional[Gio.Cancellable],
+        callback: _ReaderCallback,
         *user_data: Any,
     ) -> None: ...
     def splice_finish(self, result: Gio.AsyncResult) -> bool: ...

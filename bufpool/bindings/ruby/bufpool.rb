@@ -33,87 +33,364 @@ module BufPool
   IOError = Gio.const_defined?(:IOErrorEnum, false) ? Gio::IOErrorEnum : Gio::IOError
 
   class << self
-    def whole_number(value, name)
-      raise TypeError, "#{name} must be a non-negative integer, not #{value.inspect}" unless value.is_a?(Integer)
-      raise RangeError, "#{name} cannot be #{value}" unless value.between?(0, 2**64 - 1)
+    def integer(value, name, least = 0, greatest = 2**64 - 1)
+      raise TypeError, "#{name} must be an integer, not #{value.inspect}" unless value.is_a?(Integer)
+      raise RangeError, "#{name} must be a non-negative integer, not #{value}" if least.zero? && value.negative?
+      raise RangeError, "#{name} must be from #{least} to #{greatest}, not #{value}" unless value.between?(least, greatest)
 
       value
     end
 
+    def priority(value)
+      integer(value, "io_priority", -2**31, 2**31 - 1)
+    end
+
+    # A timeout in seconds as C takes it; nil is no limit.
+    def microseconds(seconds)
+      return -1 if seconds.nil?
+      unless seconds.is_a?(Numeric) && seconds.real? && seconds >= 0
+        raise TypeError, "timeout must be a non-negative number of seconds or nil, not #{seconds.inspect}"
+      end
+
+      seconds.to_f.infinite? ? -1 : [(seconds * 1_000_000).round, 2**63 - 1].min
+    end
+
+    def check_cancellable(value)
+      return value if value.nil? || value.is_a?(Gio::Cancellable)
+
+      raise TypeError, "cancellable must be a Gio::Cancellable or nil, not #{value.inspect}"
+    end
+
+    # Microseconds; negative is no limit.
+    def time(timeout_us)
+      integer(timeout_us, "timeout_us", -2**63, 2**63 - 1)
+    end
+
+    # What is to be copied, as a string.
+    def bytes_of(data)
+      case data
+      when String then data
+      when GLib::Bytes then data.to_s
+      when Array then data.each { |byte| integer(byte, "a byte", 0, 255) }.pack("C*")
+      else raise TypeError, "data must be a String, a GLib::Bytes or an array of bytes, not #{data.inspect}"
+      end
+    end
+  end
+
+  # Garbage can hold the memory that a request waits for, and nothing but a collection frees it. That takes
+  # time in proportion to everything that is alive, so it is the last resort: a request tries, waits briefly,
+  # and only then collects, within a share of the time, for as long as it waits.
+  class Collector
+    BRIEF = 0.005 # seconds that a request waits before the first collection
+    INTERVAL = 0.1 # seconds until the next look after a collection that freed nothing
+    SHARE = 0.03
+    ADVANCE = 0.1
+    DISCOUNT = 8 # a collection that freed memory counts less, since the request needed it
+
+    def initialize(clock = -> { Process.clock_gettime(Process::CLOCK_MONOTONIC) }, &collect)
+      @clock = clock
+      @collect = collect || -> { GC.start }
+      @credit = ADVANCE
+      @at = clock.call
+    end
+
+    # Collects if the share allows it. Returns after how many seconds to look again. The result of the block
+    # changes when a collection frees memory.
+    def run
+      start = @clock.call
+      @credit = [@credit + (start - @at) * SHARE, ADVANCE].min
+      @at = start
+      return [-@credit / SHARE, BRIEF].max if @credit <= 0
+
+      before = yield
+      @collect.call
+      took = @clock.call - start
+      fruitful = yield != before
+      @credit -= fruitful ? took / DISCOUNT : took
+      fruitful ? BRIEF : INTERVAL
+    end
+
+    # For requests on a pool or budget: what changes when its memory is freed, also if a waiter has got it.
+    def run_for(source)
+      run { [source.allocated_memory, source.waiting] }
+    end
+  end
+  COLLECTOR = Collector.new
+  private_constant :COLLECTOR
+
+  # Collects for asynchronous requests, from the main loop, for as long as some wait.
+  module Waiting
+    @counts = {}.compare_by_identity
+
+    class << self
+      def enter(source)
+        look_later(source, Collector::BRIEF) unless @counts.key?(source)
+        @counts[source] = (@counts[source] || 0) + 1
+      end
+
+      def leave(source)
+        @counts[source] -= 1
+      end
+
+      private
+
+      def look_later(source, seconds)
+        GLib::Timeout.add((seconds * 1000).ceil) do
+          if @counts[source].zero?
+            @counts.delete(source)
+          else
+            look_later(source, COLLECTOR.run_for(source))
+          end
+          GLib::Source::REMOVE
+        end
+      end
+    end
+  end
+
+  class << self
     # Ruby cannot interrupt a thread that waits in C, not even at its own end. So another one waits there,
-    # and an interruption cancels the request, which meanwhile keeps its place in the queue.
-    def wait(cancellable)
-      cancellable ||= Gio::Cancellable.new
-      thread = Thread.new do
-        yield cancellable
+    # and an interruption cancels the request, which meanwhile keeps its place in the queue. The cancellable
+    # is one of our own: the caller's is left alone.
+    def wait(source, cancellable)
+      Thread.handle_interrupt(Object => :on_blocking) do
+        linked(cancellable) do |stop|
+          thread = waiting_thread(stop) { |own| yield own }
+          collect_until_ended(source, thread, stop)
+          result = thread.value
+          result.is_a?(StandardError) ? raise(result) : result
+        end
+      end
+    end
+
+    # A request with a time limit and a priority: tried at first, since waiting is expensive.
+    def wait_if_needed(source, timeout_us, io_priority, cancellable)
+      check_cancellable(cancellable)
+      return yield(0, io_priority, cancellable) if timeout_us.zero? || cancellable&.cancelled?
+
+      begin
+        return yield(0, io_priority, nil)
+      rescue IOError::TimedOut
+        nil
+      end
+      wait(source, cancellable) { |stop| yield timeout_us, io_priority, stop }
+    end
+
+    # Gives what was taken to the block, and releases it at the end; without a block, returns it.
+    def lend(taken)
+      return taken unless block_given?
+
+      begin
+        yield taken
+      ensure
+        taken.release
+      end
+    end
+
+    # Starts an asynchronous operation. What the block has not fetched when it raises goes back: nobody has it.
+    def call_back(owner, finish, waits)
+      raise ArgumentError, "no block given, which is called when it is done" unless block_given?
+
+      Waiting.enter(owner) if waits
+      lambda do |source, result|
+        Waiting.leave(owner) if waits
+        result.instance_variable_set(:@bufpool_unfetched, true)
+        begin
+          yield(source, result)
+        rescue Exception # rubocop:disable Lint/RescueException
+          give_back(owner, finish, result) if result.instance_variable_get(:@bufpool_unfetched)
+          raise
+        end
+      end
+    end
+
+    private
+
+    def give_back(owner, finish, result)
+      late = owner.public_send(finish, result)
+      late.release if late.respond_to?(:release)
+    rescue StandardError
+      nil
+    end
+
+    def linked(cancellable)
+      own = Gio::Cancellable.new
+      return yield(own) unless cancellable
+
+      handler = cancellable.signal_connect("cancelled") { own.cancel }
+      begin
+        own.cancel if cancellable.cancelled?
+        yield own
+      ensure
+        cancellable.signal_handler_disconnect(handler)
+      end
+    end
+
+    # An interruption may be the end of this thread, which is no exception.
+    def collect_until_ended(source, thread, stop)
+      delay = Collector::BRIEF
+      delay = COLLECTOR.run_for(source) until (ended = thread.join(delay))
+    ensure
+      unless ended
+        stop.cancel
+        late = Thread.handle_interrupt(Object => :never) { thread.value }
+        late.release if late.respond_to?(:release)
+      end
+    end
+
+    def waiting_thread(stop)
+      Thread.new do
+        yield stop
       rescue StandardError => e
         e
       end
-      result = thread.value
-      result.is_a?(StandardError) ? raise(result) : result
-    ensure
-      unless result
-        cancellable.cancel
-        late = thread.value
-        late.release if late.is_a?(PoolAllocation)
+    end
+  end
+
+  # The limits of pools and budgets.
+  module LimitMethods
+    { max_memory: 0, reserved_memory: 0, max_waiting: -1 }.each do |name, least|
+      greatest = name == :max_waiting ? 2**31 - 1 : 2**64 - 1
+      [:"#{name}=", :"set_#{name}"].each do |method|
+        define_method(method) { |value| super(BufPool.integer(value, name.to_s, least, greatest)) }
+      end
+    end
+  end
+
+  # A result that was fetched does not go back when its block raises.
+  module ResultMethods
+    def self.for(*names)
+      Module.new do
+        names.each do |name|
+          define_method(name) do |result|
+            result.instance_variable_set(:@bufpool_unfetched, false)
+            super(result)
+          end
+        end
       end
     end
   end
 
   # In front of the methods that come from C.
-  module PoolMethods
-    def initialize(size = BufferSize::S4096.to_i, maximum = POOL_UNLIMITED, buffer_size: size, max_memory: maximum)
-      super(BufPool.whole_number(buffer_size, "the buffer size"), BufPool.whole_number(max_memory, "the maximum"))
+  module BudgetMethods
+    # With a block, the permit is given to it, and released at its end. The timeout is in seconds.
+    def acquire(n_bytes, cancellable = nil, timeout: nil, priority: GLib::PRIORITY_DEFAULT, &block)
+      BufPool.lend(acquire_full(n_bytes, BufPool.microseconds(timeout), priority, cancellable), &block)
     end
 
-    # With a block, the allocation is given to it, and released at its end.
-    def allocate(count, cancellable = nil)
-      allocation = take(count, cancellable) { |stop| super(count, stop) }
-      return allocation unless block_given?
-
-      begin
-        yield allocation
-      ensure
-        allocation.release
+    def acquire_full(n_bytes, timeout_us = -1, io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil)
+      BufPool.integer(n_bytes, "n_bytes")
+      BufPool.wait_if_needed(self, BufPool.time(timeout_us), BufPool.priority(io_priority), cancellable) do |*limits|
+        super(n_bytes, *limits)
       end
     end
 
-    def allocate_timeout(count, timeout, cancellable = nil)
-      BufPool.whole_number(count, "the number of buffers")
-      raise TypeError, "the timeout must be an integer, not #{timeout.inspect}" unless timeout.is_a?(Integer)
+    def try_acquire(n_bytes)
+      super(BufPool.integer(n_bytes, "n_bytes"))
+    end
 
-      BufPool.wait(cancellable) { |stop| super(count, timeout, stop) }
+    def acquire_async(n_bytes, io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil, &block)
+      BufPool.integer(n_bytes, "n_bytes")
+      BufPool.priority(io_priority)
+      BufPool.check_cancellable(cancellable)
+      super(n_bytes, io_priority, cancellable, &BufPool.call_back(self, :acquire_finish, true, &block))
+    end
+  end
+
+  module PermitMethods
+    def shrink(n_bytes)
+      super(BufPool.integer(n_bytes, "n_bytes"))
+    end
+  end
+
+  module PoolMethods
+    def initialize(size = BufferSize::S4096.to_i, maximum = POOL_UNLIMITED, buffer_size: size, max_memory: maximum,
+                   max_cached_memory: nil)
+      super(BufPool.integer(buffer_size, "buffer_size"), BufPool.integer(max_memory, "max_memory"))
+      self.max_cached_memory = max_cached_memory if max_cached_memory
+    end
+
+    # With a block, the allocation is given to it, and released at its end. The timeout is in seconds.
+    def allocate(count, cancellable = nil, at_least: nil, timeout: nil, priority: GLib::PRIORITY_DEFAULT, &block)
+      limit = BufPool.microseconds(timeout)
+      allocation =
+        if at_least || priority != GLib::PRIORITY_DEFAULT
+          allocate_full(at_least || count, count, limit, priority, cancellable)
+        else
+          allocate_timeout(count, limit, cancellable)
+        end
+      BufPool.lend(allocation, &block)
+    end
+
+    def allocate_timeout(count, timeout_us, cancellable = nil)
+      BufPool.integer(count, "n_buffers")
+      BufPool.time(timeout_us)
+      take(count, cancellable) { |stop| super(count, timeout_us, stop) }
+    end
+
+    def allocate_full(least, most, timeout_us = -1, io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil)
+      BufPool.integer(least, "min_buffers")
+      BufPool.integer(most, "max_buffers")
+      BufPool.wait_if_needed(self, BufPool.time(timeout_us), BufPool.priority(io_priority), cancellable) do |*limits|
+        super(least, most, *limits)
+      end
+    end
+
+    def allocate_full_async(least, most, timeout_us = -1, io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil,
+                            &block)
+      waits = BufPool.integer(least, "min_buffers") * buffer_size > available_memory || waiting.positive?
+      arguments = [least, BufPool.integer(most, "max_buffers"), BufPool.time(timeout_us), BufPool.priority(io_priority)]
+      BufPool.check_cancellable(cancellable)
+      super(*arguments, cancellable, &BufPool.call_back(self, :allocate_full_finish, waits, &block))
     end
 
     def try_allocate(count)
-      super(BufPool.whole_number(count, "the number of buffers"))
+      super(BufPool.integer(count, "n_buffers"))
     end
 
-    def allocate_async(count, *others, &block)
-      super(BufPool.whole_number(count, "the number of buffers"), *others, &block)
+    # The block is called with the pool and a result, for allocate_finish.
+    def allocate_async(count, io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil, &block)
+      waits = BufPool.integer(count, "n_buffers") * buffer_size > available_memory || waiting.positive?
+      BufPool.priority(io_priority)
+      BufPool.check_cancellable(cancellable)
+      super(count, io_priority, cancellable, &BufPool.call_back(self, :allocate_finish, waits, &block))
     end
 
-    def drain(cancellable = nil)
-      BufPool.wait(cancellable) { |stop| super(stop) }
+    def drain(cancellable = nil, timeout: nil)
+      drain_timeout(BufPool.microseconds(timeout), cancellable)
     end
 
-    %i[max_memory= set_max_memory].each do |name|
-      define_method(name) { |maximum| super(BufPool.whole_number(maximum, "the maximum")) }
+    def drain_timeout(timeout_us, cancellable = nil)
+      BufPool.time(timeout_us)
+      BufPool.check_cancellable(cancellable)
+      BufPool.wait(self, cancellable) { |stop| super(timeout_us, stop) }
+    end
+
+    def drain_async(io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil, &block)
+      waits = active_allocations.positive?
+      BufPool.priority(io_priority)
+      BufPool.check_cancellable(cancellable)
+      super(io_priority, cancellable, &BufPool.call_back(self, :drain_finish, waits, &block))
+    end
+
+    %i[max_cached_memory= set_max_cached_memory].each do |name|
+      define_method(name) { |maximum| super(BufPool.integer(maximum, "max_cached_memory", -1, 2**63 - 1)) }
+    end
+
+    def trim(target)
+      super(BufPool.integer(target, "target"))
     end
 
     private
 
-    # What is garbage may hold the budget. So before the block waits, it is collected.
+    # What need not wait needs no other thread.
     def take(count, cancellable)
-      raise ArgumentError, "not a cancellable" unless cancellable.nil? || cancellable.is_a?(Gio::Cancellable)
-
-      [-> {}, -> { GC.start }].each do |prepare|
-        prepare.call
+      BufPool.check_cancellable(cancellable)
+      begin
         return try_allocate(count) unless cancellable&.cancelled?
       rescue IOError::WouldBlock
-        next
+        nil
       end
-      BufPool.wait(cancellable) { |stop| yield stop }
+      BufPool.wait(self, cancellable) { |stop| yield stop }
     end
   end
 
@@ -129,17 +406,17 @@ module BufPool
     end
 
     def fill(offset, data)
-      super(BufPool.whole_number(offset, "the offset"), data)
+      super(BufPool.integer(offset, "offset"), BufPool.bytes_of(data))
     end
 
     def extract(offset, size)
-      super(BufPool.whole_number(offset, "the offset"), BufPool.whole_number(size, "the size"))
+      super(BufPool.integer(offset, "offset"), BufPool.integer(size, "size"))
     end
 
     # For C an index out of range is a bug of the program, and not an error.
     %i[get_buffer get_buffer_bytes].each do |name|
       define_method(name) do |index|
-        if BufPool.whole_number(index, "the index") >= length && length.positive?
+        if BufPool.integer(index, "index") >= length && length.positive?
           raise IndexError, "buffer index #{index} is out of range 0 to #{length - 1}"
         end
 
@@ -147,15 +424,32 @@ module BufPool
       end
     end
 
-    %i[fill_from_stream write_to_stream fill_from_stream_async write_to_stream_async].each do |name|
-      define_method(name) do |stream, offset, size, *others, &block|
-        super(stream, BufPool.whole_number(offset, "the offset"), BufPool.whole_number(size, "the size"),
-              *others, &block)
+    def shrink(count)
+      super(BufPool.integer(count, "n_buffers"))
+    end
+
+    # The number of bytes, without the true that C has before it.
+    %i[fill_from_stream write_to_stream].each do |name|
+      define_method(name) do |stream, offset, size, cancellable = nil|
+        BufPool.check_cancellable(cancellable)
+        super(stream, BufPool.integer(offset, "offset"), BufPool.integer(size, "size"), cancellable).last
       end
+
+      define_method("#{name}_async") do |stream, offset, size, priority = GLib::PRIORITY_DEFAULT, cancellable = nil, &block|
+        BufPool.priority(priority)
+        BufPool.check_cancellable(cancellable)
+        super(stream, BufPool.integer(offset, "offset"), BufPool.integer(size, "size"), priority, cancellable, &block)
+      end
+
+      define_method("#{name}_finish") { |result| super(result).last }
     end
   end
 
-  Pool.prepend(PoolMethods)
+  Pool.prepend(LimitMethods, PoolMethods,
+               ResultMethods.for(:allocate_finish, :allocate_pinned_finish, :allocate_full_finish,
+                                 :allocate_full_pinned_finish, :drain_finish))
+  Budget.prepend(LimitMethods, BudgetMethods, ResultMethods.for(:acquire_finish))
+  Permit.prepend(PermitMethods)
   PoolAllocation.prepend(AllocationMethods)
 
   # A block is a GLib::Bytes, whose memory comes back when the collector has found it. So what is garbage is
@@ -164,24 +458,23 @@ module BufPool
     include Enumerable
 
     def initialize(stream, pool, count)
-      super(stream, pool, BufPool.whole_number(count, "the number of buffers"))
+      super(stream, pool, BufPool.integer(count, "n_buffers"))
     end
 
     # The next block, or nil at the end.
     def next_block(cancellable = nil)
-      GC.start if n_buffers * pool.buffer_size > pool.available_memory
       block = nil
-      BufPool.wait(cancellable) { |stop| (block = super(stop)) || true }
+      BufPool.wait(pool, cancellable) { |stop| (block = super(stop)) || true }
       block
     end
 
     def next_block_async(*others, &block)
-      GC.start if pool.waiting.zero? && n_buffers * pool.buffer_size > pool.available_memory
+      COLLECTOR.run_for(pool) if n_buffers * pool.buffer_size > pool.available_memory
       super(*others, &block)
     end
 
     def splice(target, flags, cancellable = nil)
-      BufPool.wait(cancellable) { |stop| super(target, flags, stop) }
+      BufPool.wait(pool, cancellable) { |stop| super(target, flags, stop) }
     end
 
     def each
@@ -194,7 +487,7 @@ module BufPool
     end
 
     %i[read_ahead= set_read_ahead].each do |name|
-      define_method(name) { |blocks| super(BufPool.whole_number(blocks, "the number of blocks")) }
+      define_method(name) { |blocks| super(BufPool.integer(blocks, "read_ahead")) }
     end
   end
 

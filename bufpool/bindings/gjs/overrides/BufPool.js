@@ -4,79 +4,196 @@
 /* What makes BufPool natural in JavaScript: promises, construction that checks, iteration, and a
  * synchronous allocate() that does not wait for what only this thread could give back. */
 
-/* exported _init */
+/* exported _init, collector */
 
 const {Gio, GLib} = imports.gi;
 const System = imports.system;
 
-function wholeNumber(value, name) {
-    if (!Number.isSafeInteger(value) || value < 0)
-        throw new TypeError(`${name} must be a non-negative integer, not ${value}`);
-    return value;
-}
-
-function checkTimeout(value) {
+/* GJS takes Infinity, fractions and numbers that are too large for 0 or another number. */
+function integer(value, name, least = 0) {
     if (!Number.isSafeInteger(value))
-        throw new TypeError(`the timeout must be an integer, not ${value}`);
+        throw new TypeError(`${name} must be an integer, not ${value}`);
+    if (value < least)
+        throw new TypeError(`${name} must be ${least === 0 ? 'a non-negative integer' : `at least ${least}`}, not ${value}`);
     return value;
 }
 
-function checkBytes(data) {
-    if (Array.isArray(data) && !data.every(byte => Number.isInteger(byte) && byte >= 0 && byte < 256))
-        throw new TypeError('the data must be bytes, which are integers from 0 to 255');
-    return data;
+function checkCancellable(cancellable) {
+    if (cancellable !== null && !(cancellable instanceof Gio.Cancellable))
+        throw new TypeError(`cancellable must be a Gio.Cancellable or null, not ${cancellable}`);
+    return cancellable;
+}
+
+/* Microseconds; negative is no limit. */
+function checkTimeout(timeout_us) {
+    return integer(timeout_us, 'timeout_us', -Number.MAX_SAFE_INTEGER);
+}
+
+function checkPriority(priority) {
+    return integer(priority, 'io_priority', -(2 ** 31));
+}
+
+/* All bytes of any buffer, view or GLib.Bytes. Of an array of numbers GJS would take each for a byte. */
+function bytesOf(data) {
+    if (ArrayBuffer.isView(data))
+        return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    if (data instanceof ArrayBuffer || globalThis.SharedArrayBuffer && data instanceof SharedArrayBuffer)
+        return new Uint8Array(data);
+    if (data instanceof GLib.Bytes)
+        return data.toArray();
+    if (Array.isArray(data) && data.every(byte => Number.isInteger(byte) && byte >= 0 && byte < 256))
+        return Uint8Array.from(data);
+    throw new TypeError(`data must be an ArrayBuffer, a view of one, a GLib.Bytes or an array of bytes, not ${data}`);
+}
+
+/* Garbage can hold the memory that a request waits for, and nothing but a collection frees it. That takes time
+ * in proportion to everything that is alive, so it is the last resort, and takes a bounded share of the time.
+ * A collection that freed memory is not counted, since the request needed it. */
+var collector = {
+    BRIEF: 5, // milliseconds that a request waits before the first collection
+    INTERVAL: 100, // milliseconds until the next look after a collection that freed nothing
+    SHARE: 0.03,
+    ADVANCE: 100,
+    credit: 100,
+    at: 0,
+
+    now: () => GLib.get_monotonic_time() / 1000,
+    collect: () => System.gc(),
+
+    /* Milliseconds until a collection is allowed. */
+    getPause() {
+        const now = this.now();
+        this.credit = Math.min(this.credit + (now - this.at) * this.SHARE, this.ADVANCE);
+        this.at = now;
+        return this.credit > 0 ? 0 : Math.ceil(-this.credit / this.SHARE) + 1;
+    },
+
+    /* Collects if that is allowed; returns whether that changed what progress() returns. */
+    run(progress) {
+        if (this.getPause() > 0)
+            return false;
+
+        const before = progress();
+        const begin = this.now();
+        this.collect();
+        const helped = progress() !== before;
+        if (!helped)
+            this.credit -= this.now() - begin;
+        return helped;
+    },
+};
+
+/* What changes when memory of a pool or budget is freed, also if a waiter gets it immediately. */
+function progressOf(source) {
+    return () => `${source.get_allocated_memory()} ${source.get_waiting()}`;
+}
+
+/* While requests of this program wait for a pool or budget, collects now and then. Counts the requests. */
+const waits = new WeakMap();
+
+function look(source) {
+    let delay = collector.BRIEF;
+    if (waits.get(source) === 0) {
+        waits.delete(source);
+        return;
+    }
+    if (!collector.run(progressOf(source)))
+        delay = Math.max(collector.INTERVAL, collector.getPause());
+    lookLater(source, delay);
+}
+
+function lookLater(source, delay) {
+    GLib.timeout_add(GLib.PRIORITY_DEFAULT, delay, () => {
+        look(source);
+        return GLib.SOURCE_REMOVE;
+    });
+}
+
+function beginToWait(source) {
+    if (!waits.has(source))
+        lookLater(source, collector.BRIEF);
+    waits.set(source, (waits.get(source) ?? 0) + 1);
+}
+
+function endToWait(source) {
+    waits.set(source, waits.get(source) - 1);
+}
+
+/* A program has one thread that runs JavaScript: while it waited, nothing that JavaScript holds could come
+ * back, and it would wait for ever. So what need not wait is tried; then what is garbage is collected; then
+ * it is tried for the last time. */
+function collectBetween(source, code, firstTry, lastTry) {
+    try {
+        return firstTry();
+    } catch (error) {
+        if (!(error instanceof GLib.Error) || !error.matches(Gio.IOErrorEnum, code))
+            throw error;
+        if (!collector.run(progressOf(source)) && lastTry === firstTry)
+            throw error;
+    }
+    return lastTry();
 }
 
 /* What a callback was given may be fetched once, and from where it belongs: for GLib anything else is a
  * bug in the program, and not an error. */
 const unfetched = new WeakMap();
 
-function guardAsync(prototype, name) {
-    const {[`${name}_async`]: start, [`${name}_finish`]: finish} = prototype;
-
-    prototype[`${name}_async`] = function (...parameters) {
-        const callback = parameters.pop();
-        if (typeof callback !== 'function')
-            return start.call(this, ...parameters, callback);
-
-        return start.call(this, ...parameters, (source, result) => {
-            unfetched.set(result, {name, owner: this});
-            callback(this, result);
-        });
-    };
-    // By this Gio._promisify() knows whether there is a callback.
-    Object.defineProperty(prototype[`${name}_async`], 'length', {value: start.length});
-
+function guardFinish(prototype, name, finish, convert) {
     prototype[`${name}_finish`] = function (result) {
         const operation = unfetched.get(result);
         if (operation?.name !== name || operation.owner !== this)
             throw new TypeError('the result belongs to another operation, or has already been fetched');
         unfetched.delete(result);
-        return finish.call(this, result);
+        return convert(finish.call(this, result));
     };
 }
 
-/* Not Gio._promisify(), which finishes on the source object of the result: an allocation is none. The
- * promise is for the number of bytes. */
-function promisifyTransfer(prototype, name) {
-    const {[`${name}_async`]: start, [name]: wait} = prototype;
+/* What a callback did not fetch before it threw goes back: nobody has it any more. */
+function giveBack(owner, name, result) {
+    if (!unfetched.has(result))
+        return;
+    try {
+        owner[`${name}_finish`](result)?.release?.();
+    } catch (error) {
+        if (!(error instanceof GLib.Error))
+            throw error;
+    }
+}
 
-    prototype[name] = function (stream, offset, size, cancellable = null) {
-        return wait.call(this, stream, wholeNumber(offset, 'the offset'), wholeNumber(size, 'the size'),
-            cancellable);
+/* Replaces start(…, io_priority, cancellable, callback) and its finish function: only the first nParameters have
+ * to be given; without a callback the result is a promise. check() takes and returns the parameters. Not
+ * Gio._promisify(), which finishes on the source object of the result: an allocation is none. */
+function overrideAsync(prototype, name, nParameters, check, {mayWait = null, convert = value => value} = {}) {
+    const {[`${name}_async`]: start, [`${name}_finish`]: finish} = prototype;
+    guardFinish(prototype, name, finish, convert);
+
+    const begin = (owner, parameters, whenDone) => {
+        const [priority = GLib.PRIORITY_DEFAULT, cancellable = null] = parameters.splice(nParameters);
+        const checked = [...check(...parameters), checkPriority(priority), checkCancellable(cancellable)];
+        const waiting = mayWait?.call(owner, ...checked);
+
+        start.call(owner, ...checked, (_, result) => {
+            if (waiting)
+                endToWait(owner);
+            unfetched.set(result, {name, owner});
+            try {
+                whenDone(owner, result);
+            } catch (error) {
+                giveBack(owner, name, result);
+                throw error;
+            }
+        });
+        if (waiting)
+            beginToWait(owner);
     };
 
-    prototype[`${name}_async`] = function (stream, offset, size, priority, cancellable, callback) {
-        const transfer = whenDone =>
-            start.call(this, stream, wholeNumber(offset, 'the offset'), wholeNumber(size, 'the size'),
-                priority, cancellable, whenDone);
+    prototype[`${name}_async`] = function (...parameters) {
+        if (typeof parameters[parameters.length - 1] === 'function')
+            return begin(this, parameters, parameters.pop());
 
-        if (callback !== undefined)
-            return transfer(callback);
-
-        return new Promise((resolve, reject) => transfer((_, result) => {
+        return new Promise((resolve, reject) => begin(this, parameters, (_, result) => {
             try {
-                resolve(this[`${name}_finish`](result)[1]);
+                resolve(this[`${name}_finish`](result));
             } catch (error) {
                 reject(error);
             }
@@ -84,127 +201,184 @@ function promisifyTransfer(prototype, name) {
     };
 }
 
-/* A program has one thread that runs JavaScript: while it waited, nothing that JavaScript holds could come
- * back, and it would wait for ever. So what need not wait is tried; then what is garbage is collected; then
- * it is tried for the last time. */
-function collectBetween(code, firstTry, lastTry) {
-    try {
-        return firstTry();
-    } catch (error) {
-        if (!(error instanceof GLib.Error) || !error.matches(Gio.IOErrorEnum, code))
-            throw error;
-    }
-
-    System.gc();
-    return lastTry();
+/* Numbers are checked, in whatever spelling the property is given or set. */
+function overrideProperty(prototype, name, least) {
+    const {[`get_${name}`]: get, [`set_${name}`]: set} = prototype;
+    const checkedSet = function (value) {
+        set.call(this, integer(value, name, least));
+    };
+    prototype[`set_${name}`] = checkedSet;
+    for (const spelling of [name, name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())])
+        Object.defineProperty(prototype, spelling, {get, set: checkedSet});
 }
 
-function overridePool(Pool) {
+/* What pools and budgets have. */
+function overrideLimits(prototype) {
+    overrideProperty(prototype, 'max_memory', 0);
+    overrideProperty(prototype, 'reserved_memory', 0);
+    overrideProperty(prototype, 'max_waiting', -1);
+}
+
+function checkProperties(properties) {
+    for (const [name, value] of Object.entries(properties)) {
+        if (/^(buffer.?size|max.?memory|reserved.?memory|alignment)$/i.test(name))
+            integer(value, name);
+        else if (/^max.?(cached.?memory|waiting)$/i.test(name))
+            integer(value, name, -1);
+    }
+}
+
+function checkCounts(least, most) {
+    return [integer(least, 'min_buffers'), integer(most, 'max_buffers')];
+}
+
+function overrideWaiting(Pool) {
     const {WOULD_BLOCK, TIMED_OUT} = Gio.IOErrorEnum;
-    const {_init, allocate_timeout, try_allocate, drain_timeout, get_max_memory, set_max_memory} = Pool.prototype;
-
-    Pool.prototype._init = function (properties = {}) {
-        for (const [name, value] of Object.entries(properties)) {
-            if (/^(buffer.?size|max.?memory|alignment)$/i.test(name))
-                wholeNumber(value, name);
-        }
-        _init.call(this, properties);
-        this.init(null);
-    };
-
-    Pool.new = (buffer_size, max_memory) => new Pool({buffer_size, max_memory});
+    const {allocate_timeout, allocate_full, try_allocate, drain_timeout} = Pool.prototype;
 
     Pool.prototype.try_allocate = function (count) {
-        return try_allocate.call(this, wholeNumber(count, 'the number of buffers'));
+        return try_allocate.call(this, integer(count, 'n_buffers'));
     };
 
     /* It fails where it would wait. Who wants to wait has allocate_async(). */
     Pool.prototype.allocate = function (count, cancellable = null) {
-        cancellable?.set_error_if_cancelled();
-        return collectBetween(WOULD_BLOCK, () => this.try_allocate(count), () => this.try_allocate(count));
+        checkCancellable(cancellable)?.set_error_if_cancelled();
+        const attempt = () => this.try_allocate(count);
+        return collectBetween(this, WOULD_BLOCK, attempt, attempt);
     };
 
-    Pool.prototype.allocate_timeout = function (count, timeout, cancellable = null) {
-        checkTimeout(timeout);
-        cancellable?.set_error_if_cancelled();
-        return collectBetween(WOULD_BLOCK, () => this.try_allocate(count),
-            () => allocate_timeout.call(this, count, timeout, cancellable));
+    /* Negative is no limit: but then it fails like allocate(). */
+    Pool.prototype.allocate_timeout = function (count, timeout_us, cancellable = null) {
+        if (checkTimeout(timeout_us) < 0)
+            return this.allocate(count, cancellable);
+        checkCancellable(cancellable)?.set_error_if_cancelled();
+        return collectBetween(this, WOULD_BLOCK, () => this.try_allocate(count),
+            () => allocate_timeout.call(this, count, timeout_us, cancellable));
     };
 
-    Pool.prototype.drain_timeout = function (timeout, cancellable = null) {
-        checkTimeout(timeout);
-        return collectBetween(TIMED_OUT, () => drain_timeout.call(this, 0, cancellable),
-            () => drain_timeout.call(this, timeout, cancellable));
+    Pool.prototype.allocate_full = function (least, most, timeout_us = -1, priority = GLib.PRIORITY_DEFAULT, cancellable = null) {
+        const limit = checkTimeout(timeout_us) < 0 ? 0 : timeout_us;
+        const counts = checkCounts(least, most);
+        const parameters = [checkPriority(priority), checkCancellable(cancellable)];
+        return collectBetween(this, TIMED_OUT, () => allocate_full.call(this, ...counts, 0, ...parameters),
+            () => allocate_full.call(this, ...counts, limit, ...parameters));
     };
 
-    /* Likewise: who wants to wait has drain_async(). */
+    Pool.prototype.drain_timeout = function (timeout_us, cancellable = null) {
+        if (checkTimeout(timeout_us) < 0)
+            return this.drain(cancellable);
+        checkCancellable(cancellable);
+        return collectBetween(this, TIMED_OUT, () => drain_timeout.call(this, 0, cancellable),
+            () => drain_timeout.call(this, timeout_us, cancellable));
+    };
+
+    /* Likewise: who wants to wait has drain_async(). Draining is rare, so the collection is not counted. */
     Pool.prototype.drain = function (cancellable = null) {
-        return this.drain_timeout(0, cancellable);
-    };
-
-    Pool.prototype.set_max_memory = function (bytes) {
-        set_max_memory.call(this, wholeNumber(bytes, 'the budget'));
-    };
-    for (const name of ['max_memory', 'maxMemory'])
-        Object.defineProperty(Pool.prototype, name, {get: get_max_memory, set: Pool.prototype.set_max_memory});
-
-    guardAsync(Pool.prototype, 'allocate');
-    // allocate_async() is the pinned request of C, whose own finish function is visible, too.
-    Pool.prototype.allocate_pinned_finish = Pool.prototype.allocate_finish;
-    guardAsync(Pool.prototype, 'allocate_full');
-    Pool.prototype.allocate_full_pinned_finish = Pool.prototype.allocate_full_finish;
-    guardAsync(Pool.prototype, 'drain');
-    Gio._promisify(Pool.prototype, 'allocate_async', 'allocate_finish');
-    Gio._promisify(Pool.prototype, 'allocate_full_async', 'allocate_full_finish');
-    Gio._promisify(Pool.prototype, 'drain_async', 'drain_finish');
-
-    /* What is garbage may hold what it is going to wait for. Not for each of many that wait. */
-    const {allocate_async, drain_async} = Pool.prototype;
-    Pool.prototype.allocate_async = function (count, ...others) {
-        const bytes = wholeNumber(count, 'the number of buffers') * this.buffer_size;
-        if (bytes > this.available_memory && this.waiting === 0)
-            System.gc();
-        return allocate_async.call(this, count, ...others);
-    };
-
-    Pool.prototype.drain_async = function (...parameters) {
-        if (this.active_allocations > 0 && this.waiting === 0)
-            System.gc();
-        return drain_async.call(this, ...parameters);
+        if (this.get_active_allocations() > 0)
+            collector.collect();
+        return drain_timeout.call(this, 0, checkCancellable(cancellable));
     };
 }
 
+function overridePool(Pool) {
+    const {_init, trim} = Pool.prototype;
+
+    Pool.prototype._init = function (properties = {}) {
+        checkProperties(properties);
+        _init.call(this, properties);
+        this.init(null);
+    };
+    Pool.new = (buffer_size, max_memory) => new Pool({buffer_size, max_memory});
+
+    Pool.new_with_budget = (buffer_size, budget) => new Pool({buffer_size, budget});
+    overrideLimits(Pool.prototype);
+    overrideProperty(Pool.prototype, 'max_cached_memory', -1);
+    Pool.prototype.trim = function (target) {
+        return trim.call(this, integer(target, 'target'));
+    };
+
+    overrideWaiting(Pool);
+    const mayWait = function (count) {
+        return count * this.get_buffer_size() > this.get_available_memory() || this.get_waiting() > 0;
+    };
+    overrideAsync(Pool.prototype, 'allocate', 1, count => [integer(count, 'n_buffers')], {mayWait});
+    overrideAsync(Pool.prototype, 'allocate_full', 3,
+        (least, most, timeout_us = -1) => [...checkCounts(least, most), checkTimeout(timeout_us)], {mayWait});
+    // allocate_async() is the pinned request of C, whose own finish function is visible, too.
+    Pool.prototype.allocate_pinned_finish = Pool.prototype.allocate_finish;
+    Pool.prototype.allocate_full_pinned_finish = Pool.prototype.allocate_full_finish;
+    overrideAsync(Pool.prototype, 'drain', 0, () => [], {
+        mayWait() {
+            return this.get_active_allocations() > 0;
+        },
+    });
+}
+
 function overrideBudget(Budget) {
-    const {try_acquire} = Budget.prototype;
+    const {_init, try_acquire, acquire_full} = Budget.prototype;
+    const {WOULD_BLOCK, TIMED_OUT} = Gio.IOErrorEnum;
+
+    Budget.prototype._init = function (properties = {}) {
+        checkProperties(properties);
+        _init.call(this, properties);
+    };
+    Budget.new = max_memory => new Budget({max_memory});
+    Budget.new_child = (parent, max_memory) => {
+        if (!(parent instanceof Budget))
+            throw new TypeError(`parent must be a BufPool.Budget, not ${parent}`);
+        return new Budget({parent, max_memory});
+    };
+    overrideLimits(Budget.prototype);
 
     Budget.prototype.try_acquire = function (bytes) {
-        return try_acquire.call(this, wholeNumber(bytes, 'the number of bytes'));
+        return try_acquire.call(this, integer(bytes, 'n_bytes'));
     };
 
     /* Like allocate(): it fails where it would wait. */
     Budget.prototype.acquire = function (bytes, cancellable = null) {
-        cancellable?.set_error_if_cancelled();
-        return collectBetween(Gio.IOErrorEnum.WOULD_BLOCK, () => this.try_acquire(bytes), () => this.try_acquire(bytes));
+        checkCancellable(cancellable)?.set_error_if_cancelled();
+        const attempt = () => this.try_acquire(bytes);
+        return collectBetween(this, WOULD_BLOCK, attempt, attempt);
     };
 
-    guardAsync(Budget.prototype, 'acquire');
-    Gio._promisify(Budget.prototype, 'acquire_async', 'acquire_finish');
+    /* With a time limit, which bounds the wait, and without one like acquire(). */
+    Budget.prototype.acquire_full = function (bytes, timeout_us = -1, priority = GLib.PRIORITY_DEFAULT, cancellable = null) {
+        const limit = checkTimeout(timeout_us) < 0 ? 0 : timeout_us;
+        const parameters = [checkPriority(priority), checkCancellable(cancellable)];
+        integer(bytes, 'n_bytes');
+        return collectBetween(this, TIMED_OUT, () => acquire_full.call(this, bytes, 0, ...parameters),
+            () => acquire_full.call(this, bytes, limit, ...parameters));
+    };
+
+    overrideAsync(Budget.prototype, 'acquire', 1, bytes => [integer(bytes, 'n_bytes')], {mayWait: () => true});
+}
+
+function overridePermit(Permit) {
+    const {shrink} = Permit.prototype;
+
+    Permit.prototype.shrink = function (bytes) {
+        return shrink.call(this, integer(bytes, 'n_bytes'));
+    };
 }
 
 function overrideAllocation(PoolAllocation) {
-    const {fill, extract, get_buffer_bytes} = PoolAllocation.prototype;
+    const {fill, extract, get_buffer_bytes, shrink} = PoolAllocation.prototype;
+
+    PoolAllocation.prototype.shrink = function (count) {
+        return shrink.call(this, integer(count, 'n_buffers'));
+    };
 
     PoolAllocation.prototype.fill = function (offset, data) {
-        return fill.call(this, wholeNumber(offset, 'the offset'), checkBytes(data));
+        return fill.call(this, integer(offset, 'offset'), bytesOf(data));
     };
 
     PoolAllocation.prototype.extract = function (offset, size) {
-        return extract.call(this, wholeNumber(offset, 'the offset'), wholeNumber(size, 'the size'));
+        return extract.call(this, integer(offset, 'offset'), integer(size, 'size'));
     };
 
     PoolAllocation.prototype.get_buffer_bytes = function (index) {
         const length = this.get_length();
-        if (wholeNumber(index, 'the index') >= length && length > 0)
+        if (integer(index, 'index') >= length && length > 0)
             throw new RangeError(`buffer index ${index} is out of range 0 to ${length - 1}`);
         return length > 0 ? get_buffer_bytes.call(this, index) : null;
     };
@@ -214,10 +388,8 @@ function overrideAllocation(PoolAllocation) {
     for (const name of ['get_data', 'get_first', 'get_buffer'])
         PoolAllocation.prototype[name] = undefined;
 
-    for (const name of ['fill_from_stream', 'write_to_stream']) {
-        guardAsync(PoolAllocation.prototype, name);
-        promisifyTransfer(PoolAllocation.prototype, name);
-    }
+    for (const name of ['fill_from_stream', 'write_to_stream'])
+        overrideTransfer(PoolAllocation.prototype, name);
 
     /* Each buffer as a copy: a view would hold the budget until the collector runs; and GJS 1.74 never drops
      * a GLib.Bytes of which a method of C was called, such as get_size(), though toArray() is none. */
@@ -229,9 +401,26 @@ function overrideAllocation(PoolAllocation) {
     };
 }
 
+/* The number of bytes, without the boolean that GJS has before it. */
+function overrideTransfer(prototype, name) {
+    const transfer = prototype[name];
+    const kind = name === 'fill_from_stream' ? Gio.InputStream : Gio.OutputStream;
+    const check = (stream, offset, size) => {
+        if (!(stream instanceof kind))
+            throw new TypeError(`stream must be a ${kind.name.replace('_', '.')}, not ${stream}`);
+        return [stream, integer(offset, 'offset'), integer(size, 'size')];
+    };
+
+    prototype[name] = function (stream, offset, size, cancellable = null) {
+        return transfer.call(this, ...check(stream, offset, size), checkCancellable(cancellable))[1];
+    };
+    overrideAsync(prototype, name, 3, check, {convert: ([, nBytes]) => nBytes});
+}
+
 function _init() {
     overridePool(this.Pool);
     overrideBudget(this.Budget);
+    overridePermit(this.Permit);
     overrideAllocation(this.PoolAllocation);
     overrideReader(this.Reader);
 }
@@ -245,14 +434,14 @@ function overrideReader(Reader) {
     Reader.prototype._init = function (properties = {}) {
         for (const [name, value] of Object.entries(properties)) {
             if (/^(n.?buffers|read.?ahead)$/i.test(name))
-                wholeNumber(value, name);
+                integer(value, name);
         }
         construct.call(this, properties);
     };
     Reader.new = (stream, pool, n_buffers) => new Reader({stream, pool, n_buffers});
 
     Reader.prototype.set_read_ahead = function (blocks) {
-        set_read_ahead.call(this, wholeNumber(blocks, 'the number of blocks'));
+        set_read_ahead.call(this, integer(blocks, 'read_ahead'));
     };
     for (const name of ['read_ahead', 'readAhead'])
         Object.defineProperty(Reader.prototype, name, {get: get_read_ahead, set: Reader.prototype.set_read_ahead});
@@ -263,23 +452,24 @@ function overrideReader(Reader) {
     /* Like allocate(), it fails where it would wait for memory. Who wants to wait has next_block_async(). */
     Reader.prototype.next_block = function (cancellable = null) {
         if (this.pool && lacksMemory(this)) {
-            System.gc();
+            collector.run(progressOf(this.pool));
             if (lacksMemory(this))
                 this.pool.try_allocate(this.n_buffers).release();
         }
         return next_block.call(this, cancellable);
     };
 
-    guardAsync(Reader.prototype, 'next_block');
-    guardAsync(Reader.prototype, 'splice');
-    Gio._promisify(Reader.prototype, 'next_block_async', 'next_block_finish');
-    Gio._promisify(Reader.prototype, 'splice_async', 'splice_finish');
+    overrideAsync(Reader.prototype, 'next_block', 0, () => []);
+    overrideAsync(Reader.prototype, 'splice', 2, (target, flags) => [target, flags]);
 
+    /* A block of this reader, or of another one, may be garbage. */
     const {next_block_async} = Reader.prototype;
     Reader.prototype.next_block_async = function (...parameters) {
-        if (this.pool && lacksMemory(this) && this.pool.waiting === 0)
-            System.gc();
-        return next_block_async.call(this, ...parameters);
+        const source = this.pool && lacksMemory(this) ? this.pool : null;
+        if (source === null || typeof parameters[parameters.length - 1] === 'function')
+            return next_block_async.call(this, ...parameters);
+        beginToWait(source);
+        return next_block_async.call(this, ...parameters).finally(() => endToWait(source));
     };
 
     Reader.prototype[Symbol.asyncIterator] = async function* () {

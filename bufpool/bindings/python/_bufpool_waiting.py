@@ -1,0 +1,232 @@
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""Waiting in a thread, so that a signal interrupts the main thread and garbage is collected.
+
+A signal does not reach Python while its main thread waits in C. So there the C function runs in a helper
+thread, and the main thread waits for a bare lock. Threading's own classes are written in Python: an
+interruption can leave their locks locked. Whatever an interruption hits, the request is cancelled, which
+withdraws it at once, and what it was granted meanwhile goes back: nobody waits for the helper."""
+
+import _thread
+import atexit
+import os
+import queue
+import sys
+import threading
+
+from gi.repository import Gio, GLib, GObject
+
+from ._bufpool_collecting import BRIEF, Waiting, collector, progress_of
+
+
+def discard(value):
+    """Gives back what nobody is there to take."""
+    if hasattr(value, "release"):
+        value.release()
+
+
+def unless(code, function, *arguments):
+    """What the function returns, or None if it fails with this code of Gio. PyGObject makes the error in
+    Python, and prints what a signal handler raises meanwhile: that is raised here."""
+    try:
+        return function(*arguments)
+    except GLib.Error as error:
+        if not error.matches(Gio.io_error_quark(), code):
+            raise
+    except RuntimeError:
+        raise getattr(sys, "last_value", None) or KeyboardInterrupt from None
+    return None
+
+
+class Interruption:
+    """A cancellable of our own, which the caller's cancels, too. Cancelling it leaves the caller's alone.
+    Not Gio.Cancellable.connect(), whose counterpart waits for handlers that are running."""
+
+    def __init__(self, cancellable):
+        self.cancellable = Gio.Cancellable()
+        self._other = cancellable
+        self._handler = 0
+
+    def __enter__(self):
+        if self._other is not None:
+            cancel = self.cancellable.cancel
+            self._handler = GObject.Object.connect(self._other, "cancelled", lambda _: cancel())
+            if self._other.is_cancelled():
+                cancel()
+        return self.cancellable
+
+    def __exit__(self, *_):
+        if self._handler:
+            GObject.Object.disconnect(self._other, self._handler)
+
+
+class _Job:
+    """A call that a helper makes. The result is taken once: by the caller, or by who discards it."""
+
+    def __init__(self, function, arguments, cancellable):
+        self._function = function
+        self._arguments = arguments
+        self._interruption = Interruption(cancellable)
+        self._outcome = []
+        self._abandoned = False
+        self.ended = False
+        self.done = _thread.allocate_lock()
+        self.done.acquire()
+
+    def run(self):
+        """In the helper."""
+        try:
+            with self._interruption as cancellable:
+                self._outcome.append((self._function(*self._arguments, cancellable), None))
+        except Exception as error:  # pylint: disable=broad-except
+            self._outcome.append((None, error))
+        if self._abandoned:
+            self._discard()
+        self.ended = True
+
+    def abandon(self):
+        """The caller was interrupted."""
+        self._abandoned = True
+        self._interruption.cancellable.cancel()
+        self._discard()
+
+    def _discard(self):
+        try:
+            discard(self._outcome.pop()[0])
+        except IndexError:
+            pass
+
+    def take(self):
+        """What the function returned or raised."""
+        value, error = self._outcome.pop()
+        if error is not None:
+            raise error
+        return value
+
+
+class _Helpers:
+    """Threads that wait for others. A few are kept: usually it is one. Each step leaves a usable state, in
+    whatever place an interruption comes: sets and queues change in one step."""
+
+    # How many stay when there is nothing to do.
+    KEPT = 2
+
+    def __init__(self):
+        self._jobs = queue.SimpleQueue()
+        self._unfinished = set()
+        self._threads = set()
+
+    def add(self, job):
+        """Has a thread run the job."""
+        self._unfinished.add(job)
+        self._jobs.put(job)
+        if len(self._threads) < len(self._unfinished):
+            _thread.start_new_thread(self._run, (object(), self._jobs))
+
+    def _run(self, thread, jobs):
+        # A thread counts itself: an interruption cannot come between.
+        self._threads.add(thread)
+        while job := self._next(thread, jobs):
+            job.run()
+            self._unfinished.discard(job)
+            job.done.release()
+            del job
+
+    def _next(self, thread, jobs):
+        """None if the thread is to end. Who adds a job meanwhile does not count this thread any more, or
+        has put the job before."""
+        if len(self._threads) <= len(self._unfinished) + self.KEPT:
+            return jobs.get()
+        self._threads.discard(thread)
+        try:
+            job = jobs.get_nowait()
+        except queue.Empty:
+            return None
+        self._threads.add(thread)
+        return job
+
+
+class Service:
+    """A thread with a main context, for what has to happen while others wait. It is started when it is
+    first needed, and ends before the interpreter does: a source of GLib must not call Python later."""
+
+    def __init__(self):
+        self._context = GLib.MainContext()
+        self._calls = queue.SimpleQueue()
+        self._started = False
+        self._ends = False
+        self._ended = _thread.allocate_lock()
+        self._ended.acquire()
+
+    def stop(self):
+        """At the end of the program."""
+        self._ends = True
+        if self._started:
+            self._context.wakeup()
+            self._ended.acquire(timeout=1)
+
+    def call(self, function):
+        """Calls a function in the thread, whose thread-default context is the service's."""
+        self._calls.put(function)
+        if self._started:
+            self._context.wakeup()
+        elif not self._ends:
+            self._started = True
+            _thread.start_new_thread(self._run, ())
+
+    def later(self, seconds, function):
+        """Calls a function in the thread, after some time."""
+
+        def start():
+            source = GLib.timeout_source_new(int(seconds * 1000))
+            source.set_callback(lambda *_: function())
+            source.attach(self._context)
+
+        self.call(start)
+
+    def _run(self):
+        self._context.push_thread_default()
+        while not self._ends:
+            while not self._calls.empty():
+                self._calls.get()()
+            self._context.iteration(True)
+        self._ended.release()
+
+
+helpers = _Helpers()
+service = Service()
+
+
+def _after_fork():
+    helpers.__init__()
+    service.__init__()
+
+
+atexit.register(service.stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def wait(source, function, *arguments, cancellable, to_the_end=False):
+    """Calls a C function that may wait for this pool or budget, or for something else if that is None. It is
+    one wait, so a request keeps its place in the queue. With to_the_end, an interruption waits until what it
+    cancelled has ended: a stream could not be used before."""
+    if _thread.get_ident() != threading.main_thread().ident:
+        if source is None:
+            return function(*arguments, cancellable)
+        with Waiting(source, service, service.later):
+            return function(*arguments, cancellable)
+
+    job = _Job(function, arguments, cancellable)
+    try:
+        helpers.add(job)
+        delay = BRIEF
+        while not job.done.acquire(timeout=delay):
+            delay = -1 if source is None else collector.run(progress_of(source))
+    except BaseException:
+        job.abandon()
+        if to_the_end and not job.ended:
+            job.done.acquire()
+        raise
+    return job.take()

@@ -1,0 +1,274 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: The libbufpool authors
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""What waiting costs in Python, and what interrupts it. Usage: test-python-waiting.py, with the paths to the
+library and the overrides set."""
+
+import gc
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+from cases import leak, new_pool, raises, refuses, run, test
+from gi.overrides import _bufpool_collecting as collecting
+from gi.repository import Gio, GLib
+
+SCALE = int(os.environ.get("TEST_SCALE", "100"))
+
+
+class Heap:
+    """A collector and a clock of our own: each collection takes some time, and may free something."""
+
+    def __init__(self, cost):
+        self.cost = cost
+        self.now = 0.0
+        self.n_collections = 0
+        self.garbage = 0
+        self.collector = collecting.Collector(self.collect, lambda: self.now)
+
+    def collect(self):
+        self.now += self.cost
+        self.n_collections += 1
+        self.garbage = 0
+
+    def wait(self, seconds):
+        """Waits as a request does, while nothing is released."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now += self.collector.run(lambda: self.garbage)
+
+
+@test
+def collections_take_a_small_share():
+    for cost in (0.0001, 0.001, 0.01, 0.1, 1.0):
+        heap = Heap(cost)
+        heap.wait(1000)
+        share = heap.n_collections * cost / heap.now
+        assert share < 0.04, (cost, share)
+        assert heap.n_collections > 5, cost
+
+
+@test
+def collections_go_on():
+    """Garbage that arises late is found as well."""
+    heap = Heap(0.01)
+    heap.wait(100)
+    heap.garbage = 1
+    heap.wait(1)
+    assert heap.garbage == 0
+
+
+@test
+def collections_that_help_are_repeated_soon():
+    heap = Heap(0.001)
+    heap.wait(100)
+    before = heap.n_collections
+    begin = heap.now
+    while heap.n_collections < before + 100:
+        heap.garbage = 1
+        heap.now += heap.collector.run(lambda: heap.garbage)
+    assert heap.now - begin < 5
+
+
+class CountCollections:
+    """How often all garbage is collected."""
+
+    def __enter__(self):
+        self.n = 0
+        gc.callbacks.append(self.count)
+        return self
+
+    def count(self, phase, info):
+        self.n += phase == "start" and info["generation"] == 2
+
+    def __exit__(self, *_):
+        gc.callbacks.remove(self.count)
+
+
+def allocate_again_and_again(count):
+    """Each request waits, if only briefly, until another thread has released the last."""
+    pool = new_pool()
+    for _ in range(count):
+        held = pool.allocate(1)
+        go_on = threading.Thread(target=lambda held=held: (until_waiting(pool), held.release()))
+        go_on.start()
+        pool.allocate(1).release()
+        go_on.join()
+
+
+def until_waiting(pool, count=1):
+    while pool.waiting < count:
+        time.sleep(0)
+
+
+def in_thread(function, *args):
+    thread = threading.Thread(target=function, args=args)
+    thread.start()
+    thread.join()
+
+
+@test
+def a_wait_is_no_collection():
+    for where in (in_thread, lambda function, *args: function(*args)):
+        with CountCollections() as collections:
+            where(allocate_again_and_again, 200)
+        assert collections.n < 100, collections.n
+
+
+@test
+def garbage_that_arises_late_is_found():
+    """While a request waits, in the main thread or in another."""
+    for where in (in_thread, lambda function: function()):
+        pool = new_pool()
+        held = [pool.allocate(1)]
+
+        def make_garbage(pool=pool, held=held):
+            until_waiting(pool)
+            time.sleep(0.05)  # so that the first collection comes before
+            leak(held.pop())
+
+        thread = threading.Thread(target=make_garbage)
+        gc.disable()
+        try:
+            thread.start()
+            where(lambda pool=pool: pool.allocate(1).release())
+        finally:
+            gc.enable()
+        thread.join()
+
+
+@test
+def late_garbage_serves_callbacks():
+    pool = new_pool()
+    loop = GLib.MainLoop()
+    held = [pool.allocate(1)]
+    got = []
+
+    def on_allocated(source, result):
+        got.append(source.allocate_finish(result))
+        loop.quit()
+
+    gc.disable()
+    try:
+        pool.allocate_async(1, 0, None, on_allocated)
+        GLib.timeout_add(50, lambda: leak(held.pop()))
+        loop.run()
+    finally:
+        gc.enable()
+    assert len(got) == 1
+
+
+@test
+def timeouts_are_seconds():
+    pool = new_pool()
+    held = pool.allocate(1, timeout=None)
+    for timeout in (0, 0.001, 1e-9):
+        raises(Gio.IOErrorEnum.TIMED_OUT, pool.allocate, 1, timeout=timeout, domain="g-io-error-quark")
+        raises(Gio.IOErrorEnum.TIMED_OUT, pool.drain, timeout=timeout, domain="g-io-error-quark")
+    held.release()
+    for timeout in (0, 1e300, float("inf"), None, 1):
+        pool.allocate(1, timeout=timeout).release()
+    held = pool.allocate(1)
+    for bad in (-1, float("nan"), "1", b"1", float("-inf"), []):
+        refuses((TypeError, ValueError), pool.allocate, 1, timeout=bad)
+        refuses((TypeError, ValueError), pool.drain, timeout=bad)
+    assert held
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_requests(count, function):
+    """Interrupts a request at a random moment, time and again. Returns how many exceptions arrived of how
+    many that were raised."""
+    raised = arrived = 0
+
+    def on_alarm(*_):
+        nonlocal raised
+        raised += 1
+        raise Interrupted
+
+    previous = signal.signal(signal.SIGALRM, on_alarm)
+    try:
+        for _ in range(count):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 5e-4), 0.5)
+                while True:
+                    function()
+            except Interrupted:
+                arrived += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    return arrived, raised
+
+
+def count_threads():
+    return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
+
+
+@test
+def no_interrupt_is_lost_and_no_thread_stays():
+    pool = new_pool()
+    held = pool.allocate(1)
+    interrupt_requests(5, lambda: pool.allocate(1))
+    before = count_threads()
+    arrived, raised = interrupt_requests(100 * SCALE, lambda: pool.allocate(1))
+    assert arrived == raised == 100 * SCALE, (arrived, raised)
+    deadline = time.monotonic() + 30
+    while (pool.waiting or count_threads() > before + 3) and time.monotonic() < deadline:
+        # With each wait, one of too many helpers ends.
+        raises(Gio.IOErrorEnum.TIMED_OUT, pool.allocate, 1, timeout=0.001, domain="g-io-error-quark")
+    assert pool.waiting == 0 and count_threads() <= before + 3, (before, count_threads())
+    held.release()
+    pool.allocate(1, timeout=0).release()
+
+
+@test
+def an_interrupted_request_that_is_granted_goes_back():
+    pool = new_pool()
+    stop = threading.Event()
+
+    def take_turns():
+        while not stop.is_set():
+            pool.allocate(1).release()
+
+    thread = threading.Thread(target=take_turns)
+    thread.start()
+    interrupt_requests(10 * SCALE, lambda: pool.allocate(1).release())
+    stop.set()
+    thread.join()
+    assert pool.drain(timeout=30)
+
+
+@test
+def helpers_are_reused():
+    pool = new_pool()
+    names = set()
+    for _ in range(50):
+        held = pool.allocate(1)
+        threading.Thread(target=lambda held=held: (until_waiting(pool), held.release())).start()
+        pool.allocate(1).release()
+        names |= set(os.listdir("/proc/self/task"))
+    # Besides the helper and the rest: those that release, one each time.
+    assert len(names) <= 50 + 25, len(names)
+
+
+@test
+def an_interruption_leaves_the_cancellable_alone():
+    pool = new_pool()
+    held = pool.allocate(1)
+    cancellable = Gio.Cancellable()
+    interrupt_requests(20, lambda: pool.allocate(1, cancellable))
+    assert not cancellable.is_cancelled() and held
+    raises(Gio.IOErrorEnum.TIMED_OUT, pool.allocate, 1, cancellable, timeout=0.001, domain="g-io-error-quark")
+
+
+if __name__ == "__main__":
+    sys.exit(run())
