@@ -163,7 +163,7 @@ buf_large_free (gpointer data)
 
 /* From this size on, fresh pages are cheaper than writing zeros into those that are there, even if
  * the program touches all of them. */
-#define CLEAR_SIZE (1024 * 1024)
+#define CLEAR_SIZE ((gsize) 1024 * 1024)
 
 /* Fills it with zeros. Linux promises that pages that it took back read as zero. */
 void
