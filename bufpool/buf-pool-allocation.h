@@ -16,7 +16,7 @@ G_BEGIN_DECLS
 /**
  * BUF_POOL_MAX_BUFFERS:
  *
- * The most buffers that one allocation can have.
+ * The maximum number of buffers in one allocation.
  *
  * Since: 1.0
  */
@@ -30,7 +30,7 @@ typedef struct _BufPoolAllocationIter BufPoolAllocationIter;
 /**
  * BufPoolAllocationIter: (skip)
  *
- * Goes over the buffers of an allocation. It lives on the stack and owns nothing.
+ * An iterator over the buffers of an allocation. It is allocated on the stack and owns nothing.
  *
  * Since: 1.0
  */

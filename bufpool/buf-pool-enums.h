@@ -26,7 +26,7 @@ G_BEGIN_DECLS
  * @BUF_BUFFER_SIZE_S8192: 8 KiB
  * @BUF_BUFFER_SIZE_S16384: 16 KiB
  *
- * The usual sizes of a buffer. The value is the size in bytes; a pool takes any other size as well.
+ * Common buffer sizes. Each value is the size in bytes. A pool also accepts any other size.
  *
  * Since: 1.0
  */
@@ -48,21 +48,23 @@ typedef enum
 
 /**
  * BufPoolError:
- * @BUF_POOL_ERROR_INVALID_CONFIG: the properties of the pool do not go together, and no request on
- *   it can succeed
- * @BUF_POOL_ERROR_INVALID_COUNT: no buffers were asked for, or more than %BUF_POOL_MAX_BUFFERS
- * @BUF_POOL_ERROR_TOO_LARGE: more was asked for than [property@Pool:max-memory] will ever allow
- * @BUF_POOL_ERROR_NO_MEMORY: the budget allowed it, but the system has no memory; the budget was
- *   given back
+ * @BUF_POOL_ERROR_INVALID_CONFIG: the properties of the pool contradict each other, so no request
+ *   can succeed
+ * @BUF_POOL_ERROR_INVALID_COUNT: the request was for no buffers, or for more than
+ *   %BUF_POOL_MAX_BUFFERS
+ * @BUF_POOL_ERROR_TOO_LARGE: the request exceeds what the pool or budget can ever grant, such as
+ *   [property@Pool:max-memory]
+ * @BUF_POOL_ERROR_NO_MEMORY: the request was within the limit, but the system is out of memory; the
+ *   request no longer counts against the limit
  * @BUF_POOL_ERROR_CLOSED: the pool is closed
- * @BUF_POOL_ERROR_OUT_OF_RANGE: an offset, a size or an index lies outside of the allocation
- * @BUF_POOL_ERROR_RELEASED: the allocation or the permit was released before
- * @BUF_POOL_ERROR_OVERLOADED: the request would have to wait, and as many requests as may wait do
- * so already
- * @BUF_POOL_ERROR_IN_USE: the allocation cannot shrink, since it has another reference, a view or a
- *   transfer
+ * @BUF_POOL_ERROR_OUT_OF_RANGE: an offset, a size or an index is outside the allocation
+ * @BUF_POOL_ERROR_RELEASED: the allocation or the permit has already been released
+ * @BUF_POOL_ERROR_OVERLOADED: the request would have to wait, but the maximum number of requests is
+ *   already waiting
+ * @BUF_POOL_ERROR_IN_USE: the allocation cannot shrink because it has another reference, a view or
+ *   a transfer
  *
- * What can go wrong with a pool and its allocations, in the domain %BUF_POOL_ERROR.
+ * Error codes of pools, budgets, allocations and permits, in the domain %BUF_POOL_ERROR.
  *
  * Since: 1.0
  */

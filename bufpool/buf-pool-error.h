@@ -15,7 +15,8 @@ G_BEGIN_DECLS
 /**
  * BUF_POOL_ERROR:
  *
- * The domain of the errors of a pool and of its allocations; the codes are [enum@PoolError].
+ * The error domain of pools, budgets, allocations and permits. [enum@PoolError] lists the error
+ * codes.
  *
  * Since: 1.0
  */

@@ -19,36 +19,39 @@ typedef struct _BufPoolStats BufPoolStats;
 
 /**
  * BufPoolStats:
- * @max_memory: the budget, in bytes
- * @allocated_memory: the bytes of all allocations that are outstanding
- * @active_allocations: how many allocations are outstanding
- * @waiting: how many requests wait
- * @n_waits: how many requests have had to wait, with those that still do
- * @total_wait_time: how long requests have waited together, in microseconds, without those that
- *   still wait
- * @longest_wait: the longest time that one request has waited, in microseconds, likewise
- * @n_overtakings: how often a request was served before an older one that waited
- * @most_overtaken: how often one request was overtaken while it was the oldest, at the most
- * @n_cancelled: how many requests failed with %G_IO_ERROR_CANCELLED
- * @n_timed_out: how many requests failed with %G_IO_ERROR_TIMED_OUT
- * @n_would_block: how many requests failed with %G_IO_ERROR_WOULD_BLOCK
- * @n_invalid: how many requests failed with %BUF_POOL_ERROR_INVALID_COUNT or
+ * @max_memory: the limit of the pool, in bytes
+ * @allocated_memory: the size of all outstanding allocations, in bytes
+ * @active_allocations: the number of outstanding allocations
+ * @waiting: the number of waiting requests
+ * @n_waits: the number of requests that had to wait, including those that are still waiting
+ * @total_wait_time: the total time that requests have waited, in microseconds, including waits in
+ *   progress
+ * @longest_wait: the longest time that one request has waited, in microseconds, including waits in
+ *   progress
+ * @n_overtakings: how many times a request was served before an older waiting request
+ * @most_overtaken: the largest number of times that one request was overtaken while it was the
+ *   oldest
+ * @n_cancelled: the number of requests that failed with %G_IO_ERROR_CANCELLED
+ * @n_timed_out: the number of requests that failed with %G_IO_ERROR_TIMED_OUT
+ * @n_would_block: the number of requests that failed with %G_IO_ERROR_WOULD_BLOCK
+ * @n_invalid: the number of requests that failed with %BUF_POOL_ERROR_INVALID_COUNT or
  *   %BUF_POOL_ERROR_INVALID_CONFIG
- * @n_too_large: how many requests failed with %BUF_POOL_ERROR_TOO_LARGE
- * @n_closed: how many requests failed with %BUF_POOL_ERROR_CLOSED
- * @n_no_memory: how many requests failed with %BUF_POOL_ERROR_NO_MEMORY
- * @n_revocations: how often the budget was called back from all processors, because it was nearly
- *   used up
- * @n_refills: how often a processor's share of the budget was filled up
- * @n_overloaded: how many requests failed with %BUF_POOL_ERROR_OVERLOADED
- * @n_hits: how many requests got a block that the pool had kept
- * @n_misses: how many requests found that the pool had kept no block of their size, while it kept
- *   blocks
+ * @n_too_large: the number of requests that failed with %BUF_POOL_ERROR_TOO_LARGE
+ * @n_closed: the number of requests that failed with %BUF_POOL_ERROR_CLOSED
+ * @n_no_memory: the number of requests that failed with %BUF_POOL_ERROR_NO_MEMORY
+ * @n_revocations: how many times the credit of all processors was revoked because the limit was
+ *   nearly reached
+ * @n_refills: how many times the credit of a processor was refilled
+ * @n_overloaded: the number of requests that failed with %BUF_POOL_ERROR_OVERLOADED
+ * @n_hits: the number of requests that were served from a cached block
+ * @n_misses: the number of requests that found no cached block of their size while the pool was
+ *   caching blocks
  *
- * What has happened to the requests of a pool since it was made, and how it stands: see
+ * The current state of a pool, and statistics about its requests since it was created. See
  * [method@Pool.get_stats].
  *
- * Requests that are granted at once are not counted: that would make them slower.
+ * Requests that are granted immediately are not counted, because counting them would slow them
+ * down.
  *
  * Since: 1.0
  */

@@ -19,9 +19,10 @@ G_BEGIN_DECLS
 /**
  * BUF_POOL_UNLIMITED:
  *
- * The default and the greatest value of [property@Pool:max-memory], 2⁵³ − 1 bytes: the largest
- * whole number that every supported language can hold. With 32 bits it is what a `gsize` can hold,
- * and functions take and return it in place of that number; the property has the number itself.
+ * The default and the maximum value of [property@Pool:max-memory]: 2⁵³ − 1 bytes, the largest
+ * integer that every supported language can represent exactly. On 32-bit systems, the constant is
+ * the maximum of `gsize`, and functions take and return it instead of 2⁵³ − 1; the property still
+ * uses 2⁵³ − 1.
  *
  * Since: 1.0
  */

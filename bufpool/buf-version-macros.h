@@ -18,15 +18,16 @@
 /**
  * SECTION:buf-version
  * @Title: Versions
- * @Short_description: which version of the library this is
+ * @Short_description: version checks
  *
- * The version that a program is compiled against, and the versions that it means to work with.
+ * The version of the library that a program is compiled against, and the range of versions that the
+ * program supports.
  */
 
 /**
  * BUF_VERSION_1_0:
  *
- * The 1.0 version, for `BUF_VERSION_MIN_REQUIRED` and `BUF_VERSION_MAX_ALLOWED`.
+ * The version 1.0, for use with `BUF_VERSION_MIN_REQUIRED` and `BUF_VERSION_MAX_ALLOWED`.
  *
  * Since: 1.0
  */
@@ -37,8 +38,8 @@
 /**
  * BUF_VERSION_MIN_REQUIRED:
  *
- * The oldest version of the library that the program wants to work with. Define it before the
- * header is included: what was deprecated by then gives a warning.
+ * The oldest version of the library that the program supports. Define it before you include the
+ * header. The compiler then warns about symbols that were deprecated in that version or earlier.
  *
  * Since: 1.0
  */
@@ -49,8 +50,8 @@
 /**
  * BUF_VERSION_MAX_ALLOWED:
  *
- * The newest version of the library whose symbols the program may use. Define it before the header
- * is included: what came later gives a warning.
+ * The newest version of the library whose symbols the program may use. Define it before you include
+ * the header. The compiler then warns about symbols that were added later.
  *
  * Since: 1.0
  */

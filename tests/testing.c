@@ -218,7 +218,7 @@ test_skip_without_stacks (void)
   if (stack.n_frames > 0)
     return FALSE;
 
-  g_test_skip ("This C library tells no call stacks");
+  g_test_skip ("This C library does not provide call stacks");
   return TRUE;
 }
 

@@ -10,9 +10,9 @@
 #include "debug/buf-words-private.h"
 
 /*
- * Requests for bytes of a budget: blocking, asynchronous, and without waiting.
+ * Requests for bytes of a budget: blocking, asynchronous and non-waiting.
  *
- * A request for no bytes is granted at once: it gets an empty permit.
+ * A request for no bytes is granted immediately, with an empty permit.
  */
 
 static BufWant
@@ -31,16 +31,15 @@ set_error (BufBudget *self,
            const BufSemaphoreFigures *figures,
            GError **error)
 {
-  g_autofree gchar *asked =
-      g_strdup_printf ("%" G_GINT64_FORMAT " %s asked for",
-                       want->bytes,
-                       buf_words_choose (want->bytes, "byte was", "bytes were"));
+  g_autofree gchar *asked = g_strdup_printf ("Cannot acquire %" G_GINT64_FORMAT " %s",
+                                             want->bytes,
+                                             buf_words_choose (want->bytes, "byte", "bytes"));
 
   buf_request_set_error (buf_budget_get_semaphore (self), asked, outcome, figures, error);
 }
 
-/* Takes the bytes if they are there, or says why not. PENDING: it can be waited for, and if the
- * caller @enters, it is inside. */
+/* Takes the bytes if they are available, or returns why not. PENDING means that the caller can wait
+ * for them; if @enters is set, it is then inside. */
 static BufOutcome
 take_bytes (BufBudget *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures)
 {
@@ -56,7 +55,7 @@ take_bytes (BufBudget *self, BufWant *want, gboolean enters, BufSemaphoreFigures
   return outcome;
 }
 
-/* The caller is inside, and has left when this returns. */
+/* The caller is inside on entry, but not on return. */
 static BufOutcome
 wait_for_bytes (BufBudget *self,
                 BufWant *want,
@@ -75,7 +74,7 @@ wait_for_bytes (BufBudget *self,
   report = buf_wait_report_new (semaphore, &waiter);
   buf_waiter_clear (&waiter);
 
-  /* It may be late, but a caller who has cancelled does not expect a permit any more. */
+  /* The grant may come first, but a caller that has cancelled does not expect a permit anymore. */
   if (outcome == BUF_OUTCOME_GRANTED && g_cancellable_is_cancelled (cancellable))
     {
       buf_semaphore_release (semaphore, want->bytes);
@@ -123,17 +122,17 @@ wait_for_permit (BufBudget *self,
 /**
  * buf_budget_acquire:
  * @self: a budget
- * @n_bytes: how many bytes
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @n_bytes: the number of bytes
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
- * Acquires bytes. If the budget is exhausted, at this level or at one above it, the call blocks
- * until other threads return enough.
+ * Acquires bytes. If this budget or a budget above it has too few bytes available, the calling
+ * thread blocks until enough bytes are released.
  *
  * Fails with %BUF_POOL_ERROR_TOO_LARGE if the request exceeds the limit of any level; with
- * %BUF_POOL_ERROR_OVERLOADED if it would have to wait and [property@Budget:max-waiting] requests do
- * so already; and with %G_IO_ERROR_CANCELLED. The message names the level that refused. A request
- * for 0 bytes always succeeds.
+ * %BUF_POOL_ERROR_OVERLOADED if it would have to wait and [property@Budget:max-waiting] requests
+ * are already waiting; and with %G_IO_ERROR_CANCELLED. The message names the level that refused the
+ * request. A request for 0 bytes always succeeds.
  *
  * Do not acquire a permit while you hold another one, unless the limit covers what all threads can
  * hold at the same time. This function can be called from any thread; do not call it in a thread
@@ -152,15 +151,15 @@ buf_budget_acquire (BufBudget *self, gsize n_bytes, GCancellable *cancellable, G
 /**
  * buf_budget_acquire_full:
  * @self: a budget
- * @n_bytes: how many bytes
- * @timeout_us: how long to wait at most, in microseconds; negative: no limit
+ * @n_bytes: the number of bytes
+ * @timeout_us: the longest time to wait, in microseconds, or a negative value for no limit
  * @io_priority: the priority of the request, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
- * Like [method@Budget.acquire], with a time limit and a priority. A request of higher priority,
- * which is a lower number, is granted before one of lower priority. If it is higher than
- * %G_PRIORITY_DEFAULT, it can also use [property@Budget:reserved-memory].
+ * Like [method@Budget.acquire], with a timeout and a priority. A request with a higher priority,
+ * which is a lower number, is granted before a request with a lower priority. If the priority is
+ * higher than %G_PRIORITY_DEFAULT, the request can also use [property@Budget:reserved-memory].
  *
  * Fails with %G_IO_ERROR_TIMED_OUT after @timeout_us.
  *
@@ -196,11 +195,11 @@ buf_budget_acquire_full (BufBudget *self,
 /**
  * buf_budget_try_acquire:
  * @self: a budget
- * @n_bytes: how many bytes
- * @error: return location for an error
+ * @n_bytes: the number of bytes
+ * @error: return location for an error, or %NULL
  *
- * Like [method@Budget.acquire], but never waits. Fails with %G_IO_ERROR_WOULD_BLOCK if there is not
- * enough at some level, or if what is left is owed to a request that has waited too long.
+ * Like [method@Budget.acquire], but never waits. Fails with %G_IO_ERROR_WOULD_BLOCK if a level has
+ * too few bytes available, or if the available bytes are owed to an older waiting request.
  *
  * This function can be called from any thread.
  *
@@ -264,19 +263,19 @@ deliver_permit (BufPendingTask *self, BufOutcome outcome)
 /**
  * buf_budget_acquire_async:
  * @self: a budget
- * @n_bytes: how many bytes
+ * @n_bytes: the number of bytes
  * @io_priority: the priority of the request and of its callback, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @callback: (scope async) (nullable): the function to call when the request was granted or failed
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @callback: (scope async) (nullable): the function to call when the request is granted or fails
  * @user_data: data for @callback
  *
- * Like [method@Budget.acquire_full], for programs with a main loop: the request waits, and the
- * thread does not.
+ * The asynchronous version of [method@Budget.acquire_full], without a timeout. The calling thread
+ * does not block.
  *
- * The callback runs in the thread-default main context of the caller, and calls
- * [method@Budget.acquire_finish]. A permit that is not fetched returns its bytes when the result is
- * dropped. If the request is cancelled after it was granted, but before the callback runs, it fails
- * with %G_IO_ERROR_CANCELLED and the bytes return.
+ * The callback runs in the thread-default main context of the caller. Call
+ * [method@Budget.acquire_finish] in it. If you do not fetch the permit, its bytes return to the
+ * budget when the result is freed. If a request is cancelled after it is granted but before the
+ * callback runs, it fails with %G_IO_ERROR_CANCELLED, and its bytes return to the budget.
  *
  * This function can be called from any thread.
  *
@@ -300,7 +299,7 @@ buf_budget_acquire_async (BufBudget *self,
   g_return_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable));
 
   task = g_task_new (self, cancellable, callback, user_data);
-  /* In parentheses: the macro of this name would copy a name for each task. */
+  /* The parentheses avoid the macro of this name, which would copy the name for each task. */
   (g_task_set_source_tag) (task, buf_budget_acquire_async);
   g_task_set_priority (task, io_priority);
   if (g_task_return_error_if_cancelled (task))
@@ -322,10 +321,11 @@ buf_budget_acquire_async (BufBudget *self,
 /**
  * buf_budget_acquire_finish:
  * @self: a budget
- * @result: the result that the callback got
- * @error: return location for an error
+ * @result: the result passed to the callback
+ * @error: return location for an error, or %NULL
  *
- * Fetches the result of [method@Budget.acquire_async], once.
+ * Finishes a request that [method@Budget.acquire_async] started. Call this function once for each
+ * request.
  *
  * Returns: (transfer full): a permit, or %NULL with an error
  *

@@ -8,34 +8,35 @@
 
 G_BEGIN_DECLS
 
-/* The greatest limit, for pools and budgets, as a property. */
+/* The maximum value of the limit properties of pools and budgets. */
 #define BUF_BUDGET_UNLIMITED G_GUINT64_CONSTANT (9007199254740991)
 
-/* What children, and permits that outlive the BufBudget, need of it. It ends itself, see
- * buf-semaphore-inside.c. */
+/* The part of a budget that children need, and permits that outlive the BufBudget. It frees itself
+ * at its end, see buf-semaphore-inside.c. */
 typedef struct
 {
   BufSemaphore semaphore;
   gchar *name;    /* const; may be NULL */
-  GList link;     /* in the list of all budgets, and under its lock */
-  gpointer owner; /* atomic; the budget, for debuggers; NULL when it is gone */
+  GList link;     /* LOCK: all_budgets_mutex; in the list of all budgets */
+  gpointer owner; /* atomic; the budget, for debuggers; NULL after it is gone */
 } BufBudgetCore;
 
 struct _BufBudget
 {
   GObject parent_instance;
 
-  BufBudgetCore *core;     /* const once it is constructed */
+  BufBudgetCore *core;     /* const after construction */
   BufBudget *parent;       /* const; may be NULL */
-  guint64 max_memory;      /* as constructed */
-  guint64 reserved_memory; /* likewise */
-  gint max_waiting;        /* likewise */
+  guint64 max_memory;      /* as set during construction */
+  guint64 reserved_memory; /* as set during construction */
+  gint max_waiting;        /* as set during construction */
 };
 
 BufSemaphore *buf_budget_get_semaphore (BufBudget *self);
 BufPermit *buf_permit_new (BufBudget *budget, gint64 bytes);
 
-/* As functions take and return sizes: with 32 bits, a limit can be more than a gsize can hold. */
+/* Conversion to the sizes that functions take and return: on 32-bit systems, a limit can exceed the
+ * maximum of gsize. */
 static inline gsize
 buf_budget_to_size (guint64 value)
 {

@@ -10,15 +10,16 @@
 /**
  * BufBudget:
  *
- * A limit on memory that several pools share, and a node in a tree of such limits.
+ * A memory limit that several pools share, and a node in a tree of such limits.
  *
- * A [class@Pool] can draw on a budget: each of its allocations then counts against the limit of the
- * pool, of its budget, and of all budgets above that. So you can give each part of a program a cap,
- * and the whole program a total.
+ * A [class@Pool] can have a budget. Each of its allocations then counts against the limit of the
+ * pool, against its budget, and against all budgets above that. This way you can limit each part of
+ * a program, and the program as a whole.
  *
- * A budget is useful on its own, too. It is a semaphore whose unit is a byte: fair, cancellable,
- * and asynchronous. [method@Budget.acquire] takes bytes for memory that something else allocates.
- * The bytes come as a [struct@Permit], and return to the budget with its last reference.
+ * A budget is also useful on its own. It is a semaphore whose unit is a byte: fair, cancellable and
+ * asynchronous. [method@Budget.acquire] acquires bytes for memory that comes from another
+ * allocator. It returns a [struct@Permit]. The bytes return to the budget with the last reference
+ * to the permit.
  *
  * ```c
  * g_autoptr (BufBudget) total = buf_budget_new (64 << 20);
@@ -27,13 +28,13 @@
  * g_autoptr (BufPermit) permit = buf_budget_acquire (uploads, 100000, NULL, &error);
  * ```
  *
- * A request takes its bytes at all levels at once, or waits and holds nothing. All levels of a tree
- * have one order of waiters: by priority, then by age. A request that fits may overtake those that
- * do not fit yet, and the bound on this is the same as for a pool, see [method@Pool.allocate].
+ * A request takes its bytes at all levels at once. While it waits, it holds nothing. All levels of
+ * a tree share one order of waiters: by priority, then by age. A request that fits may overtake
+ * requests that do not fit yet, with the same bound as for a pool, see [method@Pool.allocate].
  *
- * A budget with a reserve keeps [property@Budget:reserved-memory] bytes for requests that are more
- * urgent than %G_PRIORITY_DEFAULT. Give the stages that finish work and free memory a higher
- * priority, and a reserve: then those that start work cannot take everything.
+ * A budget can reserve [property@Budget:reserved-memory] bytes for requests that are more urgent
+ * than %G_PRIORITY_DEFAULT. Give a higher priority and a reserve to the stages that finish work and
+ * free memory. The stages that start work then cannot take everything.
  *
  * Pools, permits and waiting tasks hold a reference on their budget. A budget does not wait for
  * them when it is disposed of. All functions can be called from any thread.
@@ -41,7 +42,8 @@
  * Since: 1.0
  */
 
-/* As the smallest request: stripes are worth having for a budget that is much larger than this. */
+/* The size of the smallest request. Stripes are worthwhile only if the budget is much larger than
+ * this. */
 #define BUDGET_UNIT 4096
 
 enum
@@ -169,7 +171,7 @@ buf_budget_get_property (GObject *object, guint prop_id, GValue *value, GParamSp
     }
 }
 
-/* The semaphore counts: not while the properties of a new budget are set. */
+/* Returns FALSE while the properties of a new budget are set, before the semaphore counts. */
 static gboolean
 has_begun (BufBudget *self)
 {
@@ -241,7 +243,7 @@ install_budget_settings (void)
   /**
    * BufBudget:parent: (getter get_parent)
    *
-   * The budget that this one draws on, or %NULL for a budget that is the root of its tree.
+   * The budget above this one, or %NULL if this budget is the root of its tree.
    *
    * Since: 1.0
    */
@@ -251,7 +253,7 @@ install_budget_settings (void)
   /**
    * BufBudget:name: (getter get_name)
    *
-   * A name for the budget, for messages.
+   * A name for the budget, which appears in messages.
    *
    * Since: 1.0
    */
@@ -261,9 +263,9 @@ install_budget_settings (void)
   /**
    * BufBudget:max-memory: (getter get_max_memory) (setter set_max_memory)
    *
-   * The limit, in bytes, on everything that draws on this budget together. 0 is valid: then every
-   * request fails. A value above %BUF_POOL_UNLIMITED is %BUF_POOL_UNLIMITED. You can change the
-   * limit at any time, see [method@Budget.set_max_memory].
+   * The limit, in bytes, on everything that counts against this budget together. 0 is valid: every
+   * request then fails. Values above %BUF_POOL_UNLIMITED mean %BUF_POOL_UNLIMITED. You can change
+   * the limit at any time, see [method@Budget.set_max_memory].
    *
    * Since: 1.0
    */
@@ -278,8 +280,8 @@ install_budget_settings (void)
   /**
    * BufBudget:reserved-memory: (getter get_reserved_memory) (setter set_reserved_memory)
    *
-   * A part of [property@Budget:max-memory], in bytes, that only requests more urgent than
-   * %G_PRIORITY_DEFAULT can use. Other requests for more than the rest fail with
+   * The part of [property@Budget:max-memory], in bytes, that only requests more urgent than
+   * %G_PRIORITY_DEFAULT can use. Other requests that exceed the rest fail with
    * %BUF_POOL_ERROR_TOO_LARGE.
    *
    * Since: 1.0
@@ -290,9 +292,9 @@ install_budget_settings (void)
   /**
    * BufBudget:max-waiting: (getter get_max_waiting) (setter set_max_waiting)
    *
-   * How many requests may wait for this budget or for one below it, pools included. The request
-   * that would be one more fails with %BUF_POOL_ERROR_OVERLOADED. With 0 no request waits; -1 is no
-   * limit.
+   * The maximum number of requests that wait for this budget or a budget below it, including those
+   * of pools. A request that would exceed it fails with %BUF_POOL_ERROR_OVERLOADED. If the value is
+   * 0, no request waits; if it is -1, there is no limit.
    *
    * Since: 1.0
    */
@@ -318,9 +320,9 @@ install_budget_figures (void)
   /**
    * BufBudget:allocated-memory: (getter get_allocated_memory)
    *
-   * How many bytes are in use: permits, and the allocations of all pools below this budget. It does
-   * not notify. Like the other figures it is exact whenever no other thread is inside a call, and
-   * close to it otherwise.
+   * The number of bytes in use by permits and by the allocations of all pools below this budget.
+   * This property does not notify. Like the other figures, it is exact while no other thread is
+   * inside a call, and approximate otherwise.
    *
    * Since: 1.0
    */
@@ -329,8 +331,8 @@ install_budget_figures (void)
   /**
    * BufBudget:available-memory: (getter get_available_memory)
    *
-   * How many bytes of the limit are not in use, including those of free blocks that pools keep. It
-   * does not notify.
+   * The number of bytes of the limit that are not in use. This includes cached blocks of pools.
+   * This property does not notify.
    *
    * Since: 1.0
    */
@@ -339,8 +341,8 @@ install_budget_figures (void)
   /**
    * BufBudget:waiting: (getter get_waiting)
    *
-   * How many requests wait for this budget or for one below it, including those of pools. It does
-   * not notify.
+   * The number of requests that wait for this budget or a budget below it, including those of
+   * pools. This property does not notify.
    *
    * Since: 1.0
    */
@@ -388,12 +390,13 @@ buf_budget_new (gsize max_memory)
 
 /**
  * buf_budget_new_child: (constructor)
- * @parent: the budget that the new one draws on
+ * @parent: the budget above the new one
  * @max_memory: the limit, in bytes, see [property@Budget:max-memory]
  *
- * Creates a budget below another one. What is acquired from it counts against the limits of both,
- * and of all budgets above @parent. The limit may be above that of @parent, or the limits of all
- * children together may be: then the children share what the parent has.
+ * Creates a budget below another one. Bytes that are acquired from it count against its own limit,
+ * against that of @parent, and against all budgets above @parent. The limit may exceed that of
+ * @parent, and so may the sum of the limits of all children. The children then share the limit of
+ * @parent.
  *
  * Returns: (transfer full): a new budget
  *
@@ -444,12 +447,13 @@ buf_budget_get_max_memory (BufBudget *self)
  * @self: a budget
  * @max_memory: the new limit, in bytes
  *
- * Changes the limit. A higher limit lets in waiting requests that fit now. A lower one takes
- * nothing away: as long as more is in use, new requests wait. Requests that wait for more than the
- * new limit fail with %BUF_POOL_ERROR_TOO_LARGE. Free blocks that pools below this budget keep are
- * freed.
+ * Sets the limit. If you raise it, waiting requests that now fit are granted. If you lower it,
+ * existing permits and allocations stay valid, and new requests wait while more than the new limit
+ * is in use. Waiting requests that exceed the new limit fail with %BUF_POOL_ERROR_TOO_LARGE. Pools
+ * below this budget free their cached blocks.
  *
- * This function can be called from any thread; [property@Budget:max-memory] notifies in it.
+ * This function can be called from any thread. [property@Budget:max-memory] notifies in the calling
+ * thread.
  *
  * Since: 1.0
  */
@@ -484,10 +488,12 @@ buf_budget_get_reserved_memory (BufBudget *self)
  * @self: a budget
  * @reserved_memory: the new reserve, in bytes
  *
- * Changes the reserve. A larger reserve takes nothing away; it is filled as memory is freed.
- * Requests that wait for more than the rest fail with %BUF_POOL_ERROR_TOO_LARGE.
+ * Sets the reserve. A larger reserve takes nothing away from existing permits and allocations. It
+ * fills up as memory is freed. Waiting requests that exceed the memory outside the reserve fail
+ * with %BUF_POOL_ERROR_TOO_LARGE.
  *
- * This function can be called from any thread; [property@Budget:reserved-memory] notifies in it.
+ * This function can be called from any thread. [property@Budget:reserved-memory] notifies in the
+ * calling thread.
  *
  * Since: 1.0
  */
@@ -503,7 +509,7 @@ buf_budget_set_reserved_memory (BufBudget *self, gsize reserved_memory)
  * buf_budget_get_max_waiting: (get-property max-waiting)
  * @self: a budget
  *
- * Gets how many requests may wait.
+ * Gets the maximum number of waiting requests.
  *
  * Returns: [property@Budget:max-waiting], or -1 if there is no limit
  *
@@ -520,11 +526,13 @@ buf_budget_get_max_waiting (BufBudget *self)
 /**
  * buf_budget_set_max_waiting: (set-property max-waiting)
  * @self: a budget
- * @max_waiting: how many requests may wait; 0: none; negative: no limit
+ * @max_waiting: the maximum number of waiting requests, 0 for none, or a negative value for no
+ *   limit
  *
- * Changes how many requests may wait. Requests that are waiting already go on waiting.
+ * Sets the maximum number of waiting requests. Requests that are already waiting continue to wait.
  *
- * This function can be called from any thread; [property@Budget:max-waiting] notifies in it.
+ * This function can be called from any thread. [property@Budget:max-waiting] notifies in the
+ * calling thread.
  *
  * Since: 1.0
  */
@@ -540,7 +548,7 @@ buf_budget_set_max_waiting (BufBudget *self, int max_waiting)
  * buf_budget_get_parent: (get-property parent)
  * @self: a budget
  *
- * Gets the budget that this one draws on.
+ * Gets the budget above this one.
  *
  * Returns: (transfer none) (nullable): [property@Budget:parent]
  *
@@ -576,7 +584,7 @@ buf_budget_get_name (BufBudget *self)
  * buf_budget_get_allocated_memory: (get-property allocated-memory)
  * @self: a budget
  *
- * Gets how much of the limit is in use.
+ * Gets the number of bytes in use.
  *
  * Returns: [property@Budget:allocated-memory], in bytes
  *
@@ -594,7 +602,7 @@ buf_budget_get_allocated_memory (BufBudget *self)
  * buf_budget_get_available_memory: (get-property available-memory)
  * @self: a budget
  *
- * Gets how much of the limit is not in use.
+ * Gets the number of bytes that are not in use.
  *
  * Returns: [property@Budget:available-memory], in bytes
  *
@@ -612,7 +620,7 @@ buf_budget_get_available_memory (BufBudget *self)
  * buf_budget_get_waiting: (get-property waiting)
  * @self: a budget
  *
- * Gets how many requests wait.
+ * Gets the number of waiting requests.
  *
  * Returns: [property@Budget:waiting]
  *

@@ -6,35 +6,35 @@
 #include "budget/buf-cancel-link-private.h"
 
 /*
- * What a waiting request shares with what may end its wait from outside: the handler of its
- * cancellable, which may run in any thread, and, for a task, the source of its timeout.
+ * The state that a waiting request shares with whatever may end its wait from outside: the handler
+ * of its cancellable, which may run in any thread, and, for a task, the source of its timeout.
  *
- * Both withdraw the waiter, under the mutex of the link, between the begin and the end of the link.
- * So after the end, the waiter may be cleared and the semaphore may go. The mutex of the link comes
- * before that of the semaphore.
+ * Both withdraw the waiter under the mutex of the link, between the begin and the end of the link.
+ * After the end, the waiter may be cleared and the semaphore may be freed. The mutex of the link is
+ * locked before that of the semaphore.
  *
- * No function of GCancellable that can block is used: not g_cancellable_connect() and not
- * g_cancellable_disconnect(). They wait for handlers that are running, and one of these may be
- * dropping the last reference on the pool, and so be waiting for this very request. Since GLib 2.82
- * they wait for a lock that is held while handlers run.
+ * The link uses no function of GCancellable that can block: neither g_cancellable_connect() nor
+ * g_cancellable_disconnect(). They wait for running handlers, and such a handler may be dropping
+ * the last reference on the pool, and so wait for this very request. Since GLib 2.82, they wait for
+ * a lock that is held while handlers run.
  *
- * No cancellation is missed: a cancellable is first marked as cancelled, and then emits its signal.
- * The link is connected before it looks at the mark, so either it sees the mark, or the handler
+ * No cancellation is missed. A cancellable is marked as cancelled before it emits its signal, and
+ * the link connects before it reads the mark. So either the link sees the mark, or the handler
  * runs.
  *
  * The caller of begin and end holds a reference on the cancellable. The link holds none, so that
- * the last reference on it, which the cancellable may drop, runs no code of others.
+ * its last unref, which the cancellable may perform, runs no foreign code.
  */
 
 struct _BufCancelLink
 {
-  gint ref_count;            /* atomic; one for the handler and for the source, while they exist */
-  GCancellable *cancellable; /* const; may be NULL; no reference */
+  gint ref_count;            /* atomic; one each for the handler and the source while they exist */
+  GCancellable *cancellable; /* const; may be NULL; not a reference */
   gulong handler;            /* const */
   GMutex mutex;
   gboolean ended;          /* LOCK: mutex */
-  GSource *timeout;        /* LOCK: mutex; NULL when there is none */
-  BufSemaphore *semaphore; /* LOCK: mutex; NULL when there is nothing to withdraw */
+  GSource *timeout;        /* LOCK: mutex; NULL if there is no timeout */
+  BufSemaphore *semaphore; /* LOCK: mutex; NULL if there is nothing to withdraw */
   BufWaiter *waiter;       /* LOCK: mutex */
 };
 
@@ -83,7 +83,8 @@ drop_closure (gpointer data, GClosure *closure)
   buf_cancel_link_unref (data);
 }
 
-/* Connected to the cancellable, which may be NULL, but with nothing to withdraw yet. */
+/* Creates a link that is connected to @cancellable, which may be NULL. There is nothing to withdraw
+ * yet. */
 BufCancelLink *
 buf_cancel_link_new (GCancellable *cancellable)
 {
@@ -102,8 +103,8 @@ buf_cancel_link_new (GCancellable *cancellable)
   return self;
 }
 
-/* From here on the waiter can be withdrawn. The waiter and the semaphore may be gone already, but
- * not before the link has ended. */
+/* From here on, the waiter can be withdrawn. The waiter and the semaphore may already be gone, but
+ * not before the link ends. */
 void
 buf_cancel_link_begin (BufCancelLink *self, BufSemaphore *semaphore, BufWaiter *waiter)
 {
@@ -122,8 +123,8 @@ buf_cancel_link_begin (BufCancelLink *self, BufSemaphore *semaphore, BufWaiter *
     withdraw (self, BUF_OUTCOME_CANCELLED);
 }
 
-/* The waiter is withdrawn after this time, by a source in @context. A negative timeout is no limit.
- */
+/* Makes a source in @context withdraw the waiter after the timeout. A negative timeout means no
+ * limit. */
 void
 buf_cancel_link_set_timeout (BufCancelLink *self, gint64 timeout_us, GMainContext *context)
 {
@@ -152,7 +153,7 @@ buf_cancel_link_set_timeout (BufCancelLink *self, gint64 timeout_us, GMainContex
   g_source_unref (source);
 }
 
-/* Once. Afterwards nothing touches the waiter any more. */
+/* Called once. Afterwards, nothing accesses the waiter through the link. */
 void
 buf_cancel_link_end (BufCancelLink *self)
 {

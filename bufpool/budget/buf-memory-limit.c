@@ -13,16 +13,17 @@
 #include "budget/buf-memory-limit-private.h"
 
 /*
- * How much memory this process may use: the smallest limit of its control groups, and the memory of
- * the machine.
+ * The memory limit of this process: the smallest limit of its control groups, and the memory of the
+ * machine.
  *
- * A limit applies to a group and to all groups below it, so the files of all groups from that of
- * the process up to the root count. In a container, the path in /proc/self/cgroup may lead nowhere,
- * since the root of the hierarchy that is mounted there is a group further down: what is missing is
- * skipped, and the root of the mount is always looked at.
+ * A limit applies to a group and to all groups below it, so the files of all groups from the group
+ * of the process up to the root count. In a container, the path in /proc/self/cgroup may not exist,
+ * because the root of the mounted hierarchy is a group further down. Missing files are skipped, and
+ * the root of the mount is always read.
  */
 
-/* A file with a number. "max", what cannot be read, and what is not a number are no limit. */
+/* Reads a number from a file. "max", an unreadable file, and anything that is not a number mean no
+ * limit. */
 static guint64
 read_number (const gchar *directory, const gchar *name)
 {
@@ -39,7 +40,7 @@ read_number (const gchar *directory, const gchar *name)
   return number;
 }
 
-/* The smallest limit of the group at @path, below @mount, and of those above it. */
+/* Returns the smallest limit of the group at @path, below @mount, and of the groups above it. */
 static guint64
 read_groups (const gchar *mount, const gchar *path, const gchar *name)
 {
@@ -66,7 +67,8 @@ has_controller (const gchar *controllers, const gchar *name)
   return g_strv_contains ((const gchar *const *) names, name);
 }
 
-/* A line of /proc/self/cgroup, such as "0::/user.slice" (version 2) or "4:memory:/user.slice". */
+/* Evaluates a line of /proc/self/cgroup, such as "0::/user.slice" (version 2) or
+ * "4:memory:/user.slice". */
 static guint64
 read_line (const gchar *mount, const gchar *line)
 {
@@ -84,7 +86,8 @@ read_line (const gchar *mount, const gchar *line)
   return G_MAXUINT64;
 }
 
-/* The limit in the files below @root, and of a @machine with so many bytes. */
+/* Returns the limit according to the files below @root, on a machine with @machine bytes of
+ * memory. */
 guint64
 buf_memory_limit_read (const gchar *root, guint64 machine)
 {
@@ -94,7 +97,7 @@ buf_memory_limit_read (const gchar *root, guint64 machine)
   g_auto (GStrv) lines = NULL;
   guint64 limit = machine;
 
-  /* Without /proc, the root of what is mounted is all that can be known. */
+  /* Without /proc, only the root of the mount is known. */
   if (!g_file_get_contents (groups, &content, NULL, NULL))
     content = g_strdup ("0::/\n1:memory:/\n");
 
@@ -104,7 +107,7 @@ buf_memory_limit_read (const gchar *root, guint64 machine)
   return MIN (limit, BUF_BUDGET_UNLIMITED);
 }
 
-/* G_MAXUINT64 if it cannot be told. */
+/* Returns G_MAXUINT64 if the size is unknown. */
 static guint64
 get_machine_memory (void)
 {
@@ -126,10 +129,10 @@ get_machine_memory (void)
 /**
  * buf_get_memory_limit:
  *
- * Gets how much memory this process may use: the smallest limit of its control groups, of both
- * versions, and the memory of the machine. The result is at most %BUF_POOL_UNLIMITED.
+ * Gets how much memory this process may use: the smallest limit of its control groups, version 1
+ * and 2, and the memory of the machine. The result is at most %BUF_POOL_UNLIMITED.
  *
- * A budget that is a part of it is right on a large machine, on a small one, and in a container:
+ * Use a fraction of it for a budget that fits large machines, small machines and containers:
  *
  * ```c
  * BufBudget *total = buf_budget_new (buf_get_memory_limit () / 4);

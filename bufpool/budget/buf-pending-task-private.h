@@ -11,18 +11,18 @@ G_BEGIN_DECLS
 
 typedef struct _BufPendingTask BufPendingTask;
 
-/* Called in the context of the task, once its request is settled: makes its result. */
+/* Called in the context of the task after its request is settled. Makes the result. */
 typedef void (*BufPendingTaskFunc) (BufPendingTask *self, BufOutcome outcome);
 
-/* A task whose request waits in a queue. Subtypes begin with one. */
+/* A task whose request waits in a queue. Subtypes begin with this structure. */
 struct _BufPendingTask
 {
   BufWaiter waiter;
   GTask *task;
   BufPendingTaskFunc deliver;
-  BufPendingTaskFunc clear; /* may be NULL; of what a subtype adds */
+  BufPendingTaskFunc clear; /* may be NULL; clears what a subtype adds */
   GSource *deliver_source;
-  BufCancelLink *link; /* with a cancellable or a timeout only */
+  BufCancelLink *link; /* only if there is a cancellable or a timeout */
 };
 
 void buf_pending_task_init (BufPendingTask *self,

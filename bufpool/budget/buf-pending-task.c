@@ -8,19 +8,20 @@
 /*
  * A task whose request waits: a node in the same queue as the waiting threads.
  *
- * The thread that settles the outcome, a releaser or a canceller, does no more than attach a source
- * to the context of the task. Everything else happens when that source is dispatched: so no
- * callback of a user runs inside a release, and a releaser never touches a cancellable, nor drops a
- * reference on an object. Until then there is no source, unless there is a timeout, so the main
- * loop does not get slower by what waits.
+ * The thread that settles the outcome, a releaser or a canceller, only attaches a source to the
+ * context of the task. Everything else happens when that source is dispatched. So no user callback
+ * runs inside a release, and a releaser never touches a cancellable and never drops a reference on
+ * an object. Until then, there is no source, except for a timeout, so waiting requests do not slow
+ * down the main loop.
  *
- * A pending task belongs to the wait, and then to the source that delivers. The source is dropped
- * with the pending task, before the task, which holds its context: dropping a source looks at its
- * context, and the thread that has attached it does not know whether that is still there.
+ * A pending task belongs to the wait, and then to the source that delivers the result. The source
+ * is freed with the pending task, before the task, which holds the context. Freeing a source
+ * accesses its context, and the thread that attached the source cannot know whether the context
+ * still exists.
  *
- * A task holds its context, and a source that has not been dispatched holds its task: so a request
- * whose context is abandoned, and never iterated again, keeps what it was granted. It is the same
- * with every GTask.
+ * A task holds its context, and a source that has not been dispatched holds its task. So if a
+ * context is abandoned and never iterated again, the request keeps the bytes it was granted. This
+ * is true for every GTask.
  */
 
 static void
@@ -55,7 +56,7 @@ on_deliver (gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
-/* After the last line all may be over. */
+/* After the last line, everything may be gone. */
 static void
 on_settled (BufWaiter *waiter)
 {
@@ -69,7 +70,7 @@ on_settled (BufWaiter *waiter)
   g_source_attach (source, g_task_get_context (self->task));
 }
 
-/* @self is filled with zeros. Takes the reference on @task. */
+/* @self is filled with zeros. Takes ownership of the reference on @task. */
 void
 buf_pending_task_init (BufPendingTask *self,
                        GTask *task,
@@ -82,8 +83,8 @@ buf_pending_task_init (BufPendingTask *self,
   self->deliver = deliver;
 }
 
-/* Lets it wait for what it wants; without any bytes, until nothing is outstanding. From the
- * enqueueing on, the context may run in another thread, and end it all. A negative timeout is no
+/* Makes the task wait for its bytes; for no bytes, until nothing is outstanding. Once it is in the
+ * queue, the context may run in another thread and free everything. A negative timeout means no
  * limit. */
 void
 buf_pending_task_wait (BufPendingTask *self, BufSemaphore *semaphore, gint64 timeout_us)

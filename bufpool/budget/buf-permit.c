@@ -12,13 +12,12 @@
 /**
  * BufPermit:
  *
- * Bytes that a program has acquired from a [class@Budget], for memory that something else
- * allocates.
+ * Bytes acquired from a [class@Budget], for memory that comes from another allocator.
  *
- * The bytes return to the budget when the permit is released or its last reference is dropped,
- * whichever comes first. So they are never lost: not when a callback fails, not when a task is
- * cancelled, and not when the permit is garbage. Attach the permit to what it stands for, for
- * example as the user data of a [struct@GLib.Bytes].
+ * The bytes return to the budget when you release the permit or drop its last reference, whichever
+ * comes first. So they are never lost, even if a callback fails, a task is cancelled, or the permit
+ * is garbage collected. Attach the permit to the memory that it covers, for example as the user
+ * data of a [struct@GLib.Bytes].
  *
  * A permit holds a reference on its budget. All functions can be called from any thread.
  *
@@ -34,7 +33,7 @@ struct _BufPermit
 
 G_DEFINE_BOXED_TYPE (BufPermit, buf_permit, buf_permit_ref, buf_permit_unref)
 
-/* For @bytes that the caller has taken. Without any bytes, nothing was taken. */
+/* Creates a permit for @bytes, which the caller has taken. If @bytes is 0, nothing was taken. */
 BufPermit *
 buf_permit_new (BufBudget *budget, gint64 bytes)
 {
@@ -77,7 +76,7 @@ give_back (BufPermit *self, gint64 bytes)
  * buf_permit_unref: (skip)
  * @self: (transfer full): a permit
  *
- * Drops a reference. With the last one, the bytes return to the budget.
+ * Drops a reference. When the last reference is dropped, the bytes return to the budget.
  *
  * Since: 1.0
  */
@@ -98,9 +97,9 @@ buf_permit_unref (BufPermit *self)
  * buf_permit_get_size:
  * @self: a permit
  *
- * Gets how many bytes the permit stands for.
+ * Gets the number of bytes of the permit.
  *
- * Returns: the number of bytes; 0 once the permit was released
+ * Returns: the number of bytes, or 0 after the permit is released
  *
  * Since: 1.0
  */
@@ -119,7 +118,7 @@ set_shrink_error (BufPermit *self, gint64 size, gsize n_bytes, GError **error)
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_RELEASED,
-                 "A permit that was released cannot have %" G_GSIZE_FORMAT " %s",
+                 "The permit cannot shrink to %" G_GSIZE_FORMAT " %s: it has been released",
                  n_bytes,
                  buf_words_choose (n_bytes, "byte", "bytes"));
   else
@@ -136,16 +135,16 @@ set_shrink_error (BufPermit *self, gint64 size, gsize n_bytes, GError **error)
 /**
  * buf_permit_shrink:
  * @self: a permit
- * @n_bytes: how many bytes to keep, from 0 to [method@Permit.get_size]
- * @error: return location for an error
+ * @n_bytes: the number of bytes to keep, from 0 to [method@Permit.get_size]
+ * @error: return location for an error, or %NULL
  *
- * Returns a part of the bytes to the budget. Use this if you acquired as much as might be needed,
- * and know better now.
+ * Returns a part of the bytes to the budget. Use this function if you acquired the largest size
+ * that could be needed, and the size turns out to be smaller.
  *
  * Fails with %BUF_POOL_ERROR_OUT_OF_RANGE if the permit has fewer bytes, and with
- * %BUF_POOL_ERROR_RELEASED if it was released. It does not change then.
+ * %BUF_POOL_ERROR_RELEASED if the permit has been released. The permit then does not change.
  *
- * Returns: whether the permit now stands for @n_bytes bytes
+ * Returns: %TRUE if the permit now has @n_bytes bytes, %FALSE with an error otherwise
  *
  * Since: 1.0
  */
@@ -183,8 +182,8 @@ buf_permit_shrink (BufPermit *self, gsize n_bytes, GError **error)
  * buf_permit_release:
  * @self: a permit
  *
- * Returns the bytes to the budget before the last reference is dropped. Releasing a permit again
- * does nothing. It does not drop a reference.
+ * Returns the bytes to the budget before the last reference is dropped. This function does not drop
+ * a reference. If the permit is already released, this function does nothing.
  *
  * Since: 1.0
  */
@@ -201,7 +200,7 @@ buf_permit_release (BufPermit *self)
  * buf_permit_is_released:
  * @self: a permit
  *
- * Gets whether the permit was released.
+ * Gets whether the permit has been released.
  *
  * Returns: %TRUE after [method@Permit.release]
  *

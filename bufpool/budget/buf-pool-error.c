@@ -8,22 +8,22 @@
 /**
  * SECTION:buf-pool-error
  * @Title: Errors
- * @Short_description: what can go wrong
+ * @Short_description: error codes of the library
  *
- * The errors of a pool and of its allocations have a domain of their own. Waiting that ends without
- * a result, because it was cancelled, has lasted too long, or was not wanted at all, is reported as
- * elsewhere in GIO: with %G_IO_ERROR_CANCELLED, %G_IO_ERROR_TIMED_OUT and %G_IO_ERROR_WOULD_BLOCK.
+ * Pools, budgets, allocations and permits have an error domain of their own. Requests that do not
+ * wait, time out or are cancelled fail with the usual GIO errors: %G_IO_ERROR_WOULD_BLOCK,
+ * %G_IO_ERROR_TIMED_OUT and %G_IO_ERROR_CANCELLED.
  *
- * When several errors apply, the first of these is reported: cancelled, invalid configuration,
+ * If several errors apply, the first of these is reported: cancelled, invalid configuration,
  * invalid count, too large, closed.
  */
 
 /**
  * buf_pool_error_quark:
  *
- * The domain of the errors of a pool and of its allocations, for %BUF_POOL_ERROR.
+ * Gets the error domain of %BUF_POOL_ERROR.
  *
- * Returns: the quark of the domain
+ * Returns: the error domain
  *
  * Since: 1.0
  */

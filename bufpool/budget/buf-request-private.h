@@ -9,7 +9,7 @@
 
 G_BEGIN_DECLS
 
-/* What a blocking request of a pool or of a budget needs, and what the caller of either is told. */
+/* Functions for the blocking requests of pools and budgets, and for their errors. */
 
 BufOutcome buf_request_wait (BufSemaphore *semaphore,
                              BufWaiter *waiter,

@@ -9,14 +9,14 @@
 #include "debug/buf-words-private.h"
 
 /*
- * Requests for bytes, of a pool or of a budget: how a thread waits, and what the caller is told
- * when a request is refused. The message names the level that refused.
+ * Requests for bytes of a pool or a budget: how a thread waits, and the error of a refused request.
+ * The message names the level that refused the request.
  */
 
-/* A longer timeout than this is no limit: 32-bit systems cannot count that far. */
+/* A longer timeout means no limit, because 32-bit systems cannot represent it. */
 #define A_LIFETIME (G_GINT64_CONSTANT (30) * 365 * 24 * 3600 * G_USEC_PER_SEC)
 
-/* As monotonic time; negative for no limit. */
+/* Returns the deadline in monotonic time, or a negative value for no limit. */
 static gint64
 get_deadline (gint64 timeout_us)
 {
@@ -25,7 +25,7 @@ get_deadline (gint64 timeout_us)
   return g_get_monotonic_time () + timeout_us;
 }
 
-/* Blocks until @waiter is settled. The caller is inside. A negative timeout is no limit. */
+/* Blocks until @waiter is settled. The caller is inside. A negative timeout means no limit. */
 BufOutcome
 buf_request_wait (BufSemaphore *semaphore,
                   BufWaiter *waiter,
@@ -48,7 +48,7 @@ buf_request_wait (BufSemaphore *semaphore,
   return outcome;
 }
 
-/* Such as: The pool "frames". */
+/* Returns a title such as: The pool "frames". */
 gchar *
 buf_request_get_title (const BufSemaphore *semaphore, const gchar *article)
 {
@@ -74,12 +74,12 @@ set_too_large (const gchar *asked,
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_TOO_LARGE,
-               "%s, but %s never has more than %" G_GINT64_FORMAT " %s%s",
+               "%s: %s never has more than %" G_GINT64_FORMAT " %s%s",
                asked,
                refuser,
                figures->maximum,
                buf_words_choose (figures->maximum, "byte", "bytes"),
-               figures->keeps_reserve ? " beyond its reserve" : "");
+               figures->keeps_reserve ? " outside its reserve" : "");
 }
 
 /* What part of the bytes that are available is not for this request. */
@@ -110,7 +110,7 @@ set_unavailable (const gchar *asked,
   g_set_error (error,
                G_IO_ERROR,
                outcome == BUF_OUTCOME_PENDING ? G_IO_ERROR_WOULD_BLOCK : G_IO_ERROR_TIMED_OUT,
-               "%s, but only %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
+               "%s: only %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
                " %s%s %s available%s, and %u %s",
                asked,
                figures->available,
@@ -120,12 +120,14 @@ set_unavailable (const gchar *asked,
                buf_words_choose (figures->available, "is", "are"),
                kept,
                figures->n_waiting,
-               buf_words_choose (figures->n_waiting, "other waits", "others wait"));
+               buf_words_choose (figures->n_waiting,
+                                 "other request is waiting",
+                                 "other requests are waiting"));
 }
 
-/* Says why a request at @own was not granted. PENDING: because it would have had to wait. @asked is
- * a clause that says for what. The @figures of a request that was cancelled, or is closed, need not
- * be set. */
+/* Sets the error of a request at @own that was not granted. PENDING means that it would have had to
+ * wait. @asked is a phrase that describes the request. @figures need not be set if the request was
+ * cancelled or @own is closed. */
 void
 buf_request_set_error (const BufSemaphore *own,
                        const gchar *asked,
@@ -148,7 +150,7 @@ buf_request_set_error (const BufSemaphore *own,
       g_set_error (error,
                    BUF_POOL_ERROR,
                    BUF_POOL_ERROR_CLOSED,
-                   "%s, but the %s is closed",
+                   "%s: the %s is closed",
                    asked,
                    own->kind);
       break;
@@ -157,15 +159,17 @@ buf_request_set_error (const BufSemaphore *own,
       g_set_error (error,
                    BUF_POOL_ERROR,
                    BUF_POOL_ERROR_OVERLOADED,
-                   "%s, but %u %s at %s already, and no more may wait",
+                   "%s: %u %s for %s, and no more may wait",
                    asked,
                    figures->n_waiting,
-                   buf_words_choose (figures->n_waiting, "request waits", "requests wait"),
+                   buf_words_choose (figures->n_waiting,
+                                     "request is already waiting",
+                                     "requests are already waiting"),
                    refuser);
       break;
 
     case BUF_OUTCOME_CANCELLED:
-      g_set_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED, "%s; the request was cancelled", asked);
+      g_set_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED, "%s: the request was cancelled", asked);
       break;
 
     case BUF_OUTCOME_PENDING:

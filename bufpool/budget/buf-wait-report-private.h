@@ -7,7 +7,7 @@
 
 G_BEGIN_DECLS
 
-/* What is logged of a wait. */
+/* What is logged about a wait. */
 typedef struct _BufWaitReport BufWaitReport;
 
 BufWaitReport *buf_wait_report_new (const BufSemaphore *semaphore, const BufWaiter *waiter);

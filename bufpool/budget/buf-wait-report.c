@@ -8,7 +8,7 @@
 #include "debug/buf-words-private.h"
 
 /*
- * What BUFPOOL_DEBUG=waits tells of a request that waits, or has waited.
+ * The messages of BUFPOOL_DEBUG=waits about requests that are waiting or have waited.
  */
 
 static const gchar *
@@ -23,19 +23,19 @@ get_outcome_name (BufOutcome outcome)
     case BUF_OUTCOME_CANCELLED:
       return "was cancelled";
     case BUF_OUTCOME_TOO_LARGE:
-      return "became too large, since the budget was lowered";
+      return "became too large because the limit was lowered";
     case BUF_OUTCOME_CLOSED:
-      return "failed, since the pool was closed";
+      return "failed because the pool was closed";
     case BUF_OUTCOME_OVERLOADED:
-      return "was refused, since too many waited";
+      return "was refused because too many requests were waiting";
     case BUF_OUTCOME_PENDING:
-      return "still waits";
+      return "is still waiting";
     default:
       g_assert_not_reached ();
     }
 }
 
-/* Those who were served last, as far as they are remembered. */
+/* Describes the requests that were served last, as far as they were recorded. */
 static gchar *
 describe_served (const BufWaiter *waiter)
 {
@@ -45,9 +45,9 @@ describe_served (const BufWaiter *waiter)
                                              : waiter->end_served - (BUF_WAITER_N_SERVED - 1);
 
   g_string_append_printf (description,
-                          "Meanwhile %" G_GUINT64_FORMAT " %s served",
+                          "In the meantime, %" G_GUINT64_FORMAT " %s served",
                           n_served,
-                          buf_words_choose (n_served, "other was", "others were"));
+                          buf_words_choose (n_served, "other request was", "other requests were"));
   for (const gchar *separator = ", the last: "; i < waiter->end_served; i++, separator = ", ")
     {
       const BufServed *served = &waiter->last[i % BUF_WAITER_N_SERVED];
@@ -64,7 +64,7 @@ describe_served (const BufWaiter *waiter)
 
 struct _BufWaitReport
 {
-  gchar *name; /* of the pool or of the budget */
+  gchar *name; /* of the pool or the budget */
   gint64 bytes;
   gint64 waited; /* microseconds */
   gchar *message;
@@ -96,8 +96,8 @@ describe_wait (const BufSemaphore *semaphore, const BufWaiter *waiter)
   return report;
 }
 
-/* Returns what is to be logged of a wait, or NULL. The caller may be inside; it logs when it has
- * left: a log writer is code of the program, and may drop the pool. */
+/* Returns a report of a wait, or NULL if it is not to be logged. The caller may be inside. It logs
+ * the report after it has left, because a log writer is user code and may drop the pool. */
 BufWaitReport *
 buf_wait_report_new (const BufSemaphore *semaphore, const BufWaiter *waiter)
 {
@@ -112,7 +112,7 @@ buf_wait_report_new (const BufSemaphore *semaphore, const BufWaiter *waiter)
   return describe_wait (semaphore, waiter);
 }
 
-/* Logs and frees it. The memory may be gone. */
+/* Logs and frees the report. The memory may be gone. */
 void
 buf_wait_report_log (BufWaitReport *self)
 {

@@ -9,18 +9,18 @@
 #include "debug/buf-words-private.h"
 
 /*
- * What a pool or a budget tells of requests that still wait: that nothing has been granted for
- * long, and, with BUFPOOL_DEBUG=waits, each long wait.
+ * Messages about requests that are still waiting: no request has been granted for a long time, or,
+ * with BUFPOOL_DEBUG=waits, one request has waited for a long time.
  *
- * The watcher finds this out, see buf-semaphore-watch.c. A log writer is code of the program, which
- * may take as long as it likes, or wait for the pool. So what is to be said is put into words while
- * the semaphore is entered, and logged, by a thread of its own, after that has left.
+ * The watcher detects both, see buf-semaphore-watch.c. A log writer is user code, which may block
+ * for any time, or even wait for the pool. So the messages are built while the semaphore is
+ * entered, and a separate thread logs them after it has left.
  */
 
-/* How long no request is granted before this is a stall, in milliseconds. */
+/* The time without a grant after which a stall is reported, in milliseconds. */
 #define DEFAULT_STALL_WARNING 10000
 
-/* How long a wait is before BUFPOOL_DEBUG=waits tells of it, in milliseconds. */
+/* The shortest wait that BUFPOOL_DEBUG=waits reports, in milliseconds. */
 #define DEFAULT_WAIT_THRESHOLD 100
 
 typedef struct
@@ -41,20 +41,21 @@ describe_stall (BufSemaphore *semaphore)
   buf_semaphore_get_figures (semaphore, &figures, NULL);
   if (semaphore->append_outstanding != NULL)
     semaphore->append_outstanding (semaphore, outstanding);
-  return g_strdup_printf ("%s has granted no request for %.1f s, and %u %s. The oldest waits for "
-                          "%" G_GINT64_FORMAT " %s, and %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
-                          " %s available; %" G_GINT64_FORMAT
+  return g_strdup_printf ("%s has not granted a request for %.1f s, and %u %s. The oldest waits "
+                          "for "
+                          "%" G_GINT64_FORMAT " %s, but only %" G_GINT64_FORMAT
+                          " of %" G_GINT64_FORMAT " %s available; %" G_GINT64_FORMAT
                           " %s outstanding:\n%s  Does a thread hold an allocation while it waits "
-                          "for another one? If "
-                          "several do, none of them can go on. Allocate what is needed at once, "
-                          "free what is held "
-                          "before waiting, or raise max-memory. (BUFPOOL_STALL_WARNING is after "
-                          "how many milliseconds "
-                          "this is logged; 0: never.)",
+                          "for another one? If several threads do, they deadlock. Allocate "
+                          "everything at once, free the allocation before you wait, or raise "
+                          "max-memory. (BUFPOOL_STALL_WARNING sets after how many milliseconds "
+                          "this warning is logged; 0 disables it.)",
                           title,
                           (gdouble) semaphore->tree->stall.time / G_USEC_PER_SEC,
                           figures.n_waiting,
-                          buf_words_choose (figures.n_waiting, "request waits", "requests wait"),
+                          buf_words_choose (figures.n_waiting,
+                                            "request is waiting",
+                                            "requests are waiting"),
                           figures.oldest_bytes,
                           buf_words_choose (figures.oldest_bytes, "byte", "bytes"),
                           figures.available,
@@ -67,7 +68,7 @@ describe_stall (BufSemaphore *semaphore)
                           outstanding->str);
 }
 
-/* The semaphore is entered, and left before anything is logged. */
+/* The semaphore is entered on entry, and left before anything is logged. */
 static gpointer
 tell (gpointer data)
 {
@@ -102,7 +103,7 @@ on_news (BufSemaphore *semaphore, const BufWatchNews *news)
     tell (self);
 }
 
-/* From which length on waits are logged, in microseconds; negative: none are. */
+/* Returns the shortest wait to log, in microseconds, or a negative value for none. */
 static gint64
 get_wait_threshold (void)
 {
@@ -112,8 +113,8 @@ get_wait_threshold (void)
          1000;
 }
 
-/* The semaphore is not shared yet. A wait in progress is noticed no sooner than after a
- * millisecond. */
+/* The semaphore is not shared yet. A wait in progress is noticed after a millisecond at the
+ * earliest. */
 void
 buf_watch_report_begin (BufSemaphore *semaphore)
 {

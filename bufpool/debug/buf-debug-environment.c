@@ -13,15 +13,15 @@
 #endif
 
 /*
- * The environment, of which every variable that the library reads is read here.
+ * The environment: all variables that the library reads are read here.
  *
- * A program that is setuid, setgid or has file capabilities runs with rights that its user does not
- * have, but in an environment that its user has made. Such a program is in secure mode. There no
- * variable has an effect: with BUFPOOL_DEBUG the library would write to the standard error output,
+ * A program that is setuid, setgid or has file capabilities runs with privileges that its user does
+ * not have, but in an environment that the user controls. Such a program is in secure mode, and
+ * ignores all variables: with BUFPOOL_DEBUG, the library would write to the standard error output,
  * and run an addr2line that the user has put into PATH.
  */
 
-/* Whether the program is in secure mode, since it was started. */
+/* Returns whether the program has been in secure mode since it started. */
 static gboolean
 is_secure (void)
 {
@@ -30,14 +30,15 @@ is_secure (void)
 #elif defined(HAVE_ISSETUGID)
   return issetugid () != 0;
 #elif defined(G_OS_UNIX)
-  /* Such a system does not tell, so a program that has given up its rights is trusted. */
+  /* This system does not report secure mode, so a program that has dropped its privileges is
+   * trusted. */
   return getuid () != geteuid () || getgid () != getegid ();
 #else
   return FALSE;
 #endif
 }
 
-/* NULL when it is not set, and in secure mode. */
+/* Returns NULL if the variable is not set, and in secure mode. */
 const gchar *
 buf_debug_get_variable (const gchar *variable)
 {

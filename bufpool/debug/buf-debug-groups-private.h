@@ -7,7 +7,7 @@
 
 G_BEGIN_DECLS
 
-/* Who has asked for an allocation, when, and where. */
+/* Which thread requested an allocation, when, and where. */
 typedef struct
 {
   gint64 since; /* monotonic microseconds */
@@ -16,7 +16,7 @@ typedef struct
   BufDebugStack stack;
 } BufDebugOrigin;
 
-/* Allocations, by thread and place. */
+/* Allocations, grouped by thread and place. */
 typedef GHashTable BufDebugGroups;
 
 BufDebugGroups *buf_debug_groups_new (void);

@@ -9,23 +9,24 @@
 #include "debug/buf-words-private.h"
 
 /*
- * Allocations that one thread has made in one place are told of together.
+ * Reports allocations that one thread has made in one place as one group.
  *
- * There may be as many places as allocations, so a group is found by a hash. That is done twice:
- * first by whole call stacks, which only compares addresses, and can be done under a lock; then,
- * once the functions have names, without the frames of the library itself, since its ways differ.
+ * There may be as many places as allocations, so a hash table finds the groups. This is done twice:
+ * first by whole call stacks, which compares only addresses and is possible under a lock, and then,
+ * once the functions have names, without the frames of the library itself, because its internal
+ * call paths differ.
  */
 
 /* What the members of a group have in common. */
 typedef struct
 {
   const BufDebugOrigin *origin;
-  guint n_own; /* how many frames do not count, from the innermost on */
+  guint n_own; /* the number of innermost frames that do not count */
 } Key;
 
 typedef struct
 {
-  Key key; /* with the address of @origin */
+  Key key; /* contains the address of @origin */
   BufDebugOrigin origin;
   guint n_allocations;
   gsize bytes;
@@ -103,7 +104,7 @@ look_up_names (BufDebugGroups *self)
   return names;
 }
 
-/* Joins groups that differ only in what the library did. */
+/* Merges groups that differ only in the library's own frames. */
 static BufDebugGroups *
 merge (BufDebugGroups *self, BufDebugNames *names)
 {
@@ -122,7 +123,7 @@ merge (BufDebugGroups *self, BufDebugNames *names)
   return merged;
 }
 
-/* The most bytes first, then the oldest. */
+/* The groups with the most bytes come first, then the oldest. */
 static int
 compare_groups (gconstpointer a, gconstpointer b)
 {
@@ -150,7 +151,7 @@ append_group (const Group *self, gint64 now, BufDebugNames *names, GString *desc
   buf_debug_stack_append_to (&self->origin.stack, names, description);
 }
 
-/* Appends who has what. */
+/* Appends a description of all groups. */
 void
 buf_debug_groups_append_to (BufDebugGroups *self, GString *description)
 {

@@ -21,7 +21,7 @@ typedef enum
 
 typedef struct _BufDebugRecord BufDebugRecord;
 
-/* What is outstanding of one pool. */
+/* The outstanding allocations of one pool. */
 typedef struct
 {
   BufDebugFlags flags; /* const */

@@ -9,14 +9,14 @@ G_BEGIN_DECLS
 
 #define BUF_DEBUG_MAX_FRAMES 24
 
-/* Where a thread was. */
+/* The call stack of a thread. */
 typedef struct
 {
   guint n_frames;
   gpointer frames[BUF_DEBUG_MAX_FRAMES]; /* return addresses, innermost first */
 } BufDebugStack;
 
-/* What addresses are called: a table of text, so that each is looked up once. */
+/* The names of addresses: a table of strings, so that each address is looked up once. */
 typedef GHashTable BufDebugNames;
 
 void buf_debug_stack_capture (BufDebugStack *self);

@@ -18,29 +18,30 @@
 /*
  * Call stacks for the reports of BUFPOOL_DEBUG.
  *
- * Capturing is cheap: the C library walks the stack, and only addresses are kept. To name them is
- * the work of addr2line, from the binutils, one process for each module: it knows files and lines,
- * follows separate debug files, and none of this is in the library. Without it, without debug
- * information, or on a system without ELF, there are the names that the dynamic linker knows.
+ * Capturing is cheap: the C library walks the stack, and only the addresses are stored. addr2line
+ * from the binutils names them, with one process for each module. It knows files and lines, and
+ * follows separate debug files, so the library does not have to. Without addr2line, without debug
+ * information, or on a system without ELF, the reports contain the names that the dynamic linker
+ * knows.
  */
 
 #define INDENT "    "
 
 #ifdef HAVE_BACKTRACE
 
-/* Also loads what backtrace() needs, which it does when it is first called. */
+/* Also loads what backtrace() needs, which it otherwise does on its first call. */
 void
 buf_debug_stack_capture (BufDebugStack *self)
 {
   gpointer frames[BUF_DEBUG_MAX_FRAMES + 1];
   int n_frames = backtrace (frames, G_N_ELEMENTS (frames));
 
-  /* Without this function itself. */
+  /* Omits this function itself. */
   self->n_frames = MAX (n_frames - 1, 0);
   memcpy (self->frames, frames + 1, self->n_frames * sizeof *frames);
 }
 
-/* A name without a file, for an address in the module at @path. */
+/* Returns a name without a file for an address in the module at @path. */
 static gchar *
 get_plain_name (gpointer address, const gchar *path)
 {
@@ -77,8 +78,8 @@ get_plain_name (gpointer address, const gchar *path)
 typedef struct
 {
   guintptr address;
-  guintptr bias; /* what is to be subtracted from the address to find it in the file */
-  gchar *path;   /* of the module */
+  guintptr bias; /* subtract it from an address to find it in the file */
+  gchar *path;   /* the path of the module */
 } Module;
 
 static int
@@ -104,7 +105,7 @@ find_module (struct dl_phdr_info *info, gsize size, gpointer user_data)
   return 0;
 }
 
-/* Appends what addr2line prints in two lines, a function and its place, if it knows something. */
+/* Appends the function and the place, which addr2line prints in two lines, if they are known. */
 static void
 append_full_name (GString *name, const gchar *function, const gchar *place)
 {
@@ -120,12 +121,12 @@ append_full_name (GString *name, const gchar *function, const gchar *place)
     return;
 
   file = g_path_get_basename (place);
-  file[strcspn (file, " ")] = '\0'; /* a discriminator */
+  file[strcspn (file, " ")] = '\0'; /* cuts off a discriminator */
   g_string_append_printf (name, " (%s)", file);
 }
 
-/* The output is, for each address: a line with it, then two lines for each function that it lies
- * in, the innermost first, as functions are inlined into others. */
+/* For each address, the output is a line with the address, and then two lines for each function
+ * that contains it, the innermost first, because functions are inlined into others. */
 static void
 read_names (BufDebugNames *self, GPtrArray *addresses, gchar **lines)
 {
@@ -142,7 +143,7 @@ read_names (BufDebugNames *self, GPtrArray *addresses, gchar **lines)
     }
 }
 
-/* Looks up @addresses, which lie in one module. */
+/* Looks up @addresses, which belong to one module. */
 static void
 look_up_in_module (BufDebugNames *self, const Module *module, GPtrArray *addresses)
 {
@@ -155,7 +156,7 @@ look_up_in_module (BufDebugNames *self, const Module *module, GPtrArray *address
   g_ptr_array_add (argv, g_strdup (module->path));
   for (guint i = 0; i < addresses->len; i++)
     {
-      /* The call lies before the address to return to. */
+      /* The call is before the return address. */
       guintptr call = (guintptr) addresses->pdata[i] - 1;
 
       g_ptr_array_add (argv, g_strdup_printf ("0x%" G_GINTPTR_MODIFIER "x", call - module->bias));
@@ -232,7 +233,8 @@ buf_debug_names_look_up (BufDebugNames *self)
 
 #endif
 
-/* Without the innermost @n_skipped frames. Every bit of each address reaches the upper half. */
+/* Omits the innermost @n_skipped frames. All bits of each address affect the upper half of the
+ * hash. */
 guint
 buf_debug_stack_hash (const BufDebugStack *self, guint n_skipped)
 {
@@ -244,7 +246,7 @@ buf_debug_stack_hash (const BufDebugStack *self, guint n_skipped)
   return (guint) (hash >> 32);
 }
 
-/* Likewise. */
+/* Omits the innermost @n_skipped frames. */
 gboolean
 buf_debug_stack_equal (const BufDebugStack *self,
                        guint n_skipped,
@@ -272,8 +274,8 @@ buf_debug_stack_add_names (const BufDebugStack *self, BufDebugNames *names)
     g_hash_table_insert (names, self->frames[i], NULL);
 }
 
-/* Whether a frame is one of the library's own, which all lie on the inside. A program may well have
- * functions and files that begin with "buf", too. */
+/* Returns whether a frame belongs to the library itself. These frames are the innermost ones. A
+ * program may also have functions and files that begin with "buf". */
 static gboolean
 is_own_frame (const gchar *name)
 {
@@ -282,7 +284,7 @@ is_own_frame (const gchar *name)
          strstr (name, " (in libbufpool-") != NULL;
 }
 
-/* How many frames, from the innermost on, are the library's own. */
+/* Returns how many of the innermost frames belong to the library itself. */
 guint
 buf_debug_stack_count_own (const BufDebugStack *self, BufDebugNames *names)
 {
@@ -293,12 +295,12 @@ buf_debug_stack_count_own (const BufDebugStack *self, BufDebugNames *names)
   return n_own;
 }
 
-/* One line for each frame, from the one that called the library on. */
+/* Appends one line for each frame, from the caller of the library on. */
 void
 buf_debug_stack_append_to (const BufDebugStack *self, BufDebugNames *names, GString *description)
 {
   if (self->n_frames == 0)
-    g_string_append (description, INDENT "(this C library tells no call stacks)\n");
+    g_string_append (description, INDENT "(this C library does not provide call stacks)\n");
 
   for (guint i = buf_debug_stack_count_own (self, names); i < self->n_frames; i++)
     {

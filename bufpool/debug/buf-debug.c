@@ -15,17 +15,16 @@
 #include "debug/buf-words-private.h"
 
 /*
- * BUFPOOL_DEBUG: what a program is told about its allocations when it asks.
+ * BUFPOOL_DEBUG: information about allocations for debugging.
  *
- * The ledger of a pool has a record of each allocation that is outstanding: who took it, when, and
- * from where. A pool without one of the keys that need it has no ledger, and its allocations have
- * no records; nothing on the fast paths asks.
+ * The ledger of a pool has a record of each outstanding allocation: which thread made it, when, and
+ * where. A pool that needs no records has no ledger, and the fast paths do not check for one.
  *
- * A record begins when the memory is there, and ends before it is freed. Its lock is taken alone,
- * and nothing but the list is touched under it.
+ * A record begins when the memory has been allocated, and ends before the memory is freed. No other
+ * lock is locked under its lock, which guards only the list.
  */
 
-/* What fresh memory, freed memory, and the guard behind the buffers are filled with. */
+/* The bytes that fill new memory, freed memory, and the guard after the buffers. */
 #define FRESH_BYTE 0xCD
 #define FREED_BYTE 0xDD
 #define GUARD_BYTE 0xFD
@@ -36,7 +35,7 @@ struct _BufDebugRecord
   GList link;            /* LOCK: mutex of the ledger */
   guint8 *data;          /* const */
   gsize size;            /* const; bytes, without the guard */
-  gsize n_overwritten;   /* const, once it has ended; bytes of the guard */
+  gsize n_overwritten;   /* const after the end of the record; bytes of the guard */
   BufDebugOrigin origin; /* LOCK: mutex of the ledger */
 };
 
@@ -45,7 +44,8 @@ static const GDebugKey debug_keys[] = {
   { "guard", BUF_DEBUG_GUARD }, { "exit", BUF_DEBUG_EXIT },
 };
 
-/* As GLib reads its own: names apart by commas, "all", and "help", which lists them. */
+/* The format is that of GLib's own variables: names separated by commas, "all", or "help", which
+ * lists them. */
 BufDebugFlags
 buf_debug_get_flags (void)
 {
@@ -62,7 +62,7 @@ buf_debug_get_flags (void)
   return flags;
 }
 
-/* The number in an environment variable. */
+/* Returns the number in an environment variable. */
 guint64
 buf_debug_get_milliseconds (const gchar *variable, guint64 fallback)
 {
@@ -72,16 +72,16 @@ buf_debug_get_milliseconds (const gchar *variable, guint64 fallback)
 
   if (value != NULL && !g_ascii_string_to_unsigned (value, 10, 0, G_MAXUINT, &milliseconds, &error))
     {
-      g_warning ("%s is to be a number of milliseconds: %s", variable, error->message);
+      g_warning ("%s must be a number of milliseconds: %s", variable, error->message);
       return fallback;
     }
   return milliseconds;
 }
 
 #ifdef __linux__
-static _Thread_local guint own_thread_id; /* asking for it takes a system call */
+static _Thread_local guint own_thread_id; /* cached, because getting it needs a system call */
 
-/* After a fork, in the only thread of the child. */
+/* Runs after a fork, in the only thread of the child. */
 static void
 forget_thread_id (void)
 {
@@ -103,7 +103,7 @@ ask_for_thread_id (void)
 }
 #endif
 
-/* As debuggers show it. */
+/* The number that debuggers show. */
 guint
 buf_debug_get_thread_id (void)
 {
@@ -136,14 +136,14 @@ buf_debug_ledger_free (BufDebugLedger *self)
   g_free (self);
 }
 
-/* How many bytes are needed behind each allocation. */
+/* Returns how many extra bytes each allocation needs after its buffers. */
 gsize
 buf_debug_ledger_get_tail (BufDebugLedger *self)
 {
   return self->flags & BUF_DEBUG_GUARD ? GUARD_SIZE : 0;
 }
 
-/* NULL when there is no memory. */
+/* Returns NULL if there is no memory. */
 BufDebugRecord *
 buf_debug_record_new (BufDebugLedger *ledger, gsize size)
 {
@@ -177,7 +177,7 @@ buf_debug_record_begin (BufDebugRecord *self, BufDebugLedger *ledger, guint8 *da
   g_mutex_unlock (&ledger->mutex);
 }
 
-/* The place that counts is where the request began, not where it was delivered. */
+/* Sets where the request began, which matters more than where it was delivered. */
 void
 buf_debug_record_set_origin (BufDebugRecord *self,
                              BufDebugLedger *ledger,
@@ -188,7 +188,7 @@ buf_debug_record_set_origin (BufDebugRecord *self,
   g_mutex_unlock (&ledger->mutex);
 }
 
-/* Appends who has what, the most bytes first. */
+/* Appends a description of the outstanding allocations, with the most bytes first. */
 void
 buf_debug_ledger_describe (BufDebugLedger *self, GString *description)
 {
@@ -217,8 +217,8 @@ count_overwritten (BufDebugRecord *self, BufDebugLedger *ledger)
   return n_overwritten;
 }
 
-/* The memory is about to be freed. Returns the record if there is something to complain of when its
- * bytes have gone back: a log writer is code of the program, and may drop the pool. */
+/* Called before the memory is freed. Returns the record if there is an error to report after the
+ * bytes are released: a log writer is user code, and may drop the pool. */
 BufDebugRecord *
 buf_debug_record_end (BufDebugRecord *self, BufDebugLedger *ledger)
 {
@@ -236,7 +236,7 @@ buf_debug_record_end (BufDebugRecord *self, BufDebugLedger *ledger)
   return NULL;
 }
 
-/* Frees it, too. The ledger and the memory may be gone. */
+/* Also frees the record. The ledger and the memory may be gone. */
 void
 buf_debug_record_complain (BufDebugRecord *self)
 {
@@ -250,8 +250,8 @@ buf_debug_record_complain (BufDebugRecord *self)
   description = g_string_new (NULL);
   buf_debug_groups_add (groups, &self->origin, self->size);
   buf_debug_groups_append_to (groups, description);
-  g_critical ("Somebody wrote up to %" G_GSIZE_FORMAT
-              " %s behind the end of the allocation at %p, which was made here:\n%s",
+  g_critical ("The program wrote up to %" G_GSIZE_FORMAT
+              " %s past the end of the allocation at %p, which was made here:\n%s",
               self->n_overwritten,
               buf_words_choose (self->n_overwritten, "byte", "bytes"),
               self->data,

@@ -12,8 +12,8 @@
 G_BEGIN_DECLS
 
 /*
- * What tools from outside can see: probes for perf, bpftrace and SystemTap, and marks and counters
- * for Sysprof. Without these tools a probe is one instruction that does nothing.
+ * What external tools can observe: probes for perf, bpftrace and SystemTap, and marks and counters
+ * for Sysprof. Without these tools, a probe is one instruction that does nothing.
  *
  *   wait__begin (waiter, bytes)                    no bytes: until nothing is outstanding
  *   wait__end (waiter, bytes, outcome, microseconds)

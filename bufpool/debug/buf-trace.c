@@ -11,26 +11,26 @@
 #include "debug/buf-words-private.h"
 
 /*
- * What Sysprof shows: each wait as a span, and for each pool a graph of the memory that is out.
+ * What Sysprof shows: each wait as a mark, and a graph of the outstanding memory of each pool.
  *
- * Sysprof tells a program by its environment that it is recorded. So the library looks there first,
- * once for each pool: to ask the collector would make each thread allocate memory for it, and in
- * secure mode the collector must not be asked at all.
+ * Sysprof announces a recording in the environment of the program. So the library checks the
+ * environment first, once for each pool. If it asked the collector, each thread would allocate
+ * memory for it, and in secure mode the collector must not be asked at all.
  */
 
 #define GROUP "BufPool"
 
 /*
- * Identifiers of counters have 24 bits. sysprof_collector_request_counters() takes the lowest bits
- * of the process's number as the upper 16, and counts in the lower 8; but each thread, and each
- * library that has Sysprof's collector linked into it, as GIO has, counts from the beginning. So
- * ours count from the end, in all threads together. The pool after the last one has the first
- * one's.
+ * Identifiers of counters have 24 bits. sysprof_collector_request_counters() uses the lowest bits
+ * of the process ID for the upper 16 bits, and counts in the lower 8. But each thread, and each
+ * library with its own copy of the collector, such as GIO, counts from the beginning. So this
+ * library counts from the end, in all threads together. When the identifiers run out, the next pool
+ * reuses the first one.
  */
 #define N_IDS      256
 #define N_COUNTERS 192
 
-/* How many there are; atomic. */
+/* atomic; the number of counters */
 static gint n_counters = 0;
 
 static guint
@@ -41,7 +41,7 @@ new_counter_id (void)
   return (guint) (getpid () & 0xffff) * N_IDS + N_IDS - 1 - n;
 }
 
-/* 0 when nobody records. */
+/* Returns 0 if there is no recording. */
 guint
 buf_trace_add_counter (const gchar *pool_name)
 {
@@ -69,7 +69,7 @@ buf_trace_set_counter (guint counter, gint64 bytes)
   sysprof_collector_set_counters (&counter, &value, 1);
 }
 
-/* Times are monotonic microseconds. */
+/* Times are in monotonic microseconds. */
 void
 buf_trace_wait (const gchar *pool_name, gint64 since, gint64 waited, gint64 bytes)
 {

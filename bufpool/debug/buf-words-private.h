@@ -7,7 +7,8 @@
 
 G_BEGIN_DECLS
 
-/* Counts in messages: "1 allocation is outstanding", "2 allocations are outstanding". */
+/* Chooses the singular or the plural: "1 allocation is outstanding", "2 allocations are
+ * outstanding". */
 static inline const gchar *
 buf_words_choose (guint64 n, const gchar *one, const gchar *many)
 {

@@ -5,7 +5,7 @@
 
 #include "debug/buf-words-private.h"
 
-/* The size of a request, which is @bytes in total. */
+/* Describes the size of a request, which is @bytes in total. */
 gchar *
 buf_words_buffers (gsize n_buffers, guint64 buffer_size, gint64 bytes)
 {
@@ -14,7 +14,7 @@ buf_words_buffers (gsize n_buffers, guint64 buffer_size, gint64 bytes)
   if (n_buffers == 1)
     return g_strdup_printf ("1 buffer of %" G_GUINT64_FORMAT " %s", buffer_size, unit);
   return g_strdup_printf ("%" G_GSIZE_FORMAT " buffers of %" G_GUINT64_FORMAT
-                          " %s (%" G_GINT64_FORMAT " bytes together)",
+                          " %s (%" G_GINT64_FORMAT " bytes)",
                           n_buffers,
                           buffer_size,
                           unit,

@@ -112,7 +112,7 @@ class Figures:
     def __str__(self):
         return (
             f"{count(self.n_allocations, 'allocation')} with {self.in_use} of {count(self.maximum, 'byte')}, "
-            f"{count(self.n_waiting, 'request')} {'waits' if self.n_waiting == 1 else 'wait'}"
+            f"{count(self.n_waiting, 'request')} {'is waiting' if self.n_waiting == 1 else 'are waiting'}"
         )
 
 
@@ -136,7 +136,7 @@ def print_stripes(figures):
 def print_waiters(figures):
     print(f"  waiting: {figures.n_waiting}")
     for waiter in each_in_queue(figures.level["waiters"], "BufWaiter"):
-        kind = "in" if int(waiter["complete"]) == 0 else "a task, asked for by"
+        kind = "in" if int(waiter["complete"]) == 0 else "a task, requested by"
         print(
             f"{INDENT}{count(waiter['want']['bytes'], 'byte')}, {kind} {describe_thread(waiter['thread_id'])}, "
             f"{describe_since(waiter['since'])}, overtaken {count(waiter['overtaken'], 'time')}"
@@ -161,7 +161,7 @@ def print_outstanding(memory, figures):
     print(f"  outstanding: {figures.n_allocations}")
     if int(memory["ledger"]) == 0:
         if figures.n_allocations > 0:
-            print(f"{INDENT}BUFPOOL_DEBUG=leaks would have recorded where they come from")
+            print(f"{INDENT}BUFPOOL_DEBUG=leaks records where they were made, if it is set when the program starts")
         return
 
     for record in each_in_queue(memory["ledger"]["records"], "BufDebugRecord"):
@@ -212,7 +212,7 @@ class Tree:
         waiting = int(level["n_waiting"])
         return (
             f"Budget {name_of(core)}: {int(level['maximum']) - free} of {count(level['maximum'], 'byte')} in use, "
-            f"{int(level['reserved'])} reserved, {count(waiting, 'request')} {'waits' if waiting == 1 else 'wait'}"
+            f"{int(level['reserved'])} reserved, {count(waiting, 'request')} {'is waiting' if waiting == 1 else 'are waiting'}"
         )
 
     def _print_below(self, parent, indent):

@@ -24,8 +24,8 @@
 
 G_BEGIN_DECLS
 
-/* What malloc() aligns to by itself. Where max_align_t needs more, as on Windows with 32 bits,
- * malloc() does not give it. */
+/* The alignment of malloc(). Where max_align_t needs more, as on 32-bit Windows, malloc() does not
+ * provide it. */
 #define BUF_NATURAL_ALIGNMENT (MIN (_Alignof(max_align_t), 2 * sizeof (gpointer)))
 
 gpointer buf_aligned_alloc (gsize size, gsize alignment, gboolean zero_fill);

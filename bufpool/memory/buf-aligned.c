@@ -9,25 +9,26 @@
 #include "memory/buf-aligned-private.h"
 
 /*
- * Memory from the C library's allocator, aligned and zeroed as the caller asks.
+ * Aligned and optionally zeroed memory from the C library's allocator.
  *
- * Up to BUF_NATURAL_ALIGNMENT, a block comes from malloc() or calloc(). Beyond, there are two
- * kinds:
+ * Up to BUF_NATURAL_ALIGNMENT, a block comes from malloc() or calloc(). For larger alignments,
+ * there are two kinds:
  *
  *   exact     posix_memalign() returns it, and zeros are written to it.
  *   embedded  It lies in a block of malloc() or calloc() that is larger by the alignment. The
  *             address of that block stands right before it.
  *
- * A large block of calloc() consists of fresh pages, which are zero and take no memory until they
- * are used. So a large zeroed block is embedded. All other aligned blocks are exact: they have no
- * page beside them that is in use for a pointer only. On systems without posix_memalign(), all
- * aligned blocks are embedded. This needs no other function than free() there; the aligned
- * allocators of Windows come with one of their own, which must not be mixed up with free().
+ * A large block of calloc() consists of fresh pages, which are zero and use no memory until they
+ * are accessed. So a large zeroed block is embedded. All other aligned blocks are exact, which
+ * avoids an extra page that is used only for a pointer. On systems without posix_memalign(), all
+ * aligned blocks are embedded, so free() is the only function that frees blocks; the aligned
+ * allocators of Windows need a function of their own, which must not be confused with free().
  *
  * The kind follows from the arguments, so buf_aligned_free() takes the same ones.
  */
 
-/* From this size on, a block of calloc() is usually fresh: allocators map it. */
+/* From this size on, a block of calloc() usually consists of fresh pages, because allocators map
+ * it. */
 #define LARGE_SIZE ((gsize) 128 * 1024)
 
 static gboolean
@@ -48,7 +49,7 @@ new_natural (gsize size, gboolean zero_fill)
   return zero_fill ? calloc (1, size) : malloc (size);
 }
 
-/* Where the address of the block around @data stands. */
+/* Where the address of the block around @data is stored. */
 static gpointer *
 get_block_address (gpointer data)
 {
@@ -67,7 +68,7 @@ new_embedded (gsize size, gsize alignment, gboolean zero_fill)
   if (block == NULL)
     return NULL;
 
-  /* At least BUF_NATURAL_ALIGNMENT after the beginning: enough for a pointer. */
+  /* At least BUF_NATURAL_ALIGNMENT after the beginning, which is enough for a pointer. */
   data = block + alignment - (guintptr) block % alignment;
   *get_block_address (data) = block;
   ASAN_POISON_MEMORY_REGION (block, data - block);
@@ -98,7 +99,7 @@ new_exact (gsize size, gsize alignment, gboolean zero_fill)
 }
 #endif
 
-/* Returns NULL when there is no memory. @alignment is a power of two, or 0 for the natural one. */
+/* Returns NULL if there is no memory. @alignment is a power of two, or 0 for the natural one. */
 gpointer
 buf_aligned_alloc (gsize size, gsize alignment, gboolean zero_fill)
 {
@@ -111,7 +112,7 @@ buf_aligned_alloc (gsize size, gsize alignment, gboolean zero_fill)
   return new_embedded (size, alignment, zero_fill);
 }
 
-/* Takes the arguments that @data was allocated with. */
+/* Takes the arguments with which @data was allocated. */
 void
 buf_aligned_free (gpointer data, gsize size, gsize alignment, gboolean zero_fill)
 {

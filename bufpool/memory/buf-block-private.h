@@ -12,8 +12,8 @@
 
 G_BEGIN_DECLS
 
-/* Where the buffers begin in an inline allocation, and the most bytes that an allocation can have,
- * whatever the limit allows. */
+/* Where the buffers begin in an inline allocation, and the maximum size of an allocation, whatever
+ * the limit is. */
 #define BUF_ALLOCATION_INLINE_OFFSET 16
 #define BUF_ALLOCATION_MAX_SIZE      ((guint64) (G_MAXSSIZE - BUF_ALLOCATION_INLINE_OFFSET))
 
@@ -23,10 +23,10 @@ G_BEGIN_DECLS
 #define BUF_WORD_REFERENCES    G_GUINT64_CONSTANT (0xffffffff)
 #define BUF_WORD_BUFFERS_SHIFT 32
 #define BUF_WORD_BUFFERS       (G_GUINT64_CONSTANT (0xffff) << BUF_WORD_BUFFERS_SHIFT)
-#define BUF_WORD_DETACHED      (G_GUINT64_CONSTANT (1) << 48) /* const; the buffers lie elsewhere */
+#define BUF_WORD_DETACHED      (G_GUINT64_CONSTANT (1) << 48) /* const; buffers in another block */
 #define BUF_WORD_PINNED        (G_GUINT64_CONSTANT (1) << 49) /* const; detached, and pinned */
-#define BUF_WORD_RELEASED      (G_GUINT64_CONSTANT (1) << 50) /* of a plain one */
-#define BUF_WORD_CUT           (G_GUINT64_CONSTANT (1) << 51) /* large once, but not any more */
+#define BUF_WORD_RELEASED      (G_GUINT64_CONSTANT (1) << 50) /* set on plain allocations only */
+#define BUF_WORD_CUT           (G_GUINT64_CONSTANT (1) << 51) /* was large, but is not anymore */
 #define BUF_WORD_FLAGS         (BUF_WORD_DETACHED | BUF_WORD_PINNED | BUF_WORD_RELEASED | BUF_WORD_CUT)
 #define BUF_WORD_HOLD          (G_GUINT64_CONSTANT (1) << 52)
 #define BUF_WORD_HOLDS         (~G_GUINT64_CONSTANT (0) << 52)
@@ -43,16 +43,18 @@ struct _BufPoolAllocation
 typedef struct
 {
   BufPoolAllocation header;
-  guint8 *data;             /* const, until nobody holds it */
+  guint8 *data;             /* const until nothing holds it */
   gsize buffer_size;        /* const */
-  _Atomic guint32 holders;  /* atomic; pinned: whether it is released, and how many hold the data */
+  _Atomic guint32 holders;  /* atomic; pinned: the released flag and the number of holders of the
+                             * data */
   _Atomic guint32 parts;    /* atomic; pinned: one each for the references and the data */
-  BufPoolAllocation *block; /* const, likewise; pinned: the plain block of the buffers, or NULL */
-  BufDebugRecord *record;   /* const; NULL unless BUFPOOL_DEBUG asks for it */
-  _Atomic gsize transferred; /* atomic; pinned: how far the last transfer came, in bytes */
+  BufPoolAllocation *block; /* const until nothing holds it; pinned: the plain block of the buffers,
+                             * or NULL */
+  BufDebugRecord *record;   /* const; NULL unless BUFPOOL_DEBUG enables it */
+  _Atomic gsize transferred; /* atomic; pinned: how many bytes the last transfer moved */
 } BufDetachedAllocation;
 
-/* Of a free block that is kept, the word is a link. */
+/* The word of a cached block is a link. */
 static inline BufPoolAllocation *
 buf_block_get_next (BufPoolAllocation *self)
 {

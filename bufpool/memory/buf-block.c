@@ -12,18 +12,18 @@
 #include "memory/buf-memory-private.h"
 
 /*
- * The memory of an allocation: how it lies, where it comes from, and where it goes.
+ * The memory of an allocation: its layout, where it comes from, and where it goes.
  *
- * Inline: the buffers follow the header in one block of malloc(). Detached: the header is a block
- * of its own, with a pointer to the buffers; when the alignment is more than malloc() gives, when
- * the allocation is pinned, and when BUFPOOL_DEBUG wants a record of it.
+ * Inline: the buffers follow the header in one block of malloc(). Detached: the header is a
+ * separate block with a pointer to the buffers. An allocation is detached if its alignment exceeds
+ * that of malloc(), if it is pinned, or if BUFPOOL_DEBUG needs a record of it.
  *
- * A block is *large* from BUF_LARGE_MIN_SIZE on, if the pool was built to keep blocks. Its buffers
- * lie in pages of their own, with the header right before them: so it is inline, whatever the
- * alignment is, and only what is pinned is detached. Whether a block is large follows from its
- * size. When it is cut to a smaller size, it gets a flag, and is freed and not kept.
+ * A block is *large* from BUF_LARGE_MIN_SIZE on, if the pool was created with a cache. Its buffers
+ * are in separate pages, with the header right before them. So it is inline, whatever the
+ * alignment, and only pinned allocations are detached. Whether a block is large follows from its
+ * size. A block that is cut to a smaller size gets a flag, and is freed and never cached.
  *
- * Tools such as AddressSanitizer see more of memory that malloc() gives. With them no block is
+ * Tools such as AddressSanitizer see more details of memory from malloc(). With them, no block is
  * large.
  */
 
@@ -32,7 +32,7 @@ G_STATIC_ASSERT (BUF_ALLOCATION_INLINE_OFFSET % BUF_NATURAL_ALIGNMENT == 0);
 G_STATIC_ASSERT (BUF_LARGE_ROOM == BUF_ALLOCATION_INLINE_OFFSET);
 G_STATIC_ASSERT (BUF_POOL_MAX_BUFFERS <= BUF_WORD_BUFFERS >> BUF_WORD_BUFFERS_SHIFT);
 
-/* From how many buffers on a block of this memory is large. */
+/* The number of buffers from which on a block of this memory is large. */
 guint
 buf_block_get_n_large (BufMemory *memory, gboolean may_map)
 {
@@ -115,7 +115,7 @@ new_detached (BufMemory *memory, gint64 bytes)
   return &self->header;
 }
 
-/* What a plain allocation of this memory is, if it is not large. */
+/* Returns the flags of a plain allocation of this memory if it is not large. */
 guint64
 buf_block_get_flags (BufMemory *memory)
 {
@@ -142,7 +142,7 @@ get_inline_block (guint8 *data)
   return (BufPoolAllocation *) (data - BUF_ALLOCATION_INLINE_OFFSET);
 }
 
-/* Of one that is not pinned. */
+/* For an allocation that is not pinned. */
 static guint8 *
 get_data (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
 {
@@ -170,7 +170,7 @@ new_large (BufMemory *memory, gint64 bytes)
   return data != NULL ? get_inline_block (data) : NULL;
 }
 
-/* A handle, and a plain block, which may be cached when the buffers are given up. */
+/* A handle, and a plain block, which may be cached when the buffers are freed. */
 static BufPoolAllocation *
 new_pinned (BufMemory *memory, gint64 bytes)
 {
@@ -193,7 +193,7 @@ new_pinned (BufMemory *memory, gint64 bytes)
 BufPoolAllocation *
 buf_block_new (BufMemory *memory, gint64 bytes, guint64 flags)
 {
-  /* With 32 bits a budget can allow more than there are addresses. */
+  /* On 32-bit systems, a limit can exceed the address space. */
   if ((guint64) bytes > BUF_ALLOCATION_MAX_SIZE)
     return NULL;
   if (flags & BUF_WORD_PINNED && memory->ledger == NULL)
@@ -205,7 +205,7 @@ buf_block_new (BufMemory *memory, gint64 bytes, guint64 flags)
   return buf_aligned_alloc (BUF_ALLOCATION_INLINE_OFFSET + bytes, 0, memory->zero_fill);
 }
 
-/* Of the block of a pinned allocation that has @flags. */
+/* For the block of a pinned allocation that has @flags. */
 static guint64
 get_inner_flags (BufMemory *memory, gint64 bytes, guint64 flags)
 {
@@ -214,8 +214,8 @@ get_inner_flags (BufMemory *memory, gint64 bytes, guint64 flags)
   return buf_block_get_flags_for (memory, bytes);
 }
 
-/* The bytes are still in use: they keep the memory. Returns what buf_debug_record_complain() has to
- * be called with when they have gone back. */
+/* The bytes are still in use, which keeps the memory alive. Returns the argument for
+ * buf_debug_record_complain(), which has to be called after the bytes are released. */
 BufDebugRecord *
 buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 bytes, guint64 flags)
 {
@@ -234,7 +234,7 @@ buf_block_free_data (BufMemory *memory, BufDetachedAllocation *self, gint64 byte
   return record;
 }
 
-/* Likewise. */
+/* See buf_block_free() for the bytes and the return value. */
 BufDebugRecord *
 buf_block_free (BufMemory *memory, BufPoolAllocation *self, gint64 bytes, guint64 flags)
 {
@@ -251,7 +251,7 @@ buf_block_free (BufMemory *memory, BufPoolAllocation *self, gint64 bytes, guint6
   return record;
 }
 
-/* Whether a tool watches who uses free memory. */
+/* Returns whether a tool checks accesses to free memory. */
 gboolean
 buf_block_is_checked (void)
 {
@@ -264,7 +264,7 @@ buf_block_is_checked (void)
 #endif
 }
 
-/* From now on nobody may use the buffers: the tool tells who does. */
+/* From now on, the buffers must not be accessed. The tool reports accesses. */
 void
 buf_block_hide (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
 {
@@ -276,7 +276,7 @@ buf_block_hide (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
 #endif
 }
 
-/* Makes the buffers what new ones are. */
+/* Makes the buffers look like new ones. */
 void
 buf_block_show (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
 {
@@ -292,7 +292,7 @@ buf_block_show (BufMemory *memory, BufPoolAllocation *self, gint64 bytes)
     memset (data, 0, bytes);
 }
 
-/* How many bytes are left when @size bytes are needed. */
+/* Returns how many bytes remain when @size bytes are needed. */
 static gsize
 cut_data (BufPoolAllocation *self, guint64 word, gsize size)
 {
@@ -312,9 +312,9 @@ set_n_left (BufMemory *memory, BufPoolAllocation *self, guint64 word, gsize n_bu
 }
 
 /* Returns to the system the pages of a large block that its first @n_buffers do not need. Returns
- * how many buffers the allocation has lost: those that do not lie entirely in the pages that are
- * left, so perhaps none. Their bytes are still in use, until the caller releases them. The caller
- * has the only reference, and there are no views and no holds. */
+ * how many buffers the allocation has lost: those that are not entirely in the remaining pages,
+ * possibly none. Their bytes are in use until the caller releases them. The caller has the only
+ * reference, and there are no views and no holds. */
 gsize
 buf_block_cut (BufMemory *memory, BufPoolAllocation *self, gsize n_buffers)
 {

@@ -6,21 +6,21 @@
 #include "memory/buf-memory-private.h"
 
 /*
- * What is taken out of the cache: when somebody needs the bytes, when a block needs the room, and
- * when the program asks for it.
+ * How blocks leave the cache: when a request needs the bytes, when another block needs the room,
+ * and when the program trims the pool.
  *
- * The order is always the same: blocks are taken out under the mutex, into a haul; without the
- * mutex they are freed; and then their bytes are released. Until then the bytes are in use, and
- * belong to the thread that evicts. So memory is freed before its bytes are handed out, and the
- * bytes keep the BufMemory.
+ * The order is always the same: blocks move into a haul under the mutex, are freed without the
+ * mutex, and then their bytes are released. Until then, the bytes are in use, and belong to the
+ * thread that evicts. So memory is freed before its bytes are granted again, and the bytes keep the
+ * BufMemory alive.
  */
 
-/* So many blocks that found no room in a stripe make the next one insist. */
+/* After this many blocks that found no room in a stripe, the next one insists. */
 #define BUF_CACHE_PRESSURE 32
 
-/* For how long a bit that is held is tried again, in microseconds, before it is left to others; and
- * how long a thread sleeps that cannot leave it to them. Sleeping lets a holder run that has less
- * priority. */
+/* How long a thread retries to get a held bit before it leaves it to others, in microseconds, and
+ * how long it sleeps if it cannot leave it to them. Sleeping lets a holder of lower priority
+ * run. */
 #define BUF_CACHE_CLOSE_TIME  50
 #define BUF_CACHE_CLOSE_SLEEP 100
 
@@ -36,7 +36,7 @@ free_bundle (BufMemory *memory, BufPoolAllocation *bundle, gint64 bytes, guint64
     }
 }
 
-/* Their bytes are still to be released. */
+/* Their bytes have not been released yet. */
 static void
 free_haul (BufMemory *memory, const BufHaul *haul)
 {
@@ -57,7 +57,7 @@ free_haul (BufMemory *memory, const BufHaul *haul)
     }
 }
 
-/* After this the memory may be gone. */
+/* On return, the memory may be gone. */
 static void
 free_and_release_haul (BufMemory *memory, const BufHaul *haul)
 {
@@ -90,7 +90,7 @@ put_slowly (BufMemory *memory,
   return kept;
 }
 
-/* How many bytes the depot needs room for, if @magazine, which may be NULL, is to make room. */
+/* Returns how many bytes of room the depot needs to take @magazine, which may be NULL. */
 static gint64
 get_bytes_to_move_held (BufCacheStripe *stripe, BufMagazine *magazine, gint64 bytes)
 {
@@ -101,8 +101,8 @@ get_bytes_to_move_held (BufCacheStripe *stripe, BufMagazine *magazine, gint64 by
   return G_MAXINT64;
 }
 
-/* A block for which the first magazine is not the right one, or has no room. The caller holds the
- * bit, and this drops it. */
+/* Puts a block that does not match the first magazine, or finds no room there. The caller holds the
+ * bit, and this function drops it. */
 gboolean
 buf_cache_put_held (BufMemory *memory,
                     BufCacheStripe *stripe,
@@ -131,7 +131,7 @@ buf_cache_put_held (BufMemory *memory,
     }
   buf_cache_stripe_drop (stripe);
 
-  /* The block is still in use: it keeps the memory. */
+  /* The block is still in use, which keeps the memory alive. */
   return (insist || buf_depot_may_have_room (&memory->control.depot, moves)) &&
          put_slowly (memory, block, n_buffers, bytes, insist, pinned);
 }
@@ -155,7 +155,7 @@ buf_cache_put_elsewhere (BufMemory *memory,
          buf_cache_put_held (memory, stripe, block, n_buffers, bytes, pinned);
 }
 
-/* How much @want lacks for @bytes, at the level that has least. */
+/* Returns how much of @bytes @want lacks, at the level with the least available. */
 static gint64
 get_missing_locked (BufMemory *memory, const BufWant *want, gint64 bytes)
 {
@@ -167,7 +167,7 @@ get_missing_locked (BufMemory *memory, const BufWant *want, gint64 bytes)
   return bytes - MAX (least, 0);
 }
 
-/* Takes blocks of this memory out, if with them and with what is free there is enough. */
+/* Takes out blocks of this memory if they and the free bytes together are enough. */
 static gboolean
 evict_for (BufMemory *memory, const BufWant *want, gint64 bytes, BufHaul *haul)
 {
@@ -183,7 +183,7 @@ evict_for (BufMemory *memory, const BufWant *want, gint64 bytes, BufHaul *haul)
   return haul->n_blocks > 0;
 }
 
-/* Takes blocks out for a request that takes what there is, as many as are needed for the most. */
+/* Takes out blocks for a request for a range of sizes, as many as its maximum needs. */
 static gboolean
 evict_for_most (BufMemory *memory, const BufWant *want, BufHaul *haul)
 {
@@ -217,7 +217,7 @@ exchange_haul (BufMemory *memory,
                                  figures);
 }
 
-/* The first try. PENDING: the caller is inside, if it @enters. */
+/* The first attempt. On PENDING, the caller is inside if @enters is set. */
 static BufOutcome
 acquire_once (BufMemory *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures)
 {
@@ -234,7 +234,7 @@ acquire_once (BufMemory *self, BufWant *want, gboolean enters, BufSemaphoreFigur
   return outcome;
 }
 
-/* Like buf_semaphore_acquire(), but what is cached is available. */
+/* Like buf_semaphore_acquire(), but cached blocks count as available. */
 BufOutcome
 buf_memory_acquire (BufMemory *self, BufWant *want, gboolean enters, BufSemaphoreFigures *figures)
 {
@@ -248,7 +248,7 @@ buf_memory_acquire (BufMemory *self, BufWant *want, gboolean enters, BufSemaphor
   return outcome;
 }
 
-/* Returns whether all that is open was closed, or need not be any more. */
+/* Returns whether all open stripes have been closed, or need not be closed anymore. */
 static gboolean
 close_some (BufMemory *memory, BufHaul *haul)
 {
@@ -323,7 +323,7 @@ const BufSemaphoreKeeper buf_cache_keeper = {
   .count_locked = count_kept_locked,
 };
 
-/* Returns whether the limit is another than before. */
+/* Returns whether the limit has changed. */
 gboolean
 buf_memory_set_max_cached (BufMemory *self, gint64 max_cached)
 {
@@ -357,7 +357,7 @@ buf_memory_get_cached (BufMemory *self)
   return cached;
 }
 
-/* Takes blocks out until no more than @target bytes are cached. */
+/* Takes out blocks until at most @target bytes are cached. */
 static void
 evict_down_to (BufMemory *memory, gint64 target, BufHaul *haul)
 {
@@ -371,8 +371,8 @@ evict_down_to (BufMemory *memory, gint64 target, BufHaul *haul)
   g_mutex_unlock (&memory->semaphore.tree->mutex);
 }
 
-/* Frees blocks until no more than @target bytes are cached. Returns how many bytes were freed.
- * Others may cache meanwhile: it frees no more than there was at first. */
+/* Frees blocks until at most @target bytes are cached. Returns how many bytes were freed. Other
+ * threads may cache blocks in the meantime, so this frees at most what was cached at first. */
 gint64
 buf_memory_trim (BufMemory *self, gint64 target)
 {

@@ -8,50 +8,51 @@
 
 G_BEGIN_DECLS
 
-/* How many sizes of blocks a stripe keeps, and how many blocks of each. */
+/* How many sizes of blocks a stripe caches, and how many blocks of each size. */
 #define BUF_CACHE_N_MAGAZINES 4
 #define BUF_CACHE_ROUNDS      32
 
-/* Free blocks of one size; their words link them. BIT: guarded by the bit of the stripe. */
+/* Free blocks of one size, linked by their words. BIT: guarded by the bit of the stripe. */
 typedef struct
 {
-  guint n_buffers;         /* BIT; the size; 0: none yet */
+  guint n_buffers;         /* BIT; the size; 0 for none yet */
   _Atomic guint count;     /* BIT to write */
   BufPoolAllocation *head; /* BIT */
 } BufMagazine;
 
-/* Two cache lines; on the first is what nearly all operations use. */
+/* Two cache lines. Nearly all operations use only the first one. */
 typedef struct
 {
-  _Alignas(BUF_CACHE_LINE) _Atomic gint bit;    /* atomic; 0: open; 1: held, or closed */
-  guint pressure;                               /* BIT; how many blocks found no room */
-  _Atomic gint64 bytes;                         /* BIT to write; of all its blocks */
+  _Alignas(BUF_CACHE_LINE) _Atomic gint bit;    /* atomic; 0: open; 1: held or closed */
+  guint pressure;                               /* BIT; the number of blocks that found no room */
+  _Atomic gint64 bytes;                         /* BIT to write; the size of all its blocks */
   gint64 max_bytes;                             /* BIT */
   _Atomic guint64 n_hits;                       /* BIT to write */
-  BufMagazine magazines[BUF_CACHE_N_MAGAZINES]; /* BIT; those used most come first */
-  gint64 pinned;                                /* BIT; bytes that hits have pinned, less puts */
+  BufMagazine magazines[BUF_CACHE_N_MAGAZINES]; /* BIT; most used first */
+  gint64 pinned;                                /* BIT; bytes pinned by hits, minus those of puts */
   _Atomic guint64 n_misses;                     /* BIT to write */
-  gboolean closed;                              /* LOCK: mutex; the bit belongs to the closer */
+  gboolean closed;                              /* LOCK: mutex; the bit belongs to the thread that
+                                                 * closed it */
 } BufCacheStripe;
 
 /* What each request and each release reads. */
 typedef struct
 {
   BufCacheStripe *stripes; /* const */
-  _Atomic guint n_live;    /* LOCK: mutex to write; a power of two; 0: nothing is cached */
+  _Atomic guint n_live;    /* LOCK: mutex to write; a power of two; 0 if nothing is cached */
 } BufCache;
 
-/* What else there is of a cache. */
+/* The rest of a cache. */
 typedef struct
 {
   BufDepot depot;
   guint n_stripes;   /* const; a power of two */
-  gboolean disabled; /* const; whatever the limit */
-  gint64 limit;      /* LOCK: mutex; as it was set; negative: automatic */
-  gboolean closing;  /* LOCK: mutex; those stripes that are open are to be closed */
+  gboolean disabled; /* const; set whatever the limit is */
+  gint64 limit;      /* LOCK: mutex; as it was set; negative for automatic */
+  gboolean closing;  /* LOCK: mutex; the open stripes have to be closed */
 } BufCacheControl;
 
-/* Adds to what only the holder of the bit writes, and anybody reads. */
+/* Adds to a field that only the holder of the bit writes, and any thread reads. */
 #define BUF_CACHE_ADD(field, n)                                                                    \
   atomic_store_explicit (&(field),                                                                 \
                          atomic_load_explicit (&(field), memory_order_relaxed) + (n),              \
@@ -63,14 +64,14 @@ buf_cache_stripe_try (BufCacheStripe *self)
   return atomic_exchange_explicit (&self->bit, 1, memory_order_acquire) == 0;
 }
 
-/* After this the memory may be gone. */
+/* On return, the memory may be gone. */
 static inline void
 buf_cache_stripe_drop (BufCacheStripe *self)
 {
   atomic_store_explicit (&self->bit, 0, memory_order_release);
 }
 
-/* In what follows, _held means that the caller holds the bit. */
+/* Below, _held means that the caller holds the bit. */
 
 static inline BufPoolAllocation *
 buf_cache_stripe_pop_held (BufCacheStripe *self, BufMagazine *magazine, gint64 bytes)

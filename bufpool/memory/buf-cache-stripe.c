@@ -8,14 +8,14 @@
 /*
  * The magazines of one stripe. The caller holds the bit of the stripe, or tries to get it.
  *
- * The magazines are in the order of their use: one that is used changes places with the one before
- * it. So the last one is a size that is no longer requested, or seldom.
+ * The magazines are ordered by use: a magazine that is used changes places with the one before it.
+ * So the last one has a size that is rarely or no longer requested.
  */
 
-/* How often a bit is tried under the mutex. */
+/* How many times a bit is tried under the mutex. */
 #define BUF_CACHE_N_TRIES 3
 
-/* Under the mutex, where nobody waits for a bit. */
+/* For use under the mutex, where no thread waits for a bit. */
 gboolean
 buf_cache_stripe_try_locked (BufCacheStripe *self)
 {
@@ -57,7 +57,7 @@ move_forward (BufCacheStripe *self, BufMagazine *magazine)
   return magazine - 1;
 }
 
-/* The magazine of that size, which may be empty, or NULL. */
+/* Returns the magazine of that size, which may be empty, or NULL. */
 BufMagazine *
 buf_cache_stripe_find_held (BufCacheStripe *self, guint n_buffers)
 {
@@ -67,7 +67,7 @@ buf_cache_stripe_find_held (BufCacheStripe *self, guint n_buffers)
   return NULL;
 }
 
-/* Likewise, or an empty one, which becomes one of that size. */
+/* Returns the magazine of that size, or an empty one, which becomes one of that size. */
 BufMagazine *
 buf_cache_stripe_use_held (BufCacheStripe *self, guint n_buffers)
 {
@@ -82,7 +82,8 @@ buf_cache_stripe_use_held (BufCacheStripe *self, guint n_buffers)
   return magazine;
 }
 
-/* The one with blocks that makes room for others first, or NULL; not @spare, which may be NULL. */
+/* Returns the nonempty magazine that makes room for others first, or NULL. It is never @spare,
+ * which may be NULL. */
 BufMagazine *
 buf_cache_stripe_find_least_used_held (BufCacheStripe *self, BufMagazine *spare)
 {
@@ -92,7 +93,7 @@ buf_cache_stripe_find_least_used_held (BufCacheStripe *self, BufMagazine *spare)
   return NULL;
 }
 
-/* Whether that magazine itself is what there is no room for. */
+/* Returns whether there is no room for that magazine itself. */
 gboolean
 buf_cache_stripe_is_filled_by_held (BufCacheStripe *self, BufMagazine *magazine, gint64 block_bytes)
 {
@@ -102,7 +103,7 @@ buf_cache_stripe_is_filled_by_held (BufCacheStripe *self, BufMagazine *magazine,
          (count > 0 && (gint64) count * 2 * block_bytes >= self->max_bytes);
 }
 
-/* Takes all blocks, as a bundle. */
+/* Takes all blocks as a bundle. */
 BufPoolAllocation *
 buf_cache_stripe_empty_held (BufCacheStripe *self,
                              BufMagazine *magazine,
@@ -146,7 +147,7 @@ evict_magazine_held (BufCacheStripe *self,
     }
 }
 
-/* Moves blocks into @haul, until those are @bytes, or all for which it has room. */
+/* Moves blocks into @haul until it has @bytes, or until it has no room for more. */
 void
 buf_cache_stripe_evict_held (BufCacheStripe *self, gint64 bytes, gint64 buffer_size, BufHaul *haul)
 {

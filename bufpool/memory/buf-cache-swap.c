@@ -6,8 +6,8 @@
 #include "memory/buf-memory-private.h"
 
 /*
- * What takes more than the first magazine of a stripe: the other magazines, and bundles that move
- * between a stripe and the depot. The words and the rules are in buf-cache.c.
+ * Operations that involve more than the first magazine of a stripe: the other magazines, and
+ * bundles that move between a stripe and the depot. For the terms and the rules, see buf-cache.c.
  */
 
 /* The cache is not closing. */
@@ -19,7 +19,7 @@ get_own_stripe_locked (BufMemory *memory)
   return &memory->cache.stripes[buf_semaphore_thread_number & (n_live - 1)];
 }
 
-/* Fills the empty magazine of that size with a bundle from the depot, and takes a block of it.
+/* Fills the empty magazine of that size with a bundle from the depot, and takes a block from it.
  * Returns NULL if there is no bundle that the stripe has room for. */
 static BufPoolAllocation *
 refill_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers)
@@ -74,8 +74,8 @@ take_from_depot (BufMemory *memory, guint n_buffers, gboolean pins)
   return block;
 }
 
-/* A request that is not served by the first magazine. The caller holds the bit, and this drops it.
- */
+/* Takes a block for a request that the first magazine cannot serve. The caller holds the bit, and
+ * this function drops it. */
 BufPoolAllocation *
 buf_cache_take_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers, gboolean pins)
 {
@@ -98,8 +98,8 @@ buf_cache_take_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers,
   return block;
 }
 
-/* The bit of the own stripe was not to be had: another thread uses the stripe, so this one moves
- * on, or the stripe is closed. */
+/* Called when the bit of the thread's stripe is not available. Either another thread uses the
+ * stripe, so this thread moves to another one, or the stripe is closed. */
 BufPoolAllocation *
 buf_cache_take_elsewhere (BufMemory *memory, guint n_buffers, gboolean pins)
 {
@@ -135,7 +135,7 @@ put_into_depot_locked (BufMemory *memory,
   return buf_depot_put_locked (depot, n_buffers, bundle, n_blocks, bytes);
 }
 
-/* Moves the blocks of a magazine to the depot; or, if it has no room, into @haul. */
+/* Moves the blocks of a magazine to the depot or, if it has no room, into @haul. */
 static void
 empty_magazine_held (BufMemory *memory,
                      BufCacheStripe *stripe,
@@ -208,7 +208,7 @@ put_held (BufMemory *memory,
   return TRUE;
 }
 
-/* A block that is larger than the share of a stripe: a bundle of its own. */
+/* A block that exceeds the share of a stripe forms a bundle of its own. */
 static gboolean
 put_large_locked (BufMemory *memory,
                   BufPoolAllocation *block,
@@ -227,9 +227,9 @@ put_large_locked (BufMemory *memory,
   return buf_depot_put_alone_locked (depot, n_buffers, block, bytes);
 }
 
-/* Caches a block that the stripe has no room for, if that can be made: a full magazine moves to the
- * depot. If it has to @insist, others may make room, in @haul. A block that is too large for a
- * stripe is a bundle of its own. Returns whether the block was cached. */
+/* Caches a block for which the stripe has no room, if room can be made: a full magazine moves to
+ * the depot. If @insist is set, other blocks may be evicted into @haul. A block that is too large
+ * for a stripe forms a bundle of its own. Returns whether the block was cached. */
 gboolean
 buf_cache_put_locked (BufMemory *memory,
                       BufPoolAllocation *block,

@@ -6,28 +6,29 @@
 #include "memory/buf-memory-private.h"
 
 /*
- * Blocks that the pool keeps, so that a request need not ask malloc().
+ * The cache: free blocks of a pool, so that a request need not call malloc().
  *
- * Words: a free block that the pool keeps is *cached*. A *magazine* is a stack of up to
- * BUF_CACHE_ROUNDS cached blocks of one size. A *stripe* has some magazines; the threads are spread
- * over the stripes as over those of the semaphore. The *depot* holds *bundles*, which are the
- * contents of whole magazines. A *hit* takes a cached block, and a *put* caches one. To *evict* is
- * to take cached blocks in order to free them, and to release their bytes.
+ * Terms: a free block that the pool keeps is *cached*. A *magazine* is a stack of up to
+ * BUF_CACHE_ROUNDS cached blocks of one size. A *stripe* has several magazines; threads are
+ * distributed over the stripes as over those of the semaphore. The *depot* holds *bundles*, which
+ * are the contents of whole magazines. A *hit* takes a cached block, and a *put* caches one. To
+ * *evict* is to take cached blocks, free them and release their bytes.
  *
- * The account: for the semaphore, the bytes of cached blocks are in use. So nothing about bytes
- * changes with a hit or a put; and eviction is free() followed by an ordinary release. What the
- * semaphore calls a keeper is this cache, see buf-semaphore-keeper.c.
+ * Accounting: the semaphore counts the bytes of cached blocks as in use. So a hit or a put does not
+ * change any count of bytes, and an eviction is free() followed by an ordinary release. This cache
+ * is what the semaphore calls a keeper, see buf-semaphore-keeper.c.
  *
- * The bit: each stripe has a *bit*, 0 or 1. A thread gets it if it exchanges it for 1 and finds 0;
- * it then *holds* the bit, changes the magazines, and *drops* it by storing 0. Nobody waits for a
- * bit. On the fast path, a thread that does not get it tries one other stripe, and then does
- * without the cache. A stripe is *closed* by a thread that gets its bit and does not drop it: for
- * other threads "held" and "closed" are the same, and whoever has got the bit is the only one to
- * store 0. That a stripe is closed is noted under the mutex, and it is opened under the mutex.
+ * The bit: each stripe has a *bit*, 0 or 1. A thread gets the bit if it exchanges it for 1 and
+ * finds 0. It then *holds* the bit, changes the magazines, and *drops* the bit by storing 0. No
+ * thread waits for a bit. On the fast path, a thread that does not get the bit tries one other
+ * stripe, and then does without the cache. A stripe is *closed* by a thread that gets its bit and
+ * does not drop it: for other threads, "held" and "closed" look the same, and only the thread that
+ * got the bit stores 0. A stripe is marked as closed under the mutex, and it is opened under the
+ * mutex.
  *
- * Locks: nobody locks the mutex while holding a bit. Under the mutex a bit is tried a few times,
- * and never waited for: its holder may have been interrupted, and all others would wait at the
- * mutex. While a bit is held, nothing is allocated, freed, counted elsewhere, or traced.
+ * Locks: no thread locks the mutex while it holds a bit. Under the mutex, a bit is tried a few
+ * times, but never waited for: its holder may have been preempted, and all other threads would wait
+ * for the mutex. While a bit is held, nothing is allocated, freed, counted elsewhere, or traced.
  *
  *   hit:     exchange the bit; pop; store the bit; write the word
  *   put:     exchange the bit; push; store the bit
@@ -39,34 +40,34 @@
  *   evict:   lock the mutex; pop from the depot, then from stripes whose bit can be had; unlock;
  *            free; exchange their bytes for those that are wanted, in one section
  *
- * Nothing is touched too late: the store of the bit is the last that a put does with the memory. As
- * long as a block is cached, its bytes are in use, so the semaphore is not over; they are released
- * by a thread that has got the same bit later. Before a pool ends, it is closed, and closing waits
- * until it has got all bits. After that nobody finds a bit that is 0.
+ * Nothing is accessed too late. Storing the bit is the last access of a put to the memory. While a
+ * block is cached, its bytes are in use, so the semaphore is not over. A thread that gets the same
+ * bit later releases them. Before a pool ends, it is closed, and closing waits until it has all
+ * bits. After that, no thread finds a bit that is 0.
  *
- * Memory orders: the exchange is an acquire and the store is a release, so what is under the bit is
- * guarded as by a lock, and what a thread did with a block happened before the next one gets it.
- * @n_live may be stale: it leads to a stripe that is valid memory, and that is open or closed. The
- * counts and bytes are written under the bit; others read them for figures and hints only.
+ * Memory orders: the exchange is an acquire and the store is a release, so the bit guards its data
+ * like a lock, and what a thread did with a block happened before the next thread gets it. @n_live
+ * may be stale: it leads to a stripe that is valid memory, and that is open or closed. The counts
+ * and bytes are written under the bit. Others read them only for figures and hints.
  *
- * Pinned bytes: what a hit has pinned, and a put has released, is counted in the stripe, less than
- * zero perhaps, and goes to the level of the semaphore when the stripe is closed. The owner of a
- * closed pool waits for what is not pinned: it looks when all stripes are closed, and the figure
- * is whole.
+ * Pinned bytes: each stripe counts the bytes that hits have pinned minus those that puts have
+ * unpinned, which may be negative. The count moves to the level of the semaphore when the stripe is
+ * closed. The owner of a closed pool waits for bytes that are not pinned. It looks when all stripes
+ * are closed, so the figure is complete.
  *
  * Limits: each stripe has a share of the limit, and the depot has half of it. A small limit is
- * shared by fewer stripes; with a single one there is no depot. A bundle moves only if there is
- * room where it comes to, so the limit is never exceeded, but by one block: if the limit is
- * automatic, a block that is larger than the depot may have the depot for itself, up to its part of
- * the maximum. So a program that uses one large block after another, such as a frame of a video,
- * finds it again. When a stripe has had no room for BUF_CACHE_PRESSURE blocks, the next one
- * insists: the size that was used least makes room for it.
+ * shared by fewer stripes; with a single stripe, there is no depot. A bundle moves only if its
+ * destination has room, so the limit is never exceeded, with one exception: if the limit is
+ * automatic, a block that is larger than the depot may have the depot to itself, up to its part of
+ * the maximum. So a program that uses one large block after another, such as video frames, finds
+ * the block again. When a stripe has had no room for BUF_CACHE_PRESSURE blocks, the next block
+ * insists: the least used size makes room for it.
  */
 
-/* How many of the smallest blocks a share is for, at least. */
+/* The minimum share, in the smallest blocks. */
 #define BUF_CACHE_MIN_SHARE 4
 
-/* The automatic limit is this part of the maximum, but not more than so much. */
+/* The automatic limit is this part of the maximum, up to an upper bound. */
 #define BUF_CACHE_DEFAULT_PART 8
 #define BUF_CACHE_DEFAULT_MAX  (16 << 20)
 
@@ -103,7 +104,7 @@ buf_cache_clear (BufMemory *memory)
   g_aligned_free (memory->cache.stripes);
 }
 
-/* Returns whether the limit is another than before. The cache is closed, or has not begun. */
+/* Returns whether the limit has changed. The cache is closed, or has not begun. */
 gboolean
 buf_cache_set_limit_locked (BufMemory *memory, gint64 limit)
 {
@@ -113,8 +114,8 @@ buf_cache_set_limit_locked (BufMemory *memory, gint64 limit)
   return changed;
 }
 
-/* The most that may be cached, and what is left of it for one large block that does not fit into
- * @limit. */
+/* Returns the maximum that may be cached, and how much of it remains for one large block that does
+ * not fit into @limit. */
 static gint64
 get_limit_locked (BufMemory *memory, gint64 *for_large)
 {
@@ -133,13 +134,13 @@ get_limit_locked (BufMemory *memory, gint64 *for_large)
 /* How the limit is shared, in bytes. */
 typedef struct
 {
-  guint n_live;  /* stripes; 0: nothing is cached */
-  gint64 stripe; /* for each of them */
+  guint n_live;  /* the number of stripes; 0 if nothing is cached */
+  gint64 stripe; /* for each stripe */
   gint64 depot;
   gint64 alone; /* for a block that is the only one in the depot */
 } BufShares;
 
-/* Without a depot the only stripe has it all. */
+/* Without a depot, the only stripe gets everything. */
 static BufShares
 choose_shares_locked (BufMemory *memory)
 {
@@ -170,7 +171,7 @@ open_stripe_locked (BufCacheStripe *stripe, gint64 share)
   buf_cache_stripe_drop (stripe);
 }
 
-/* Nobody waits, drains or reclaims. */
+/* No request waits, drains or reclaims. */
 void
 buf_cache_open_locked (BufMemory *memory)
 {
@@ -188,7 +189,7 @@ buf_cache_open_locked (BufMemory *memory)
   atomic_store_explicit (&memory->cache.n_live, shares.n_live, memory_order_relaxed);
 }
 
-/* What is taken away is as good as available for those who look, but in use until it is freed. */
+/* Evicted blocks count as nearly available in figures, but they are in use until they are freed. */
 void
 buf_cache_note_returning_locked (BufMemory *memory,
                                  const BufHaul *haul,
@@ -220,8 +221,8 @@ close_stripe_locked (BufMemory *memory, BufCacheStripe *stripe, BufHaul *haul)
     buf_cache_stripe_drop (stripe);
 }
 
-/* Closes what can be closed at once, and moves the blocks into @haul. Returns whether nothing is
- * cached any more. */
+/* Closes what can be closed immediately, and moves the blocks into @haul. Returns whether nothing
+ * is cached anymore. */
 gboolean
 buf_cache_close_locked (BufMemory *memory, BufHaul *haul)
 {
@@ -248,7 +249,7 @@ buf_cache_close_locked (BufMemory *memory, BufHaul *haul)
   return all;
 }
 
-/* Moves blocks into @haul, until those are @bytes, or all that can be had at once. */
+/* Moves blocks into @haul until it has @bytes, or everything that is available immediately. */
 void
 buf_cache_evict_locked (BufMemory *memory, gint64 bytes, BufHaul *haul)
 {
@@ -284,7 +285,7 @@ count_blocks (BufCacheStripe *stripe)
   return n;
 }
 
-/* Adds what is cached. */
+/* Adds the cached bytes and blocks. */
 void
 buf_cache_count_locked (BufMemory *memory, gint64 *bytes, gint64 *n_blocks)
 {

@@ -10,8 +10,8 @@ G_BEGIN_DECLS
 /* How many sizes of blocks a depot keeps. */
 #define BUF_DEPOT_N_SIZES 8
 
-/* Free blocks of one size, in bundles: the words of its blocks link a bundle, and the field @memory
- * of the first block of each bundle leads to the next bundle. */
+/* Free blocks of one size, in bundles: the words of the blocks link a bundle, and the field @memory
+ * of the first block of each bundle points to the next bundle. */
 typedef struct
 {
   guint n_buffers; /* the size */
@@ -32,17 +32,17 @@ typedef struct
 
 typedef struct
 {
-  BufBundles sizes[BUF_DEPOT_N_SIZES]; /* LOCK: mutex; those used last come first */
+  BufBundles sizes[BUF_DEPOT_N_SIZES]; /* LOCK: mutex; most recently used first */
   gint64 bytes;                        /* LOCK: mutex */
   gint64 n_blocks;                     /* LOCK: mutex */
   gint64 max_bytes;                    /* LOCK: mutex */
-  gint64 max_alone;                    /* LOCK: mutex; of a block that is the only one */
+  gint64 max_alone;                    /* LOCK: mutex; for a block that is the only one */
 
-  /* What is worth the mutex. */
+  /* Tells whether it is worthwhile to lock the mutex. */
   _Atomic gint64 room;        /* LOCK: mutex to write; bytes */
-  _Atomic gint64 room_alone;  /* LOCK: mutex to write; bytes of a block, if it is the only one */
-  _Atomic gint64 alone_above; /* LOCK: mutex to write; no other may be alone */
-  _Atomic guint32 filter;     /* LOCK: mutex to write; bits of the sizes that it has */
+  _Atomic gint64 room_alone;  /* LOCK: mutex to write; bytes for a block that is the only one */
+  _Atomic gint64 alone_above; /* LOCK: mutex to write; smaller blocks cannot be alone */
+  _Atomic guint32 filter;     /* LOCK: mutex to write; bits of the sizes in the depot */
 } BufDepot;
 
 static inline guint32
@@ -51,7 +51,7 @@ buf_depot_get_bit (guint n_buffers)
   return (guint32) 1 << n_buffers % 32;
 }
 
-/* Both may be wrong, when another thread is changing the depot. */
+/* Both may return wrong results while another thread changes the depot. */
 static inline gboolean
 buf_depot_may_have (BufDepot *self, guint n_buffers)
 {

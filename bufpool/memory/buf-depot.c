@@ -6,12 +6,13 @@
 #include "memory/buf-depot-private.h"
 
 /*
- * The depot of a cache: whole magazines, as bundles, by the size of their blocks. All of it is
- * under the mutex of the semaphore, so nothing here walks over more than one bundle.
+ * The depot of a cache: whole magazines, as bundles, by the size of their blocks. The mutex of the
+ * semaphore guards all of it, so no function here visits more than one bundle.
  *
- * Nothing is allocated for it: a bundle is linked in its blocks. While a block is first in its
- * bundle, its field @memory leads to the next bundle; and while it is second, that field holds the
- * number of blocks in the bundle. What becomes an allocation again gets a new header anyway.
+ * The depot allocates nothing: a bundle is linked through its blocks. While a block is the first in
+ * its bundle, its field @memory points to the next bundle. While it is the second, that field holds
+ * the number of blocks in the bundle. A block that becomes an allocation again gets a new header
+ * anyway.
  */
 
 static void
@@ -47,8 +48,8 @@ push_bundle (BufBundles *self, BufPoolAllocation *bundle, gint64 n_blocks, gint6
   self->bytes += bytes;
 }
 
-/* A bundle, or several of one size that are linked. Returns FALSE if there is no room for another
- * size. */
+/* Adds a bundle, or several linked bundles of one size. Returns FALSE if there is no room for
+ * another size. */
 gboolean
 buf_haul_add (BufHaul *self,
               guint n_buffers,
@@ -100,8 +101,8 @@ count_locked (BufDepot *self, gint64 n_blocks, gint64 bytes)
   update_hints_locked (self);
 }
 
-/* A block that is larger than @alone_above, and not than @max_alone, may be there alone, though it
- * is larger than @max_bytes. */
+/* A block that is larger than @alone_above but not larger than @max_alone may be in the depot
+ * alone, although it is larger than @max_bytes. */
 void
 buf_depot_set_max_locked (BufDepot *self, gint64 max_bytes, gint64 max_alone, gint64 alone_above)
 {
@@ -111,8 +112,8 @@ buf_depot_set_max_locked (BufDepot *self, gint64 max_bytes, gint64 max_alone, gi
   update_hints_locked (self);
 }
 
-/* The place of a size that the depot has, or of none that it has not; moves it to the front. NULL:
- * there is neither. */
+/* Returns the place of a size in the depot, or an unused place, and moves it to the front. Returns
+ * NULL if there is neither. */
 static BufBundles *
 find_locked (BufDepot *self, guint n_buffers, gboolean or_unused)
 {
@@ -168,7 +169,7 @@ buf_depot_put_locked (BufDepot *self,
          put_locked (self, n_buffers, bundle, n_blocks, bytes);
 }
 
-/* Likewise. */
+/* Returns FALSE if there is no room. */
 gboolean
 buf_depot_put_alone_locked (BufDepot *self, guint n_buffers, BufPoolAllocation *block, gint64 bytes)
 {
@@ -191,7 +192,7 @@ pop_bundle_locked (BufDepot *self, BufBundles *bundles, gint64 block_bytes, guin
   return bundle;
 }
 
-/* The same for one block of that bundle; the others stay. */
+/* Takes one block of the first bundle; the others stay. */
 static BufPoolAllocation *
 pop_block_locked (BufDepot *self, BufBundles *bundles, gint64 block_bytes)
 {
@@ -211,7 +212,7 @@ pop_block_locked (BufDepot *self, BufBundles *bundles, gint64 block_bytes)
   return block;
 }
 
-/* A bundle, if the first one has no more than @max_blocks. */
+/* Takes the first bundle if it has at most @max_blocks. */
 BufPoolAllocation *
 buf_depot_take_locked (BufDepot *self,
                        guint n_buffers,
@@ -234,7 +235,7 @@ buf_depot_take_one_locked (BufDepot *self, guint n_buffers, gint64 block_bytes)
   return bundles != NULL ? pop_block_locked (self, bundles, block_bytes) : NULL;
 }
 
-/* Moves blocks of one size into @haul, until those are @bytes, or all. */
+/* Moves blocks of one size into @haul until it has @bytes, or all of them. */
 static void
 evict_size_locked (BufDepot *self,
                    BufBundles *bundles,
@@ -262,7 +263,7 @@ evict_size_locked (BufDepot *self,
     }
 }
 
-/* Those sizes come first that were not used for longest. */
+/* The least recently used sizes come first. */
 void
 buf_depot_evict_locked (BufDepot *self, gint64 bytes, gint64 buffer_size, BufHaul *haul)
 {
@@ -273,7 +274,7 @@ buf_depot_evict_locked (BufDepot *self, gint64 bytes, gint64 buffer_size, BufHau
       evict_size_locked (self, &self->sizes[i], enough - haul->bytes, buffer_size, haul);
 }
 
-/* For a bundle of that size, at the cost of others that were not used for longer. */
+/* Makes room for a bundle of that size at the cost of less recently used sizes. */
 void
 buf_depot_make_room_locked (BufDepot *self,
                             guint n_buffers,

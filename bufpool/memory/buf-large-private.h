@@ -7,7 +7,7 @@
 
 G_BEGIN_DECLS
 
-/* From this size on, in bytes, a block is worth pages of its own. */
+/* The size, in bytes, from which on a block gets pages of its own. */
 #define BUF_LARGE_MIN_SIZE ((gsize) 128 * 1024)
 
 /* How many bytes before the data belong to the caller. */

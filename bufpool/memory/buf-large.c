@@ -15,26 +15,26 @@
 /*
  * Large memory, in pages of its own.
  *
- * It comes from mmap(), and not from malloc(): glibc raises its threshold for mmap() with each
- * large block that is freed, up to 32 MiB. Then large blocks lie in its heap, and what a program
- * frees there stays resident. Memory from mmap() is returned to the system when it is freed, and is
- * zero and aligned to a page without further work.
+ * It comes from mmap() and not from malloc(): glibc raises its mmap() threshold with each large
+ * block that is freed, up to 32 MiB. Large blocks are then in its heap, and what a program frees
+ * there stays resident. Memory from mmap() is returned to the system when it is freed, and is zero
+ * and aligned to a page without further work.
  *
  *   | first page                    | pages of the data            |
  *   |    ... BufLarge | room (16)   | size bytes            | rest |
  *
- * The page before the data is the price of data that begins with a page. It is 3 percent of the
- * smallest large block. The room is for the header of an allocation.
+ * The page before the data is the price of data that begins at a page boundary. It is 3 percent of
+ * the smallest large block. It has room for the header of an allocation.
  *
- * A process can have only so many mappings (65530 with Linux). When there is no other, the same
- * layout lies in a block of malloc().
+ * A process can have only a limited number of mappings (65530 on Linux). If there are no more, a
+ * block of malloc() with the same layout is used.
  */
 
-/* Right before the room. */
+/* Stored right before the room. */
 typedef struct
 {
   gpointer base; /* const */
-  gsize size;    /* of the mapping, from @base on; 0: a block of malloc() */
+  gsize size;    /* of the mapping, from @base on; 0 for a block of malloc() */
 } BufLarge;
 
 static BufLarge *
@@ -57,8 +57,8 @@ get_page_size (void)
   return sysconf (_SC_PAGESIZE);
 }
 
-/* Without a mapping for it, the system may not be able to unmap a part of a larger one. Then its
- * memory goes back, and only the addresses are lost. */
+/* If there are no more mappings, the system may not be able to unmap a part of a larger one. In
+ * that case, the memory is returned, and only the addresses are lost. */
 static void
 unmap (guint8 *base, gsize size)
 {
@@ -66,7 +66,7 @@ unmap (guint8 *base, gsize size)
     madvise (base, size, MADV_DONTNEED);
 }
 
-/* A page, and @size bytes that are aligned: whole pages. */
+/* A page, and @size aligned bytes: whole pages. */
 static guint8 *
 map_data (gsize size, gsize alignment, gsize page)
 {
@@ -101,7 +101,7 @@ map (gsize size, gsize alignment)
 
 #endif
 
-/* The same from malloc(). */
+/* The same layout from malloc(). */
 static guint8 *
 allocate_data (gsize size, gsize alignment, gboolean zero_fill)
 {
@@ -121,7 +121,7 @@ allocate_data (gsize size, gsize alignment, gboolean zero_fill)
   return data;
 }
 
-/* Whether large memory comes from mmap(). */
+/* Returns whether large memory comes from mmap(). */
 gboolean
 buf_large_is_available (void)
 {
@@ -132,8 +132,8 @@ buf_large_is_available (void)
 #endif
 }
 
-/* Returns the data, or NULL when there is no memory. @alignment is a power of two, or 0; usually
- * the data is aligned to a page anyway. */
+/* Returns the data, or NULL if there is no memory. @alignment is a power of two, or 0. The data is
+ * usually aligned to a page anyway. */
 gpointer
 buf_large_alloc (gsize size, gsize alignment, gboolean zero_fill)
 {
@@ -161,11 +161,11 @@ buf_large_free (gpointer data)
   free (large.base);
 }
 
-/* From this size on, fresh pages are cheaper than writing zeros into those that are there, even if
- * the program touches all of them. */
+/* From this size on, fresh pages are cheaper than writing zeros to existing ones, even if the
+ * program accesses all of them. */
 #define CLEAR_SIZE ((gsize) 1024 * 1024)
 
-/* Fills it with zeros. Linux promises that pages that it took back read as zero. */
+/* Fills the memory with zeros. Linux guarantees that pages it took back read as zero. */
 void
 buf_large_clear (gpointer data, gsize size)
 {
@@ -179,8 +179,8 @@ buf_large_clear (gpointer data, gsize size)
   memset (data, 0, size);
 }
 
-/* Returns the whole pages behind the first @size bytes to the system. Returns how many bytes from
- * @data on are left; G_MAXSIZE if that are all. */
+/* Returns the whole pages after the first @size bytes to the system. Returns how many bytes from
+ * @data on remain, or G_MAXSIZE for all of them. */
 gsize
 buf_large_cut (gpointer data, gsize size)
 {

@@ -25,16 +25,17 @@ typedef enum
   BUF_N_REFUSALS
 } BufRefusal;
 
-/* What allocations and requests need of their pool, which it may outlive. All but the atomic fields
- * is constant from buf_memory_begin() on; what changes is in the semaphore. */
+/* The state of a pool that allocations and requests need, and which may outlive the pool. All
+ * fields except the atomic ones are constant from buf_memory_begin() on. State that changes is in
+ * the semaphore. */
 struct _BufMemory
 {
-  /* Read by every request, and on one cache line with what the semaphore begins with. */
-  gint64 unit; /* @buffer_size, or less when it is so large that no stripe has room for it */
+  /* Read by every request, and on one cache line with the beginning of the semaphore. */
+  gint64 unit; /* @buffer_size, or less if it is so large that no stripe has room for it */
   guint64 buffer_size;
   BufCache cache;
-  gboolean unusual; /* aligned, zeroed, checked, or perhaps too large: not just malloc() */
-  guint n_large;    /* from so many buffers on, a block is large */
+  gboolean unusual; /* aligned, zeroed, checked, or possibly too large: not plain malloc() memory */
+  guint n_large;    /* the number of buffers from which on a block is large */
   BufSemaphore semaphore;
 
   BufCacheControl control;
@@ -43,13 +44,14 @@ struct _BufMemory
   gboolean zero_fill;
   gchar *name; /* of the pool; may be NULL */
 
-  GList link;             /* in the list of all memories, and under its lock */
-  pid_t process;          /* which made it; not the child of a fork */
-  _Atomic gpointer owner; /* atomic; the pool, for debuggers; NULL when it is gone */
-  BufDebugLedger *ledger; /* NULL unless BUFPOOL_DEBUG asks for one */
+  GList link;             /* LOCK: all_memories_mutex; in the list of all memories */
+  pid_t process;          /* the process that created it, not the child of a fork */
+  _Atomic gpointer owner; /* atomic; the pool, for debuggers; NULL after it is gone */
+  BufDebugLedger *ledger; /* NULL unless BUFPOOL_DEBUG enables it */
   _Atomic guint64 n_refused[BUF_N_REFUSALS]; /* atomic */
-  guint trace_counter;                       /* of Sysprof; 0 when it does not record */
-  _Atomic gint64 traced;                     /* atomic; when that was last set, in microseconds */
+  guint trace_counter;                       /* for Sysprof; 0 if it is not recording */
+  _Atomic gint64 traced;                     /* atomic; when the counter was last set, in
+                                              * microseconds */
 };
 
 BufMemory *buf_memory_new (gpointer owner);
@@ -75,14 +77,14 @@ void buf_memory_append_outstanding (BufMemory *self, GString *description);
 void buf_memory_append_description (BufMemory *self, GString *description);
 void buf_memory_describe_all_at_exit (void);
 
-/* Whether the semaphore counts: not while the properties of a new pool are set. */
+/* Returns FALSE while the properties of a new pool are set, before the semaphore counts. */
 static inline gboolean
 buf_memory_has_begun (BufMemory *self)
 {
   return self->semaphore.stripes != NULL;
 }
 
-/* Of a block that there is, or was. */
+/* The size of a block that exists, or has existed. */
 static inline gint64
 buf_memory_get_block_bytes (BufMemory *self, gsize n_buffers)
 {
@@ -101,7 +103,7 @@ buf_memory_count_refusal (BufMemory *self, BufRefusal refusal)
   atomic_fetch_add_explicit (&self->n_refused[refusal], 1, memory_order_relaxed);
 }
 
-/* Shows the memory that is out, and what is about to change, in the graph of Sysprof. */
+/* Shows the outstanding memory, including a pending change, in the graph of Sysprof. */
 static inline void
 buf_memory_trace (BufMemory *self, gint64 change)
 {

@@ -11,11 +11,11 @@
 #include "memory/buf-memory-private.h"
 
 /*
- * Who holds what: of one memory, and of all that there are when the program ends.
+ * Reports of outstanding allocations: of one memory, and of all memories when the program ends.
  */
 
-/* Whose pools the report at exit is about. After a fork it is not the child, until that makes a
- * pool of its own. */
+/* The process whose pools the report at exit covers. After a fork, this is not the child until the
+ * child creates a pool of its own. */
 static _Atomic pid_t reporter; /* atomic */
 
 /* The levels above the pool, from the lowest one up. */
@@ -30,16 +30,16 @@ append_budgets (BufMemory *self, GString *description)
 
       buf_semaphore_get_figures (level, &figures, NULL);
       g_string_append_printf (description,
-                              "  It draws on %s (%" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
-                              " %s), at which %u %s.\n",
+                              "  It counts against %s (%" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
+                              " %s), where %u %s.\n",
                               title,
                               figures.allocated,
                               figures.maximum,
                               buf_words_choose (figures.maximum, "byte", "bytes"),
                               figures.n_waiting,
                               buf_words_choose (figures.n_waiting,
-                                                "request waits",
-                                                "requests wait"));
+                                                "request is waiting",
+                                                "requests are waiting"));
     }
 }
 
@@ -49,7 +49,7 @@ append_description (BufMemory *self, const BufSemaphoreFigures *figures, GString
   g_autofree gchar *title = buf_request_get_title (&self->semaphore, "The");
 
   g_string_append_printf (description,
-                          "%s has %" G_GINT64_FORMAT " %s outstanding (%" G_GINT64_FORMAT
+                          "%s has %" G_GINT64_FORMAT " outstanding %s (%" G_GINT64_FORMAT
                           " of %" G_GINT64_FORMAT " %s), and %u %s.\n",
                           title,
                           figures->n_allocations,
@@ -58,7 +58,9 @@ append_description (BufMemory *self, const BufSemaphoreFigures *figures, GString
                           figures->maximum,
                           buf_words_choose (figures->maximum, "byte", "bytes"),
                           figures->n_waiting,
-                          buf_words_choose (figures->n_waiting, "request waits", "requests wait"));
+                          buf_words_choose (figures->n_waiting,
+                                            "request is waiting",
+                                            "requests are waiting"));
   append_budgets (self, description);
   if (figures->n_allocations > 0)
     buf_memory_append_outstanding (self, description);
@@ -89,9 +91,9 @@ append_at_exit (BufMemory *self, gpointer data)
   append_description (self, &figures, report);
 }
 
-/* The child of a fork inherits this handler, too, and perhaps a lock that was held by a thread
- * which it does not have. It is printed without the lock: the program may have replaced what
- * prints. */
+/* The child of a fork also inherits this handler, and possibly a lock held by a thread that does
+ * not exist in the child. The report is printed without the lock, because the program may have
+ * replaced the print handler. */
 static void
 describe_all (void)
 {
@@ -105,7 +107,7 @@ describe_all (void)
     g_printerr ("%s", report->str);
 }
 
-/* With BUFPOOL_DEBUG=exit. From now on the report is about the pools of this process. */
+/* For BUFPOOL_DEBUG=exit. From now on, the report covers the pools of this process. */
 void
 buf_memory_describe_all_at_exit (void)
 {

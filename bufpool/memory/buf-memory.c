@@ -9,23 +9,23 @@
 #include "memory/buf-memory-private.h"
 
 /*
- * What a pool and its allocations share, and how it ends.
+ * The state that a pool shares with its allocations, and how it ends.
  *
- * A BufPool has a BufMemory, and each allocation points to that, not to the pool. So an allocation
- * needs no reference on the GObject, and its end runs no code of others: no dispose, no weak
- * notifies. It may happen in any thread, under any lock of the program.
+ * A BufPool has a BufMemory, and each allocation points to the BufMemory, not to the pool. So an
+ * allocation needs no reference on the GObject, and its end runs no foreign code: no dispose and no
+ * weak notifies. It may end in any thread, under any lock of the program.
  *
- * Nobody counts who uses a BufMemory: the semaphore knows. The bytes in use are counted there
- * anyway, and so are the threads that are inside. The pool abandons it when it is finalized. If it
- * is not used by then, it is freed at once; otherwise the last user frees it: the function that
- * gave the last bytes back, or the last thread that left. Why there is exactly one such user, and
- * why nobody touches the memory afterwards, is told in buf-semaphore-inside.c.
+ * A BufMemory has no reference count, because the semaphore already knows its users: it counts the
+ * bytes in use and the threads that are inside. The pool abandons the BufMemory when it is
+ * finalized. If it is unused by then, it is freed immediately. Otherwise, the last user frees it:
+ * the function that released the last bytes, or the last thread that left. For why there is exactly
+ * one such user, and why nothing accesses the memory afterwards, see buf-semaphore-inside.c.
  */
 
 static GMutex all_memories_mutex;
 static GQueue all_memories; /* LOCK: all_memories_mutex */
 
-/* The sizes and the name are still to be set. */
+/* The sizes and the name have not been set yet. */
 BufMemory *
 buf_memory_new (gpointer owner)
 {
@@ -47,7 +47,7 @@ end_memory (BufSemaphore *semaphore)
   g_queue_unlink (&all_memories, &self->link);
   g_mutex_unlock (&all_memories_mutex);
 
-  /* From here on nobody asks the cache. */
+  /* From here on, nothing asks the cache. */
   buf_semaphore_remove_keeper (&self->semaphore);
   buf_cache_clear (self);
   buf_semaphore_clear (&self->semaphore);
@@ -56,7 +56,7 @@ end_memory (BufSemaphore *semaphore)
   g_aligned_free (self);
 }
 
-/* With a ledger nothing is cached: it shows who uses memory that was freed. */
+/* With a ledger, nothing is cached, so that uses of freed memory are detected. */
 void
 buf_memory_append_outstanding (BufMemory *self, GString *description)
 {
@@ -85,7 +85,7 @@ begin_cache (BufMemory *self, guint n_processors, gint64 max_cached, gboolean en
   g_mutex_unlock (&self->semaphore.tree->mutex);
 }
 
-/* What is not @valid grants nothing. @parent may be NULL. */
+/* If @valid is FALSE, it grants nothing. @parent may be NULL. */
 void
 buf_memory_begin (BufMemory *self,
                   BufSemaphore *parent,
@@ -132,7 +132,7 @@ buf_memory_abandon (BufMemory *self)
   buf_semaphore_abandon (&self->semaphore);
 }
 
-/* At most once in a millisecond: it takes the lock. */
+/* At most once per millisecond, because it locks the mutex. */
 void
 buf_memory_trace_change (BufMemory *self, gint64 change)
 {

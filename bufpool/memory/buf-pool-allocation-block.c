@@ -10,24 +10,24 @@
 #include "buf-pool-error.h"
 
 /*
- * How bytes that were taken from the budget become an allocation, or go back when there is no
- * memory.
+ * Turns bytes that were taken from the semaphore into an allocation, or releases them if the system
+ * is out of memory.
  */
 
-/* The allocator has no memory: gives @bytes back to the budget. */
+/* The allocator is out of memory: releases @bytes. */
 static BufPoolAllocation *
 refuse (BufMemory *memory, gsize n_buffers, gint64 bytes, gboolean pinned, GError **error)
 {
   g_autofree gchar *buffers = buf_words_buffers (n_buffers, memory->buffer_size, bytes);
 
-  /* The bytes keep the memory: so, this comes first. */
+  /* The bytes keep the memory alive, so this comes first. */
   buf_memory_count_refusal (memory, BUF_REFUSAL_NO_MEMORY);
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_NO_MEMORY,
-               "The system has no memory for %s, though the budget allows %s",
-               buffers,
-               buf_words_choose (n_buffers, "it", "them"));
+               "Cannot allocate %s: the request is within the limit, but the system is out of "
+               "memory",
+               buffers);
   if (pinned)
     buf_semaphore_release_pinned (&memory->semaphore, bytes);
   else
@@ -35,7 +35,7 @@ refuse (BufMemory *memory, gsize n_buffers, gint64 bytes, gboolean pinned, GErro
   return NULL;
 }
 
-/* Tries again without what is cached. */
+/* Retries after the cached blocks are freed. */
 static BufPoolAllocation *
 new_again (BufMemory *memory, gsize n_buffers, gint64 bytes, guint64 flags, GError **error)
 {
@@ -62,22 +62,22 @@ new_with_flags (BufMemory *memory, gsize n_buffers, gint64 bytes, guint64 flags,
   return self;
 }
 
-/* When malloc() had no memory for a usual block. */
+/* Called when malloc() fails for an ordinary block. */
 BufPoolAllocation *
 buf_pool_allocation_new_again (BufMemory *memory, gsize n_buffers, gint64 bytes, GError **error)
 {
   return new_again (memory, n_buffers, bytes, 0, error);
 }
 
-/* For memory that plain malloc() does not give: large, aligned, zeroed, checked, or perhaps more
- * than there are addresses. */
+/* For memory that plain malloc() cannot provide: large, aligned, zeroed, checked, or possibly
+ * larger than the address space. */
 BufPoolAllocation *
 buf_pool_allocation_new_unusual (BufMemory *memory, gsize n_buffers, gint64 bytes, GError **error)
 {
   return new_with_flags (memory, n_buffers, bytes, buf_block_get_flags_for (memory, bytes), error);
 }
 
-/* A block from the cache that is not just malloc(). */
+/* A block from the cache that is not plain malloc() memory. */
 void
 buf_pool_allocation_reuse_unusual (BufPoolAllocation *self, BufMemory *memory, gsize n_buffers)
 {
@@ -126,7 +126,7 @@ buf_pool_allocation_new_cached_pinned (BufMemory *memory, gsize n_buffers)
   return &self->header;
 }
 
-/* What BUFPOOL_DEBUG=leaks tells about the allocation: where it was asked for. */
+/* Sets where the allocation was requested, for BUFPOOL_DEBUG=leaks. */
 void
 buf_pool_allocation_set_origin (BufPoolAllocation *self, const BufDebugStack *origin)
 {
@@ -135,7 +135,7 @@ buf_pool_allocation_set_origin (BufPoolAllocation *self, const BufDebugStack *or
                                origin);
 }
 
-/* Of a pinned allocation, which is freed with the second part. */
+/* For a pinned allocation. The second part frees it. */
 void
 buf_detached_allocation_free_part (BufDetachedAllocation *self)
 {

@@ -6,15 +6,16 @@
 #include "memory/buf-pool-allocation-private.h"
 
 /*
- * Who holds an allocation, and how it ends: references, views, and holds.
+ * The lifetime of an allocation: references, views and holds.
  *
- * A *plain* allocation is held by its references, and so is its data: a view is a reference. The
- * pool waits for it.
+ * The references of a *plain* allocation hold its data as well: a view is a reference. The pool
+ * waits for a plain allocation.
  *
- * A *hold* is what the library itself has of a plain allocation: a transfer that is going on. Bytes
+ * A *hold* is the library's own reference to a plain allocation, for a transfer in progress. Bytes
  * that only the library holds count as pinned, so the owner of the pool does not wait for them. It
- * could not: the transfer may need the main loop of the thread that waits. So a hold is no
- * reference: the last user drops the last reference, and pins the bytes first if there are holds.
+ * must not, because the transfer may need the main loop of the waiting thread. Therefore a hold is
+ * not a reference: when the last user drops the last reference while there are holds, it pins the
+ * bytes first.
  *
  *   references > 0, holds = 0  ------------------------------------>  freed; the bytes were plain
  *          |        ^                  the last reference                  ^
@@ -24,16 +25,16 @@
  *                              pin, then                         the last hold
  *                              the last reference
  *
- * References, holds, flags and the number of buffers are one word, so each step is decided once.
- * The last reference is dropped by compare-and-swap: who finds that it has the only reference, and
- * that there are holds, pins. The holds may go meanwhile, then the last reference frees what is
- * pinned. Nothing else can happen meanwhile: a reference or a hold is only taken by those who have
- * a reference.
+ * References, holds, flags and the number of buffers share one word, so each transition is decided
+ * once. The last reference is dropped by compare-and-swap. A thread that finds the only reference
+ * and some holds pins the bytes. The holds may go away in the meantime; then the last reference
+ * frees the pinned bytes. Nothing else can happen in the meantime: only the owner of a reference
+ * can take another reference or a hold.
  *
- * A *pinned* allocation is a *handle*, held by references, and its *data*, held by views and, until
- * it is released, by the references together. The pool does not wait for it. This is for languages
- * that decide themselves when to drop a reference: buf_pool_allocation_release() gives the data up
- * early, and what is still referenced is only the handle.
+ * A *pinned* allocation consists of a *handle*, which references hold, and its *data*, which views
+ * hold, and which the references hold together until the release. The pool does not wait for it.
+ * Pinned allocations are for languages that drop references at a time of their own choice:
+ * buf_pool_allocation_release() frees the data early, and only the handle stays referenced.
  *
  *                 take_view, drop_view                      drop_view
  *                      +----+                                +----+
@@ -49,11 +50,11 @@
  *                 references                        | given back           |
  *                                                   +----------------------+
  *
- * Both, the number of holders and whether it is released, are one atomic word: a view is taken by
- * "increment unless released". So no view is ever taken of data that is gone, or about to go.
+ * The number of holders and the released flag share one atomic word: a view is taken by "increment
+ * unless released". So no view is ever taken of data that is freed or about to be freed.
  *
- * Order of the end: first the memory of the buffers is freed, then their bytes go back, since with
- * the last byte the BufMemory may go. After that nothing of it is touched.
+ * Order at the end: first the memory of the buffers is freed, and then their bytes are released,
+ * because the BufMemory may end with the last byte. After that, nothing accesses it.
  */
 
 #define RELEASED (1u << 31)
@@ -62,7 +63,7 @@
  * buf_pool_allocation_ref: (skip)
  * @self: an allocation
  *
- * Adds a reference. Any thread may do this that holds one.
+ * Adds a reference. Any thread that holds a reference may call this function.
  *
  * Returns: (transfer full): @self
  *
@@ -113,7 +114,7 @@ drop_holder (BufDetachedAllocation *self, guint32 holders)
     end_data (self);
 }
 
-/* Lets go what the references hold of the data. */
+/* Drops the references' common hold on the data. */
 static void
 release_pinned (BufDetachedAllocation *self)
 {
@@ -153,7 +154,7 @@ end_allocation (BufPoolAllocation *self, gboolean pinned_for_holds)
       buf_cache_put (memory, self, buf_pool_allocation_get_n_buffers (self), bytes, FALSE))
     return;
 
-  /* The word may have been a link since then. */
+  /* The word may have been used as a link in the meantime. */
   record = buf_block_free (memory, self, bytes, flags);
   buf_memory_trace (memory, -bytes);
   if (pinned_for_holds)
@@ -223,7 +224,7 @@ drop_reference (BufPoolAllocation *self)
     end_allocation (self, pinned);
 }
 
-/* Of a simple allocation: nearly always one compare-and-swap gives its bytes back. */
+/* For a simple allocation, whose bytes are nearly always released by one compare-and-swap. */
 static G_GNUC_NO_INLINE void
 free_simple (BufPoolAllocation *self, gsize n_buffers)
 {
@@ -256,9 +257,9 @@ end_simple (BufPoolAllocation *self, gsize n_buffers)
  * buf_pool_allocation_unref: (skip)
  * @self: (transfer full): an allocation
  *
- * Drops a reference. With the last one the memory is freed, its bytes go back to the budget of the
- * pool, and those who wait for them are served; a callback of an asynchronous request never runs
- * inside of this call. Any thread may do this.
+ * Drops a reference. When the last reference is dropped, the memory is freed, its bytes are
+ * released to the pool, and waiting requests are served. Callbacks of asynchronous requests never
+ * run inside this call. Any thread may call this function.
  *
  * Since: 1.0
  */
@@ -269,7 +270,8 @@ buf_pool_allocation_unref (BufPoolAllocation *self)
 
   g_return_if_fail (self != NULL);
 
-  /* The only owner cannot be joined by another: no need to ask the other processors. */
+  /* No other thread can add a reference to the only one, so this needs no atomic
+   * read-modify-write. */
   word = atomic_load_explicit (&self->word, memory_order_acquire);
   if (G_LIKELY ((word & ~BUF_WORD_BUFFERS) == BUF_WORD_REFERENCE))
     end_simple (self, word >> BUF_WORD_BUFFERS_SHIFT);
@@ -277,7 +279,7 @@ buf_pool_allocation_unref (BufPoolAllocation *self)
     drop_reference (self);
 }
 
-/* Returns FALSE if the allocation was released. */
+/* Returns FALSE if the allocation has been released. */
 gboolean
 buf_pool_allocation_take_view (BufPoolAllocation *self)
 {
@@ -331,8 +333,8 @@ hold_by_view (BufPoolAllocation *self, BufHold *hold)
   return TRUE;
 }
 
-/* What is pinned needs no hold, and a plain allocation has room for so many: then it is a view.
- * Returns FALSE if the allocation was released. */
+/* Pinned data needs no hold, and a plain allocation can store a limited number of holds; beyond
+ * that, this takes a view. Returns FALSE if the allocation has been released. */
 gboolean
 buf_pool_allocation_take_hold (BufPoolAllocation *self, BufHold *hold)
 {
@@ -353,7 +355,7 @@ buf_pool_allocation_take_hold (BufPoolAllocation *self, BufHold *hold)
   return TRUE;
 }
 
-/* A hold that holds nothing is dropped for nothing. */
+/* A hold that holds nothing needs no work. */
 void
 buf_hold_drop (BufHold *self)
 {
@@ -377,16 +379,18 @@ buf_hold_drop (BufHold *self)
  * buf_pool_allocation_release:
  * @self: an allocation
  *
- * Gives the memory up, though there are still references. From then on the allocation is empty: it
- * has no buffers, no data and no views, and what would copy fails with %BUF_POOL_ERROR_RELEASED.
- * Releasing it again does nothing. It does not drop a reference.
+ * Frees the memory although references remain. Afterwards, the allocation is empty: it has no
+ * buffers, no data and no views, and functions that copy data fail with %BUF_POOL_ERROR_RELEASED.
+ * This function does not drop a reference. If the allocation is already released, this function
+ * does nothing.
  *
- * The memory of a pinned allocation, see [method@Pool.allocate_pinned], is freed as soon as no view
- * of it is left, and its bytes go back to the budget. A plain allocation is only marked: its memory
- * is freed with its last reference, as ever.
+ * The memory of a pinned allocation, see [method@Pool.allocate_pinned], is freed as soon as it has
+ * no views. A plain allocation is only marked as released: its memory is still freed with its last
+ * reference.
  *
- * Returned pointers are invalid after this; views, such as [method@PoolAllocation.get_bytes], stay
- * valid until they are dropped. Any thread may do this that holds a reference.
+ * Pointers into the memory are invalid after this call. Views, such as from
+ * [method@PoolAllocation.get_bytes], stay valid until they are freed. Any thread that holds a
+ * reference may call this function.
  *
  * Since: 1.0
  */
@@ -405,7 +409,7 @@ buf_pool_allocation_release (BufPoolAllocation *self)
  * buf_pool_allocation_is_released:
  * @self: an allocation
  *
- * Whether the allocation was released.
+ * Gets whether the allocation has been released.
  *
  * Returns: %TRUE after [method@PoolAllocation.release]
  *

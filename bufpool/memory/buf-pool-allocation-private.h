@@ -9,10 +9,10 @@
 
 G_BEGIN_DECLS
 
-/* What the library itself has of an allocation. */
+/* A reference that the library itself holds on an allocation. */
 typedef struct
 {
-  BufPoolAllocation *allocation; /* NULL: nothing */
+  BufPoolAllocation *allocation; /* NULL for none */
   gboolean is_view;
 } BufHold;
 
@@ -28,8 +28,8 @@ buf_pool_allocation_has_flag (BufPoolAllocation *self, guint64 flag)
   return (buf_pool_allocation_get_word (self) & flag) != 0;
 }
 
-/* Whether it is what nearly all are: plain, inline, and not released. Looked at once, since another
- * thread may be releasing it. */
+/* Returns whether the allocation is plain, inline and not released, like nearly all are. Read once,
+ * because another thread may be releasing it. */
 static inline gboolean
 buf_pool_allocation_is_simple (BufPoolAllocation *self)
 {
@@ -56,8 +56,7 @@ buf_pool_allocation_get_inline_data (BufPoolAllocation *self)
   return (guint8 *) self + BUF_ALLOCATION_INLINE_OFFSET;
 }
 
-/* The caller may look at it only while it has a reference on a plain allocation, a view or a hold.
- */
+/* The caller must have a reference on a plain allocation, a view or a hold. */
 static inline guint8 *
 buf_pool_allocation_peek_data (BufPoolAllocation *self)
 {
@@ -66,7 +65,7 @@ buf_pool_allocation_peek_data (BufPoolAllocation *self)
   return buf_pool_allocation_get_inline_data (self);
 }
 
-/* A pinned allocation that was released may have outlived the memory. */
+/* A pinned allocation that has been released may have outlived the memory. */
 static inline gsize
 buf_pool_allocation_peek_buffer_size (BufPoolAllocation *self)
 {
@@ -108,7 +107,7 @@ void buf_detached_allocation_free_part (BufDetachedAllocation *self);
 void
 buf_pool_allocation_reuse_unusual (BufPoolAllocation *self, BufMemory *memory, gsize n_buffers);
 
-/* A cached block, or NULL. If it @pins, the bytes of the block are pinned, too. */
+/* Returns a cached block, or NULL. If @pins is set, the bytes of the block are pinned as well. */
 static inline BufPoolAllocation *
 buf_cache_take (BufMemory *memory, gsize n_buffers, gboolean pins)
 {
@@ -128,7 +127,7 @@ buf_cache_take (BufMemory *memory, gsize n_buffers, gboolean pins)
   if (G_UNLIKELY (magazine->n_buffers != n_buffers || magazine->head == NULL))
     return buf_cache_take_held (memory, stripe, n_buffers, pins);
 
-  /* There is a block of that size, so this does not overflow. */
+  /* A block of that size exists, so this does not overflow. */
   bytes = buf_memory_get_block_bytes (memory, n_buffers);
   block = buf_cache_stripe_pop_held (stripe, magazine, bytes);
   if (pins)
@@ -138,8 +137,8 @@ buf_cache_take (BufMemory *memory, gsize n_buffers, gboolean pins)
   return block;
 }
 
-/* Caches a block that nobody holds any more, if there is room. Its bytes are not @pinned any more
- * then. After TRUE the memory may be gone. */
+/* Caches a block that nothing holds anymore, if there is room. If its bytes were @pinned, they no
+ * longer are. After TRUE, the memory may be gone. */
 static inline gboolean
 buf_cache_put (BufMemory *memory,
                BufPoolAllocation *block,
@@ -171,7 +170,7 @@ buf_cache_put (BufMemory *memory,
   return TRUE;
 }
 
-/* Of a cached block, or NULL. */
+/* Makes an allocation of a cached block. Returns NULL if there is none. */
 static inline BufPoolAllocation *
 buf_pool_allocation_new_cached (BufMemory *memory, gsize n_buffers)
 {
@@ -186,7 +185,7 @@ buf_pool_allocation_new_cached (BufMemory *memory, gsize n_buffers)
   return self;
 }
 
-/* Turns @bytes, which the caller has taken, into an allocation, or gives them back. */
+/* Turns @bytes, which the caller has taken, into an allocation, or releases them on failure. */
 static inline BufPoolAllocation *
 buf_pool_allocation_new (BufMemory *memory, gsize n_buffers, gint64 bytes, GError **error)
 {
@@ -210,7 +209,7 @@ void buf_pool_allocation_drop_view (BufPoolAllocation *self);
 gboolean buf_pool_allocation_take_hold (BufPoolAllocation *self, BufHold *hold);
 void buf_hold_drop (BufHold *self);
 
-/* What the public functions check. */
+/* The checks of the public functions. */
 
 void buf_pool_allocation_set_released_error (BufPoolAllocation *self, GError **error);
 gboolean

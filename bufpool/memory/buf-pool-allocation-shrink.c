@@ -14,14 +14,13 @@
 #include "memory/buf-pool-allocation-private.h"
 
 /*
- * How an allocation returns its tail to the budget.
+ * Shrinking: how an allocation releases its tail.
  *
- * realloc() is of no use: it may move the block, and then needs the memory of both. So the buffers
- * of a detached allocation are exchanged for fewer ones, whose bytes are taken first. The buffers
- * of an inline allocation lie in one block with its header, which has to stay where it is: the
- * whole pages of the tail are given back to the system, and what they do not cover is kept. A large
- * block, also of a pinned allocation, is cut. In each case, memory is given back before its bytes
- * are released.
+ * realloc() is not an option: it may move the block, and then needs the memory of both blocks. So
+ * the buffers of a detached allocation are exchanged for a smaller block, whose bytes are taken
+ * first. The buffers of an inline allocation share a block with the header, which cannot move: the
+ * whole pages of the tail are returned to the system, and the rest is kept. A large block, even of
+ * a pinned allocation, is cut. In all cases, memory is freed before its bytes are released.
  */
 
 static gboolean
@@ -54,10 +53,12 @@ check_shrink (BufPoolAllocation *self, gsize n_buffers, GError **error)
       g_set_error (error,
                    BUF_POOL_ERROR,
                    BUF_POOL_ERROR_OUT_OF_RANGE,
-                   "An allocation of %" G_GSIZE_FORMAT " %s cannot shrink to %" G_GSIZE_FORMAT,
+                   "An allocation of %" G_GSIZE_FORMAT " %s cannot shrink to %" G_GSIZE_FORMAT
+                   ": the valid range is from 1 to %" G_GSIZE_FORMAT,
                    length,
                    buf_words_choose (length, "buffer", "buffers"),
-                   n_buffers);
+                   n_buffers,
+                   length);
       return FALSE;
     }
   if (!is_sole_owner (self))
@@ -74,7 +75,7 @@ check_shrink (BufPoolAllocation *self, gsize n_buffers, GError **error)
   return TRUE;
 }
 
-/* Only the sole owner is left: nobody else reads the word. */
+/* Only the sole owner is left, so no other thread reads the word. */
 static void
 set_n_buffers (BufPoolAllocation *self, gsize n_buffers)
 {
@@ -109,7 +110,7 @@ shrink_large (BufPoolAllocation *self, gsize n_buffers)
   return TRUE;
 }
 
-/* Gives the whole pages from @begin to @end back to the system. Returns how many bytes that is. */
+/* Returns the whole pages from @begin to @end to the system. Returns their size in bytes. */
 static gsize
 discard_pages (guint8 *begin, guint8 *end)
 {
@@ -124,7 +125,7 @@ discard_pages (guint8 *begin, guint8 *end)
   return 0;
 }
 
-/* Returns how many buffers are kept. */
+/* Returns the number of buffers that are kept. */
 static gsize
 discard_tail (BufPoolAllocation *self, gsize n_buffers)
 {
@@ -149,7 +150,7 @@ shrink_inline (BufPoolAllocation *self, gsize n_buffers, GError **error)
                    G_IO_ERROR,
                    G_IO_ERROR_NOT_SUPPORTED,
                    "An allocation of %" G_GSIZE_FORMAT " buffers cannot shrink to %" G_GSIZE_FORMAT
-                   ", since the rest covers no whole pages of memory",
+                   ", because the rest does not cover a whole page of memory",
                    length,
                    n_buffers);
       return FALSE;
@@ -177,7 +178,7 @@ swap_data (BufDetachedAllocation *self, BufDetachedAllocation *other)
   other->block = block;
 }
 
-/* Exchanges the buffers for those of @smaller, whose bytes were taken, and frees the rest. */
+/* Exchanges the buffers for those of @smaller, whose bytes have been taken, and frees the rest. */
 static void
 exchange (BufPoolAllocation *self, BufPoolAllocation *smaller, gsize n_buffers)
 {
@@ -215,7 +216,7 @@ shrink_detached (BufPoolAllocation *self, gsize n_buffers, GError **error)
                    G_IO_ERROR,
                    G_IO_ERROR_WOULD_BLOCK,
                    "An allocation of %" G_GSIZE_FORMAT " buffers cannot shrink to %" G_GSIZE_FORMAT
-                   " (%" G_GINT64_FORMAT " bytes), since only %" G_GINT64_FORMAT
+                   " (%" G_GINT64_FORMAT " bytes), because only %" G_GINT64_FORMAT
                    " %s available for the exchange",
                    buf_pool_allocation_get_n_buffers (self),
                    n_buffers,
@@ -242,25 +243,27 @@ shrink_detached (BufPoolAllocation *self, gsize n_buffers, GError **error)
 /**
  * buf_pool_allocation_shrink:
  * @self: an allocation
- * @n_buffers: how many buffers to keep, from 1 to [method@PoolAllocation.get_length]
- * @error: return location for an error
+ * @n_buffers: the number of buffers to keep, from 1 to [method@PoolAllocation.get_length]
+ * @error: return location for an error, or %NULL
  *
- * Returns the buffers behind the first @n_buffers to the budget. The contents of those that stay do
+ * Frees the buffers after the first @n_buffers. The contents of the remaining buffers do not
+ * change.
+ *
+ * An allocation of 128 KiB or more does not move. It frees the buffers that lie in whole pages of
+ * its tail. A smaller allocation that is pinned or aligned is exchanged for a smaller block, so
+ * pointers to its buffers become invalid. The bytes of the new block have to be available before
+ * those of the old one are freed; otherwise, the call fails with %G_IO_ERROR_WOULD_BLOCK. Any other
+ * allocation does not move, and frees the buffers that lie in whole pages. It may keep more than
+ * @n_buffers, see [method@PoolAllocation.get_length]. If there is no whole page to free, the call
+ * fails with %G_IO_ERROR_NOT_SUPPORTED.
+ *
+ * You must be the sole owner. If there is another reference, a view or a transfer, the call fails
+ * with %BUF_POOL_ERROR_IN_USE. Other errors are %BUF_POOL_ERROR_OUT_OF_RANGE,
+ * %BUF_POOL_ERROR_RELEASED and %BUF_POOL_ERROR_NO_MEMORY. If the call fails, the allocation does
  * not change.
  *
- * An allocation of 128 KiB or more stays where it is, and returns the buffers that do not fit into
- * the whole pages of memory that are left. A smaller one that is pinned or aligned is exchanged:
- * pointers to its buffers are invalid afterwards. Its bytes have to be taken before those of the
- * larger one are returned, so the exchange fails with %G_IO_ERROR_WOULD_BLOCK if they are not
- * available. Any other allocation stays where it is, and returns the buffers that lie in whole
- * pages of memory: it may keep more than @n_buffers, see [method@PoolAllocation.get_length]. If
- * there are none, the error is %G_IO_ERROR_NOT_SUPPORTED.
- *
- * You must be the sole owner: if there is another reference, a view, or a transfer, the error is
- * %BUF_POOL_ERROR_IN_USE. Other errors are %BUF_POOL_ERROR_OUT_OF_RANGE, %BUF_POOL_ERROR_RELEASED
- * and %BUF_POOL_ERROR_NO_MEMORY. If the call fails, nothing changes.
- *
- * Returns: whether the allocation shrank, or had @n_buffers buffers already
+ * Returns: %TRUE if the allocation shrank or already had @n_buffers buffers, %FALSE with an error
+ * otherwise
  *
  * Since: 1.0
  */

@@ -12,15 +12,16 @@
 /**
  * BufPoolAllocation:
  *
- * One contiguous block of buffers, out of the budget of a [class@Pool].
+ * One contiguous block of buffers from a [class@Pool].
  *
- * An allocation is counted by references, atomically: it may be passed to other threads, and
- * referenced and dropped there. When the last reference is dropped, the memory is freed, its bytes
- * go back to the budget of the pool, and whoever waits for them is served. The functions that look
- * at an allocation may be called from any thread; what the program writes into the memory it has to
- * order itself, as with any memory.
+ * An allocation is atomically reference counted. You can pass it to other threads, which can
+ * reference and free it. When the last reference is dropped, the memory is freed, its bytes are
+ * released to the pool, and waiting requests are served. Functions that read an allocation can be
+ * called from any thread. As with any memory, the program must synchronize its own writes to the
+ * buffers.
  *
- * The pool outlives its allocations: when it is disposed of, it waits for them.
+ * The pool outlives its allocations: when you drop the last reference to the pool, it waits for
+ * them.
  *
  * Since: 1.0
  */
@@ -34,9 +35,10 @@ G_DEFINE_BOXED_TYPE (BufPoolAllocation,
  * buf_pool_allocation_get_length:
  * @self: an allocation
  *
- * How many buffers the allocation has.
+ * Gets the number of buffers.
  *
- * Returns: the number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * Returns: the number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS, or 0 if the allocation has been
+ * released
  *
  * Since: 1.0
  */
@@ -52,7 +54,7 @@ buf_pool_allocation_get_length (BufPoolAllocation *self)
  * buf_pool_allocation_get_buffer_size:
  * @self: an allocation
  *
- * The size of each buffer: the [property@Pool:buffer-size] of the pool.
+ * Gets the size of each buffer: the [property@Pool:buffer-size] of the pool.
  *
  * Returns: the size of one buffer, in bytes
  *
@@ -70,7 +72,7 @@ buf_pool_allocation_get_buffer_size (BufPoolAllocation *self)
  * buf_pool_allocation_get_allocated_bytes:
  * @self: an allocation
  *
- * The size of all buffers together: what the allocation takes of the budget.
+ * Gets the size of all buffers together, which is what counts against the limit of the pool.
  *
  * Returns: the size of the allocation, in bytes
  *
@@ -88,11 +90,11 @@ buf_pool_allocation_get_allocated_bytes (BufPoolAllocation *self)
  * buf_pool_allocation_get_first:
  * @self: an allocation
  *
- * The address of the first buffer. The others follow it without a gap, each
- * [method@PoolAllocation.get_buffer_size] bytes after the one before.
+ * Gets the address of the first buffer. The other buffers follow without a gap, each
+ * [method@PoolAllocation.get_buffer_size] bytes after the previous one.
  *
  * Returns: (transfer none) (nullable): the first buffer, valid as long as the allocation, or %NULL
- *   if it was released
+ * if the allocation has been released
  *
  * Since: 1.0
  */
@@ -106,7 +108,7 @@ buf_pool_allocation_get_first (BufPoolAllocation *self)
   return buf_pool_allocation_get_data (self, NULL);
 }
 
-/* Whether there is such a buffer; if not, the program has a bug. */
+/* Returns whether @index is valid. If not, the program has a bug. */
 static gboolean
 check_index (BufPoolAllocation *self, gsize index, const gchar *function)
 {
@@ -125,10 +127,10 @@ check_index (BufPoolAllocation *self, gsize index, const gchar *function)
 /**
  * buf_pool_allocation_get_buffer:
  * @self: an allocation
- * @index: which buffer, from 0 to one less than [method@PoolAllocation.get_length]
+ * @index: the index of the buffer, from 0 to one less than [method@PoolAllocation.get_length]
  *
- * The address of one buffer. An index out of range is a programming error, which a critical message
- * reports with the valid range.
+ * Gets the address of one buffer. An index that is out of range is a programming error, and logs a
+ * critical warning that names the valid range.
  *
  * Returns: (transfer none) (nullable): the buffer, valid as long as the allocation
  *
@@ -152,10 +154,10 @@ buf_pool_allocation_get_buffer (BufPoolAllocation *self, gsize index)
  * @self: an allocation
  * @size: (out) (optional): return location for the size of all buffers together, in bytes
  *
- * The memory of all buffers, which may be written to.
+ * Gets the memory of all buffers. You may write to it.
  *
  * Returns: (transfer none) (nullable) (array length=size) (element-type guint8): the first byte,
- *   valid as long as the allocation, or %NULL if it was released
+ * valid as long as the allocation, or %NULL if the allocation has been released
  *
  * Since: 1.0
  */
@@ -166,7 +168,7 @@ buf_pool_allocation_get_data (BufPoolAllocation *self, gsize *size)
 
   g_return_val_if_fail (self != NULL, NULL);
 
-  /* Looked at once: another thread may be releasing it. */
+  /* Read once, because another thread may be releasing the allocation. */
   released = buf_pool_allocation_is_released (self);
   if (size != NULL)
     *size = released ? 0 : buf_pool_allocation_get_size (self);
@@ -189,10 +191,12 @@ new_view (BufPoolAllocation *self, gsize offset, gsize size)
  * buf_pool_allocation_get_bytes:
  * @self: an allocation
  *
- * All buffers as a [struct@GLib.Bytes], without a copy. It keeps the allocation, and so its share
- * of the budget. What a [struct@GLib.Bytes] shows should not change: write first, then make it.
+ * Gets all buffers as a [struct@GLib.Bytes], without a copy. It keeps the allocation alive, which
+ * continues to count against the limit. The content of a [struct@GLib.Bytes] must not change, so
+ * write the data before you call this function.
  *
- * Returns: (transfer full) (nullable): a view of the whole allocation, or %NULL if it was released
+ * Returns: (transfer full) (nullable): a view of the whole allocation, or %NULL if the allocation
+ * has been released
  *
  * Since: 1.0
  */
@@ -207,10 +211,10 @@ buf_pool_allocation_get_bytes (BufPoolAllocation *self)
 /**
  * buf_pool_allocation_get_buffer_bytes:
  * @self: an allocation
- * @index: which buffer, from 0 to one less than [method@PoolAllocation.get_length]
+ * @index: the index of the buffer, from 0 to one less than [method@PoolAllocation.get_length]
  *
- * One buffer as a [struct@GLib.Bytes], without a copy, see [method@PoolAllocation.get_bytes]. An
- * index out of range is a programming error.
+ * Gets one buffer as a [struct@GLib.Bytes], without a copy, see [method@PoolAllocation.get_bytes].
+ * An index that is out of range is a programming error.
  *
  * Returns: (transfer full) (nullable): a view of the buffer
  *
@@ -237,12 +241,12 @@ buf_pool_allocation_set_released_error (BufPoolAllocation *self, GError **error)
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_RELEASED,
-               "The allocation of %" G_GINT64_FORMAT " %s was released",
+               "The allocation of %" G_GINT64_FORMAT " %s has been released",
                size,
                buf_words_choose (size, "byte", "bytes"));
 }
 
-/* Whether the allocation has such a part. */
+/* Returns whether the range lies within the allocation. */
 gboolean
 buf_pool_allocation_check_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
 {
@@ -254,18 +258,17 @@ buf_pool_allocation_check_range (BufPoolAllocation *self, gsize offset, gsize si
   g_set_error (error,
                BUF_POOL_ERROR,
                BUF_POOL_ERROR_OUT_OF_RANGE,
-               "%" G_GSIZE_FORMAT " %s from offset %" G_GSIZE_FORMAT
-               " on %s not lie within the %" G_GSIZE_FORMAT " %s of the allocation",
+               "Cannot access %" G_GSIZE_FORMAT " %s at offset %" G_GSIZE_FORMAT
+               ": the allocation has %" G_GSIZE_FORMAT " %s",
                size,
                buf_words_choose (size, "byte", "bytes"),
                offset,
-               buf_words_choose (size, "does", "do"),
                whole,
                buf_words_choose (whole, "byte", "bytes"));
   return FALSE;
 }
 
-/* Takes a view for a part of the allocation, if there is such a part. */
+/* Takes a view if the range lies within the allocation. */
 gboolean
 buf_pool_allocation_view_range (BufPoolAllocation *self, gsize offset, gsize size, GError **error)
 {
@@ -284,15 +287,16 @@ buf_pool_allocation_view_range (BufPoolAllocation *self, gsize offset, gsize siz
 /**
  * buf_pool_allocation_fill:
  * @self: an allocation
- * @offset: where to begin, in bytes from the first buffer
- * @data: (array length=size) (element-type guint8): what to copy
- * @size: how much to copy, in bytes
- * @error: return location for an error
+ * @offset: the offset from the first buffer, in bytes
+ * @data: (array length=size) (element-type guint8): the data to copy
+ * @size: the size of @data, in bytes
+ * @error: return location for an error, or %NULL
  *
- * Copies @data into the allocation, over as many buffers as it takes. If not all of it fits,
- * nothing is copied, and the error is %BUF_POOL_ERROR_OUT_OF_RANGE.
+ * Copies @data into the allocation, across buffers if necessary. If @data does not fit completely,
+ * nothing is copied, and the call fails with %BUF_POOL_ERROR_OUT_OF_RANGE. If the allocation has
+ * been released, it fails with %BUF_POOL_ERROR_RELEASED.
  *
- * Returns: whether it was copied
+ * Returns: %TRUE if the data was copied, %FALSE with an error otherwise
  *
  * Since: 1.0
  */
@@ -319,13 +323,13 @@ buf_pool_allocation_fill (BufPoolAllocation *self,
 /**
  * buf_pool_allocation_extract:
  * @self: an allocation
- * @offset: where to begin, in bytes from the first buffer
- * @size: how much to copy, in bytes
- * @error: return location for an error
+ * @offset: the offset from the first buffer, in bytes
+ * @size: the number of bytes to copy
+ * @error: return location for an error, or %NULL
  *
- * Copies a part of the allocation. The copy has nothing to do with the budget. If the part does not
- * lie within the allocation, the error is %BUF_POOL_ERROR_OUT_OF_RANGE; if the allocation was
- * released, it is %BUF_POOL_ERROR_RELEASED.
+ * Copies a part of the allocation. The copy does not count against the limit. If the range lies
+ * outside the allocation, the call fails with %BUF_POOL_ERROR_OUT_OF_RANGE. If the allocation has
+ * been released, it fails with %BUF_POOL_ERROR_RELEASED.
  *
  * Returns: (transfer full): the copy, or %NULL with an error
  *
@@ -349,10 +353,11 @@ buf_pool_allocation_extract (BufPoolAllocation *self, gsize offset, gsize size, 
 
 /**
  * buf_pool_allocation_iter_init: (skip)
- * @iter: an iterator, usually on the stack
+ * @iter: an uninitialized iterator, usually on the stack
  * @self: an allocation
  *
- * Places the iterator before the first buffer. It owns nothing: the allocation has to outlive it.
+ * Initializes the iterator before the first buffer. The iterator owns nothing: the allocation must
+ * outlive it.
  *
  * Since: 1.0
  */
@@ -372,12 +377,12 @@ buf_pool_allocation_iter_init (BufPoolAllocationIter *iter, BufPoolAllocation *s
 
 /**
  * buf_pool_allocation_iter_next: (skip)
- * @iter: an iterator that was placed with [method@PoolAllocationIter.init]
+ * @iter: an iterator that [method@PoolAllocationIter.init] initialized
  * @buffer: (out) (optional) (transfer none): return location for the address of the buffer
  *
- * Goes to the next buffer.
+ * Advances the iterator to the next buffer.
  *
- * Returns: %FALSE when there are no more, and @buffer is not set
+ * Returns: %FALSE if there are no more buffers; @buffer is then not set
  *
  * Since: 1.0
  */

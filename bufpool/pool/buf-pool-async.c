@@ -9,31 +9,31 @@
 #include "pool/buf-pool-private.h"
 
 /*
- * The task side of a pool: requests, and waiting until nothing is outstanding, for main loops.
+ * Asynchronous requests and draining, for programs with a main loop.
  *
- * What is there is taken at once, and the task returns in the next iteration of its context. What
- * is not there becomes a pending task, see buf-pending-task.c.
+ * If the bytes are available, the request takes them immediately, and the task returns in the next
+ * iteration of its context. Otherwise the request becomes a pending task, see buf-pending-task.c.
  *
- * GTask drops its source object before its task data. So the task data has a reference on the pool,
- * too: of the library, since a consumer that drops a task must not wait, see buf-pool-instance.c.
- * An allocation that nobody has fetched is freed before that. GTask does not check the cancellable:
- * it would throw a result away that we have counted.
+ * GTask drops its source object before its task data. Therefore the task data also holds a
+ * reference on the pool. The library owns that reference, because a consumer that drops a task must
+ * not block, see buf-pool-instance.c. An unfetched allocation is freed first. GTask does not check
+ * the cancellable, because it would discard a result that is already counted.
  */
 
-/* A request that waits. */
+/* A waiting request. */
 typedef struct
 {
   BufPendingTask base;
   gsize min_buffers;
   gboolean pinned;
-  BufDebugStack *origin; /* where it began; NULL unless BUFPOOL_DEBUG asks for it */
+  BufDebugStack *origin; /* where the request began; NULL unless BUFPOOL_DEBUG enables it */
 } PendingRequest;
 
-/* The last that a task drops. */
+/* What a task frees last. */
 typedef struct
 {
-  BufPool *pool;                /* a reference of the library */
-  BufPoolAllocation *unfetched; /* the result, until it is fetched */
+  BufPool *pool;                /* owned by the library */
+  BufPoolAllocation *unfetched; /* the result until it is fetched */
 } TaskEnd;
 
 static void
@@ -63,7 +63,7 @@ clear_request (BufPendingTask *base, BufOutcome outcome)
   g_free (self->origin);
 }
 
-/* Lets the task wait for what @want wants; without any bytes, until nothing is outstanding. */
+/* Makes the task wait for the bytes in @want; if that is no bytes, until nothing is outstanding. */
 static void
 wait_in_queue (GTask *task,
                const BufPoolRequest *request,
@@ -99,7 +99,7 @@ new_task (BufPool *self,
 
   end->pool = g_object_ref (self);
   g_task_set_task_data (task, end, task_end_free);
-  /* In parentheses: the macro of this name would copy a name for each task. */
+  /* The parentheses avoid the macro of this name, which would copy the name for each task. */
   (g_task_set_source_tag) (task, source_tag);
   g_task_set_priority (task, io_priority);
   g_task_set_check_cancellable (task, FALSE);
@@ -115,8 +115,8 @@ return_allocation (GTask *task, BufPoolAllocation *allocation)
   g_task_return_pointer (task, allocation, NULL);
 }
 
-/* The bytes were taken, and pinned if it has to be; for a request that began at @origin, or just
- * now. */
+/* The bytes have been taken, and pinned if @pinned is set. @origin is where the request began; NULL
+ * means here. */
 static void
 return_new_allocation (GTask *task,
                        const BufWant *want,
@@ -176,7 +176,7 @@ deliver_allocation (BufPendingTask *base, BufOutcome outcome)
   return_refusal (base->task, self->min_buffers, outcome, &figures);
 }
 
-/* Whether the task has returned, since the request cannot even begin. */
+/* Returns whether the request was refused immediately. The task has then returned. */
 static gboolean
 has_refused (GTask *task, BufPool *self, const BufPoolRequest *request, BufWant *want)
 {
@@ -190,7 +190,7 @@ has_refused (GTask *task, BufPool *self, const BufPoolRequest *request, BufWant 
   return TRUE;
 }
 
-/* Any asynchronous request, for arguments that were checked. */
+/* Starts any asynchronous request. The arguments have been checked. */
 void
 buf_pool_allocate_async_as (BufPool *self,
                             const BufPoolRequest *request,
@@ -230,7 +230,7 @@ buf_pool_allocate_async_as (BufPool *self,
     return_refusal (task, request->min_buffers, outcome, &figures);
 }
 
-/* The result of any asynchronous request. */
+/* Finishes any asynchronous request. */
 BufPoolAllocation *
 buf_pool_allocate_finish_as (BufPool *self, GAsyncResult *result, GError **error)
 {
@@ -256,27 +256,29 @@ buf_pool_allocate_finish_as (BufPool *self, GAsyncResult *result, GError **error
 /**
  * buf_pool_allocate_async:
  * @self: a pool
- * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @n_buffers: the number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
  * @io_priority: the priority of the request and of its callback, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @callback: (scope async) (nullable): what to call when the request was granted or has failed
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @callback: (scope async) (nullable): the function to call when the request is granted or fails
  * @user_data: data for @callback
  *
- * Like [method@Pool.allocate], for programs with a main loop: the request waits, and the thread
- * does not. It waits in the same queue as the threads, by the same rule.
+ * Allocates one contiguous block of @n_buffers buffers asynchronously. The request waits in the
+ * same queue as those of [method@Pool.allocate], by the same rules, but the calling thread does not
+ * block.
  *
- * The callback runs in the thread-default main context of the caller, and never inside of this
- * call, nor inside of the call that gives back. There it calls [method@Pool.allocate_finish], which
- * has the errors of [method@Pool.allocate]. A request that is cancelled after it was granted, but
- * before the callback ran, fails with %G_IO_ERROR_CANCELLED, and gives its budget to others.
+ * The callback runs in the thread-default main context of the caller. It never runs inside this
+ * call, nor inside the call that frees the memory. Call [method@Pool.allocate_finish] in the
+ * callback; it fails with the errors of [method@Pool.allocate]. If a request is cancelled after it
+ * is granted but before the callback runs, it fails with %G_IO_ERROR_CANCELLED, and its memory goes
+ * to other requests.
  *
- * The memory counts from the moment at which the request is granted, and not only from the
- * callback. So a callback of low priority, which waits while the main loop has more urgent things
- * to do, keeps memory that nobody uses yet.
+ * The memory counts against the limit from the moment the request is granted, not from the
+ * callback. Therefore a callback of low priority holds unused memory while the main loop has more
+ * urgent work.
  *
- * A waiting request holds a reference on the pool. An allocation that is not fetched is freed with
- * the result. The main context has to be iterated until the callback has run, also after
- * cancelling: a request in a context that is given up keeps what it was granted.
+ * A waiting request holds a reference on the pool. If you do not fetch the allocation, it is freed
+ * together with the result. You must iterate the main context until the callback has run, even
+ * after you cancel the request. Otherwise a granted request keeps its memory.
  *
  * This function can be called from any thread.
  *
@@ -302,8 +304,8 @@ buf_pool_allocate_async (BufPool *self,
 /**
  * buf_pool_allocate_finish:
  * @self: a pool
- * @result: what the callback was given
- * @error: return location for an error
+ * @result: the result passed to the callback
+ * @error: return location for an error, or %NULL
  *
  * Fetches the result of [method@Pool.allocate_async], once. In languages other than C the
  * results of [method@Pool.allocate_pinned_async] come here, too.
@@ -321,17 +323,17 @@ buf_pool_allocate_finish (BufPool *self, GAsyncResult *result, GError **error)
 /**
  * buf_pool_allocate_full_async:
  * @self: a pool
- * @min_buffers: how many buffers at least, from 1 to %BUF_POOL_MAX_BUFFERS
- * @max_buffers: how many buffers at most, at least @min_buffers
- * @timeout_us: how long to wait at most, in microseconds; negative: no limit
+ * @min_buffers: the minimum number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @max_buffers: the maximum number of buffers, at least @min_buffers
+ * @timeout_us: the longest time to wait, in microseconds, or a negative value for no limit
  * @io_priority: the priority of the request and of its callback, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @callback: (scope async) (nullable): the function to call when the request was granted or failed
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @callback: (scope async) (nullable): the function to call when the request is granted or fails
  * @user_data: data for @callback
  *
- * Like [method@Pool.allocate_full], for programs with a main loop: see
- * [method@Pool.allocate_async]. The callback calls [method@Pool.allocate_full_finish]. The timeout
- * ends the wait when the main context of the caller runs.
+ * The asynchronous version of [method@Pool.allocate_full]. It works like
+ * [method@Pool.allocate_async]. Call [method@Pool.allocate_full_finish] in the callback. The
+ * timeout takes effect only while the main context of the caller is iterated.
  *
  * This function can be called from any thread.
  *
@@ -363,10 +365,11 @@ buf_pool_allocate_full_async (BufPool *self,
 /**
  * buf_pool_allocate_full_finish:
  * @self: a pool
- * @result: the result that the callback got
- * @error: return location for an error
+ * @result: the result passed to the callback
+ * @error: return location for an error, or %NULL
  *
- * Fetches the result of [method@Pool.allocate_full_async], once.
+ * Finishes a request that [method@Pool.allocate_full_async] started. Call this function once for
+ * each request.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
  *
@@ -398,13 +401,13 @@ deliver_drained (BufPendingTask *self, BufOutcome outcome)
 /**
  * buf_pool_drain_async:
  * @self: a pool
- * @io_priority: the priority at which the callback runs, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @callback: (scope async) (nullable): what to call when nothing was outstanding
+ * @io_priority: the priority of the callback, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @callback: (scope async) (nullable): the function to call when nothing is outstanding
  * @user_data: data for @callback
  *
- * Like [method@Pool.drain], for programs with a main loop. The callback runs in the thread-default
- * main context of the caller, and calls [method@Pool.drain_finish].
+ * The asynchronous version of [method@Pool.drain]. The callback runs in the thread-default main
+ * context of the caller. Call [method@Pool.drain_finish] in it.
  *
  * This function can be called from any thread.
  *
@@ -432,12 +435,13 @@ buf_pool_drain_async (BufPool *self,
 /**
  * buf_pool_drain_finish:
  * @self: a pool
- * @result: what the callback was given
- * @error: return location for an error
+ * @result: the result passed to the callback
+ * @error: return location for an error, or %NULL
  *
- * Fetches the result of [method@Pool.drain_async], once.
+ * Finishes an operation that [method@Pool.drain_async] started. Call this function once for each
+ * operation.
  *
- * Returns: whether nothing was outstanding
+ * Returns: %TRUE if nothing was outstanding, %FALSE with an error otherwise
  *
  * Since: 1.0
  */

@@ -9,17 +9,17 @@
 #include "pool/buf-pool-private.h"
 
 /*
- * The blocking side of a pool: requests, and waiting until nothing is outstanding.
+ * Blocking requests and draining.
  *
- * A request first tries the credit of its thread's stripe, then asks the budget, and only then
- * prepares to wait: only a wait needs the cancellable, which must not be touched under the budget's
- * lock. From before it is connected until after the last look at the memory, the thread is
- * "inside", which keeps the memory. The pool itself may be gone by then, so nothing here looks at
- * it.
+ * A request first tries the credit of its thread's stripe, then the semaphore under the lock, and
+ * prepares to wait only if both fail. Only a wait uses the cancellable, which must not be touched
+ * while the lock is held. The thread is "inside" from before it connects to the cancellable until
+ * after its last access to the memory, which keeps the memory alive. The pool itself may already be
+ * gone, so nothing here accesses it.
  */
 
-/* Waits for what @want wants; without any bytes, until nothing is outstanding. The caller is
- * inside, and logs the @report when it has left. */
+/* Waits for the bytes in @want; if that is no bytes, until nothing is outstanding. The caller is
+ * inside. It logs @report after it has left. */
 static BufOutcome
 wait_inside (BufMemory *memory,
              BufWant *want,
@@ -40,8 +40,8 @@ wait_inside (BufMemory *memory,
   return outcome;
 }
 
-/* A log writer is code of the program. If it drops the last reference on the pool, this thread must
- * not wait for what it was granted, and has not returned yet. */
+/* A log writer is user code. If it drops the last reference on the pool, this thread must not wait
+ * for the allocation that was granted but has not been returned yet. */
 static void
 log_granted (BufPool *self, BufWaitReport *report)
 {
@@ -53,8 +53,8 @@ log_granted (BufPool *self, BufWaitReport *report)
   buf_pool_drop_library_reference (self);
 }
 
-/* Returns whether the bytes were taken, after a wait. The caller is inside, and has left when this
- * returns. Only bytes that were granted keep @self. */
+/* Returns whether the bytes were taken, after a wait. The caller is inside on entry, but not on
+ * return. Only granted bytes keep @self alive. */
 static gboolean
 wait_for_budget (BufPool *self,
                  BufMemory *memory,
@@ -69,7 +69,8 @@ wait_for_budget (BufPool *self,
   BufOutcome outcome =
       wait_inside (memory, want, request->timeout_us, cancellable, &figures, &report);
 
-  /* It may be late, but a caller who has cancelled does not expect an allocation any more. */
+  /* The grant may come first, but a caller that has cancelled does not expect an allocation
+   * anymore. */
   if (g_cancellable_is_cancelled (cancellable))
     {
       if (outcome == BUF_OUTCOME_GRANTED)
@@ -104,7 +105,7 @@ check_arguments (BufPool *self, GCancellable *cancellable, GError **error, const
   return failed == NULL;
 }
 
-/* Takes the bytes for a request of which nothing is known yet, if they are there. */
+/* Takes the bytes for an unchecked request if they are available. */
 gboolean
 buf_pool_try_take (BufPool *self, const BufPoolRequest *request, BufWant *want, GError **error)
 {
@@ -124,7 +125,7 @@ buf_pool_try_take (BufPool *self, const BufPoolRequest *request, BufWant *want, 
   return FALSE;
 }
 
-/* The same, but waits for them. */
+/* Like buf_pool_try_take(), but waits for the bytes. */
 gboolean
 buf_pool_take (BufPool *self,
                const BufPoolRequest *request,
@@ -151,7 +152,8 @@ buf_pool_take (BufPool *self,
   return FALSE;
 }
 
-/* All that take_at_once() could not do, the checks of the arguments included. */
+/* The slow path: everything that take_at_once() cannot do, including the checks of the
+ * arguments. */
 static G_GNUC_NO_INLINE BufPoolAllocation *
 try_slowly (BufPool *self, gsize n_buffers, GError **error, const gchar *function)
 {
@@ -188,7 +190,7 @@ allocate_slowly (BufPool *self,
   return buf_pool_allocation_new (self->memory, n_buffers, want.taken, error);
 }
 
-/* For a request that has not been looked at yet: what is wrong with it is found out later. */
+/* For an unchecked request. The slow path reports what is wrong with it. */
 BufPoolAllocation *
 buf_pool_take_cached (BufPool *self, gsize n_buffers, gboolean pinned, GCancellable *cancellable)
 {
@@ -200,10 +202,10 @@ buf_pool_take_cached (BufPool *self, gsize n_buffers, gboolean pinned, GCancella
   return buf_pool_allocation_new_cached (self->memory, n_buffers);
 }
 
-/* The fast paths are a cached block, or a new one if the thread's stripe has the bytes. Whatever is
- * wrong with the pool or with the request makes both fail, and is found out later: the stripes of a
- * pool that was built wrong, or is closed, are revoked, and nothing is cached there. They are
- * functions of their own, so that neither pays for the registers of the other. */
+/* The fast paths take a cached block, or allocate a new one if the thread's stripe has enough
+ * credit. If the pool or the request is invalid, both fail and the slow path reports the error: the
+ * stripes of an invalid or closed pool are revoked, and such a pool caches nothing. They are
+ * separate functions so that neither saves registers for the other. */
 static inline gboolean
 may_be_request (BufPool *self, gsize n_buffers)
 {
@@ -260,31 +262,34 @@ try_new (BufPool *self, gsize n_buffers, GError **error, const gchar *function)
 /**
  * buf_pool_allocate:
  * @self: a pool
- * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @n_buffers: the number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
- * Allocates one contiguous block of @n_buffers buffers. When the budget is used up, the calling
- * thread waits until others have given back enough.
+ * Allocates one contiguous block of @n_buffers buffers. If the limit is reached, the calling thread
+ * blocks until enough memory is freed.
  *
- * Requests are served in their order, except that one that fits may overtake those that do not fit
- * yet, or that have not been scheduled yet. Nobody is overtaken without end.
+ * Requests are served in order, with one exception: a request that fits may overtake requests that
+ * do not fit yet, or whose threads have not been scheduled yet. No request starves.
  *
- * Fails with %BUF_POOL_ERROR_INVALID_COUNT; with %BUF_POOL_ERROR_TOO_LARGE at once if the request
- * exceeds [property@Pool:max-memory], or later when that is lowered; with %BUF_POOL_ERROR_CLOSED
- * when the pool is closed, before or meanwhile; with %BUF_POOL_ERROR_NO_MEMORY; with
- * %BUF_POOL_ERROR_INVALID_CONFIG if the pool was built wrong; and with %G_IO_ERROR_CANCELLED.
+ * Fails with %BUF_POOL_ERROR_INVALID_COUNT; with %BUF_POOL_ERROR_TOO_LARGE if the request exceeds
+ * [property@Pool:max-memory], either immediately or when the limit is lowered during the wait; with
+ * %BUF_POOL_ERROR_CLOSED if the pool is closed before or during the wait; with
+ * %BUF_POOL_ERROR_NO_MEMORY; with %BUF_POOL_ERROR_INVALID_CONFIG if the properties of the pool are
+ * invalid; with %BUF_POOL_ERROR_OVERLOADED if [property@Pool:max-waiting] requests are already
+ * waiting; and with %G_IO_ERROR_CANCELLED.
  *
- * A request for the whole budget, or nearly, is granted only when nothing else is outstanding:
- * while somebody keeps one block, it waits, and sooner or later everybody else waits behind it.
+ * A request for the whole limit, or nearly the whole limit, is granted only when nothing else is
+ * outstanding. While another thread holds even one block, the request waits, and in time all other
+ * requests wait behind it.
  *
- * This function can be called from any thread. Do not call it in a thread that has a main loop to
- * run, nor while holding what others need in order to give back. Do not call it in
- * g_task_run_in_thread() either: GIO has few threads for that, which it needs for files and names,
- * too, and all of them may end up waiting here.
+ * This function can be called from any thread. Do not call it in a thread that runs a main loop, or
+ * while you hold a resource that other threads need to free their memory. Do not call it in
+ * g_task_run_in_thread() either: GIO also needs its few worker threads for files and name
+ * resolution, and all of them could block here.
  *
- * Allocate when there is something to put into the memory. A program that holds an allocation while
- * it waits for a slow peer keeps all others waiting that share the pool.
+ * Allocate only when there is data to put into the memory. A program that holds an allocation while
+ * it waits for a slow peer blocks all other users of the pool.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
  *
@@ -303,13 +308,14 @@ buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GE
 /**
  * buf_pool_allocate_timeout:
  * @self: a pool
- * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
- * @timeout_us: how long to wait at most, in microseconds; negative: no limit
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @n_buffers: the number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @timeout_us: the longest time to wait, in microseconds, or a negative value for no limit
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
- * Like [method@Pool.allocate], but fails with %G_IO_ERROR_TIMED_OUT when the budget did not allow
- * the request for the given time. The time is total, however often the thread was woken.
+ * Like [method@Pool.allocate], but fails with %G_IO_ERROR_TIMED_OUT if the request is not granted
+ * within the given time. The timeout covers the whole wait, no matter how often the thread wakes
+ * up.
  *
  * This function can be called from any thread.
  *
@@ -331,7 +337,7 @@ buf_pool_allocate_timeout (BufPool *self,
   return allocate_new (self, n_buffers, timeout_us, cancellable, error, G_STRFUNC);
 }
 
-/* For arguments that were checked. */
+/* The arguments have been checked. */
 BufPoolAllocation *
 buf_pool_allocate_as (BufPool *self,
                       const BufPoolRequest *request,
@@ -354,7 +360,7 @@ buf_pool_allocate_as (BufPool *self,
                                     want.taken,
                                     error);
 
-  /* From here on the pool may be gone. */
+  /* From here on, the pool may be gone. */
   buf_semaphore_pin (&memory->semaphore, want.taken);
   return buf_pool_allocation_new_pinned (memory,
                                          buf_pool_get_n_granted (memory, &want),
@@ -365,24 +371,24 @@ buf_pool_allocate_as (BufPool *self,
 /**
  * buf_pool_allocate_full:
  * @self: a pool
- * @min_buffers: how many buffers at least, from 1 to %BUF_POOL_MAX_BUFFERS
- * @max_buffers: how many buffers at most, at least @min_buffers; more than %BUF_POOL_MAX_BUFFERS
- *   is %BUF_POOL_MAX_BUFFERS
- * @timeout_us: how long to wait at most, in microseconds; negative: no limit
+ * @min_buffers: the minimum number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @max_buffers: the maximum number of buffers, at least @min_buffers; larger values than
+ *   %BUF_POOL_MAX_BUFFERS mean %BUF_POOL_MAX_BUFFERS
+ * @timeout_us: the longest time to wait, in microseconds, or a negative value for no limit
  * @io_priority: the priority of the request, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
- * Like [method@Pool.allocate], with everything that a request can have.
+ * Like [method@Pool.allocate], with all options of a request.
  *
  * The allocation gets as many buffers as are available when the request is granted, from
- * @min_buffers to @max_buffers. If any other request waits, it gets @min_buffers. Only @min_buffers
- * decides how long the request waits, and whether it is too large.
+ * @min_buffers to @max_buffers. If any other request is waiting, it gets exactly @min_buffers. Only
+ * @min_buffers determines how long the request waits, and whether it is too large.
  *
- * A request of higher priority, which is a lower number, is granted before one of lower priority.
- * If it is higher than %G_PRIORITY_DEFAULT, the request can also use
- * [property@Pool:reserved-memory]. It still may have to wait for as long as the bytes of an older
- * request are kept that was overtaken too often; a reserve is the remedy.
+ * A request with a higher priority, which is a lower number, is granted before a request with a
+ * lower priority. If the priority is higher than %G_PRIORITY_DEFAULT, the request can also use
+ * [property@Pool:reserved-memory]. An urgent request may still have to wait while bytes are kept
+ * for an older request that was overtaken too often. A reserve avoids this.
  *
  * Fails with %G_IO_ERROR_TIMED_OUT after @timeout_us, and with the errors of
  * [method@Pool.allocate]. This function can be called from any thread.
@@ -415,11 +421,11 @@ buf_pool_allocate_full (BufPool *self,
 /**
  * buf_pool_try_allocate:
  * @self: a pool
- * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
- * @error: return location for an error
+ * @n_buffers: the number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @error: return location for an error, or %NULL
  *
- * Like [method@Pool.allocate], but never waits: when the budget does not allow the request now, or
- * what is left of it is owed to one who has waited too long, it fails with %G_IO_ERROR_WOULD_BLOCK.
+ * Like [method@Pool.allocate], but never waits. If the request does not fit now, or if the
+ * available memory is owed to an older waiting request, it fails with %G_IO_ERROR_WOULD_BLOCK.
  *
  * This function can be called from any thread.
  *
@@ -461,17 +467,17 @@ drain_within (BufMemory *memory, gint64 timeout_us, GCancellable *cancellable, G
 /**
  * buf_pool_drain:
  * @self: a pool
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
- * Waits until nothing is outstanding: until there is a moment at which every allocation was
- * dropped. The pool stays open, and when this function returns, others may have allocated again. To
- * have the pool empty for good, call [method@Pool.close] first.
+ * Waits until nothing is outstanding, that is, until there is a moment at which all allocations are
+ * freed. The pool stays open. When this function returns, other threads may have allocated again.
+ * To empty a pool permanently, call [method@Pool.close] first.
  *
- * Fails with %G_IO_ERROR_CANCELLED. This function can be called from any thread that does not
- * itself hold an allocation.
+ * Fails with %G_IO_ERROR_CANCELLED. This function can be called from any thread that does not hold
+ * an allocation itself.
  *
- * Returns: whether nothing was outstanding
+ * Returns: %TRUE if nothing was outstanding, %FALSE with an error otherwise
  *
  * Since: 1.0
  */
@@ -488,16 +494,16 @@ buf_pool_drain (BufPool *self, GCancellable *cancellable, GError **error)
 /**
  * buf_pool_drain_timeout:
  * @self: a pool
- * @timeout_us: how long to wait at most, in microseconds; negative: no limit
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @timeout_us: the longest time to wait, in microseconds, or a negative value for no limit
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
- * Like [method@Pool.drain], but fails with %G_IO_ERROR_TIMED_OUT when something was outstanding for
- * all of the given time. The message says how much.
+ * Like [method@Pool.drain], but fails with %G_IO_ERROR_TIMED_OUT if allocations were outstanding
+ * for the whole given time. The message says how many.
  *
  * This function can be called from any thread.
  *
- * Returns: whether nothing was outstanding
+ * Returns: %TRUE if nothing was outstanding, %FALSE with an error otherwise
  *
  * Since: 1.0
  */

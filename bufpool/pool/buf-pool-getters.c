@@ -6,8 +6,7 @@
 #include "pool/buf-pool-private.h"
 
 /*
- * The functions that get and set the properties of a pool. Those named "change" are also used while
- * a new pool is constructed.
+ * The getters and setters of a pool. The functions named "change" also run during construction.
  */
 
 void
@@ -50,7 +49,7 @@ buf_pool_change_max_cached_memory (BufPool *self, gint64 max_cached_memory)
  * buf_pool_get_buffer_size: (get-property buffer-size)
  * @self: a pool
  *
- * The size of one buffer.
+ * Gets the size of one buffer.
  *
  * Returns: [property@Pool:buffer-size], in bytes
  *
@@ -77,7 +76,7 @@ get_figures (BufPool *self)
  * buf_pool_get_max_memory: (get-property max-memory)
  * @self: a pool
  *
- * The budget.
+ * Gets the limit of the pool.
  *
  * Returns: [property@Pool:max-memory], in bytes
  *
@@ -94,13 +93,14 @@ buf_pool_get_max_memory (BufPool *self)
 /**
  * buf_pool_set_max_memory: (set-property max-memory)
  * @self: a pool
- * @max_memory: the new budget, in bytes; more than %BUF_POOL_UNLIMITED is %BUF_POOL_UNLIMITED
+ * @max_memory: the new limit, in bytes; values above %BUF_POOL_UNLIMITED mean %BUF_POOL_UNLIMITED
  *
- * Changes the budget. A larger one lets in those who wait and now fit. A smaller one takes nothing
- * away: as long as more is outstanding, new requests wait. Those who wait for more than the new
- * budget fail with %BUF_POOL_ERROR_TOO_LARGE.
+ * Sets the limit of the pool. If you raise it, waiting requests that now fit are granted. If you
+ * lower it, existing allocations stay valid, and new requests wait while more than the new limit is
+ * outstanding. Waiting requests that exceed the new limit fail with %BUF_POOL_ERROR_TOO_LARGE.
  *
- * This function can be called from any thread; [property@Pool:max-memory] notifies in it.
+ * This function can be called from any thread. [property@Pool:max-memory] notifies in the calling
+ * thread.
  *
  * Since: 1.0
  */
@@ -116,9 +116,9 @@ buf_pool_set_max_memory (BufPool *self, gsize max_memory)
  * buf_pool_get_max_cached_memory: (get-property max-cached-memory)
  * @self: a pool
  *
- * How much the pool keeps of free blocks.
+ * Gets the maximum size of the cached blocks.
  *
- * Returns: [property@Pool:max-cached-memory], in bytes, or -1 if the pool chooses
+ * Returns: [property@Pool:max-cached-memory], in bytes, or -1 if the pool chooses the value
  *
  * Since: 1.0
  */
@@ -133,11 +133,13 @@ buf_pool_get_max_cached_memory (BufPool *self)
 /**
  * buf_pool_set_max_cached_memory: (set-property max-cached-memory)
  * @self: a pool
- * @max_cached_memory: the most bytes of free blocks to keep; 0: none; negative: as the pool chooses
+ * @max_cached_memory: the maximum size of the cached blocks, in bytes; 0 disables caching, a
+ *   negative value lets the pool choose
  *
- * Changes how much the pool keeps of free blocks. What it keeps at this moment is freed.
+ * Sets the maximum size of the cached blocks. All blocks that are cached at this moment are freed.
  *
- * This function can be called from any thread; [property@Pool:max-cached-memory] notifies in it.
+ * This function can be called from any thread. [property@Pool:max-cached-memory] notifies in the
+ * calling thread.
  *
  * Since: 1.0
  */
@@ -172,10 +174,12 @@ buf_pool_get_reserved_memory (BufPool *self)
  * @self: a pool
  * @reserved_memory: the new reserve, in bytes
  *
- * Changes the reserve. A larger reserve takes nothing away; it is filled as memory is freed.
- * Requests that wait for more than the rest fail with %BUF_POOL_ERROR_TOO_LARGE.
+ * Sets the reserve. A larger reserve takes nothing away from existing allocations. It fills up as
+ * memory is freed. Waiting requests that exceed the memory outside the reserve fail with
+ * %BUF_POOL_ERROR_TOO_LARGE.
  *
- * This function can be called from any thread; [property@Pool:reserved-memory] notifies in it.
+ * This function can be called from any thread. [property@Pool:reserved-memory] notifies in the
+ * calling thread.
  *
  * Since: 1.0
  */
@@ -191,7 +195,7 @@ buf_pool_set_reserved_memory (BufPool *self, gsize reserved_memory)
  * buf_pool_get_max_waiting: (get-property max-waiting)
  * @self: a pool
  *
- * Gets how many requests may wait.
+ * Gets the maximum number of waiting requests.
  *
  * Returns: [property@Pool:max-waiting], or -1 if there is no limit
  *
@@ -208,11 +212,13 @@ buf_pool_get_max_waiting (BufPool *self)
 /**
  * buf_pool_set_max_waiting: (set-property max-waiting)
  * @self: a pool
- * @max_waiting: how many requests may wait; 0: none; negative: no limit
+ * @max_waiting: the maximum number of waiting requests, 0 for none, or a negative value for no
+ *   limit
  *
- * Changes how many requests may wait. Requests that are waiting already go on waiting.
+ * Sets the maximum number of waiting requests. Requests that are already waiting continue to wait.
  *
- * This function can be called from any thread; [property@Pool:max-waiting] notifies in it.
+ * This function can be called from any thread. [property@Pool:max-waiting] notifies in the calling
+ * thread.
  *
  * Since: 1.0
  */
@@ -228,7 +234,7 @@ buf_pool_set_max_waiting (BufPool *self, int max_waiting)
  * buf_pool_get_budget: (get-property budget)
  * @self: a pool
  *
- * Gets the budget that the pool draws on.
+ * Gets the budget above the pool.
  *
  * Returns: (transfer none) (nullable): [property@Pool:budget]
  *
@@ -246,7 +252,7 @@ buf_pool_get_budget (BufPool *self)
  * buf_pool_get_alignment: (get-property alignment)
  * @self: a pool
  *
- * What the address of each buffer is a multiple of.
+ * Gets the alignment of each buffer.
  *
  * Returns: [property@Pool:alignment], in bytes
  *
@@ -264,7 +270,7 @@ buf_pool_get_alignment (BufPool *self)
  * buf_pool_get_zero_fill: (get-property zero-fill)
  * @self: a pool
  *
- * Whether fresh buffers are filled with zeros.
+ * Gets whether new buffers are filled with zeros.
  *
  * Returns: [property@Pool:zero-fill]
  *
@@ -282,7 +288,7 @@ buf_pool_get_zero_fill (BufPool *self)
  * buf_pool_get_name: (get-property name)
  * @self: a pool
  *
- * The name of the pool.
+ * Gets the name of the pool.
  *
  * Returns: (transfer none) (nullable): [property@Pool:name]
  *
@@ -300,7 +306,7 @@ buf_pool_get_name (BufPool *self)
  * buf_pool_get_allocated_memory: (get-property allocated-memory)
  * @self: a pool
  *
- * How much is outstanding.
+ * Gets the size of all outstanding allocations.
  *
  * Returns: [property@Pool:allocated-memory], in bytes
  *
@@ -318,7 +324,7 @@ buf_pool_get_allocated_memory (BufPool *self)
  * buf_pool_get_available_memory: (get-property available-memory)
  * @self: a pool
  *
- * How much of the budget is not used.
+ * Gets how much memory is available below the limit.
  *
  * Returns: [property@Pool:available-memory], in bytes
  *
@@ -336,7 +342,7 @@ buf_pool_get_available_memory (BufPool *self)
  * buf_pool_get_cached_memory: (get-property cached-memory)
  * @self: a pool
  *
- * How much the pool keeps of free blocks.
+ * Gets the size of the cached blocks.
  *
  * Returns: [property@Pool:cached-memory], in bytes
  *
@@ -354,7 +360,7 @@ buf_pool_get_cached_memory (BufPool *self)
  * buf_pool_get_active_allocations: (get-property active-allocations)
  * @self: a pool
  *
- * How many allocations are outstanding.
+ * Gets the number of outstanding allocations.
  *
  * Returns: [property@Pool:active-allocations]
  *
@@ -372,7 +378,7 @@ buf_pool_get_active_allocations (BufPool *self)
  * buf_pool_get_waiting: (get-property waiting)
  * @self: a pool
  *
- * How many requests wait for budget.
+ * Gets the number of waiting requests.
  *
  * Returns: [property@Pool:waiting]
  *
@@ -390,7 +396,7 @@ buf_pool_get_waiting (BufPool *self)
  * buf_pool_is_closed: (get-property closed)
  * @self: a pool
  *
- * Whether the pool was closed.
+ * Gets whether the pool is closed.
  *
  * Returns: %TRUE after [method@Pool.close]
  *
@@ -401,7 +407,7 @@ buf_pool_is_closed (BufPool *self)
 {
   g_return_val_if_fail (BUF_IS_POOL (self), FALSE);
 
-  /* The budget of a pool that was built wrong has been closed from the start. */
+  /* The semaphore of an invalid pool is closed from the start. */
   if (self->config_error != NULL)
     return atomic_load (&self->has_closed);
   return buf_semaphore_is_closed (&self->memory->semaphore);

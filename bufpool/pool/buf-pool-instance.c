@@ -6,23 +6,23 @@
 #include "pool/buf-pool-private.h"
 
 /*
- * References on a pool that the library holds, and not the program.
+ * References on a pool that the library holds.
  *
- * The last reference on a pool may be one of these: a task has one, and GObject takes one while it
- * notifies. The thread that drops it need not know of the pool: a consumer may have a plain
- * allocation and no reference, since the pool outlives its plain allocations. It must not wait for
- * its own allocation. So the library drops its references here, and nowhere else: with no lock
- * held, not while the thread is inside, and without touching the pool afterwards.
+ * The last reference on a pool may belong to the library: a task holds one, and GObject holds one
+ * while it notifies. The thread that drops it may not know the pool: a consumer can hold a plain
+ * allocation and no reference, because the pool outlives its plain allocations. That thread must
+ * not wait for its own allocation. So the library drops its references only here: with no lock
+ * held, not while the thread is inside, and without an access to the pool afterwards.
  *
- * The thread is marked meanwhile. If something plain is outstanding, dispose finds the mark and
- * takes a reference instead of waiting. That is handed to a thread which is created for this
- * purpose, drops it, and waits as any owner does. Nobody else could end the pool: not the release
- * of the last allocation, since the end of a GObject runs code of the program, such as what was set
- * with g_object_set_data_full(), and a release may come from anywhere, under any lock.
+ * The thread is marked during the drop. If plain allocations are outstanding, dispose finds the
+ * mark, and takes a reference instead of waiting. A new thread gets this reference, drops it, and
+ * waits as any owner does. Nothing else could end the pool. The release of the last allocation
+ * cannot: the end of a GObject runs user code, such as destroy notifies of
+ * g_object_set_data_full(), and a release may happen anywhere, under any lock.
  *
- * It is handed over only when g_object_unref() has returned. Until then that has not decided
- * whether its own reference is the last, and a thread that drops the other one at once would make
- * it so.
+ * The new thread gets the reference only after g_object_unref() has returned. Until then,
+ * g_object_unref() has not decided whether its own reference is the last. If another thread dropped
+ * the new reference immediately, it would become the last one.
  */
 
 gpointer buf_pool_class;
@@ -49,7 +49,7 @@ hand_over (BufPool *self)
   g_autoptr (GThread) thread = g_thread_try_new ("bufpool-end", drop_in_thread, self, &error);
 
   if (thread == NULL)
-    g_warning ("A pool leaks, since there is no thread to wait for its allocations: %s",
+    g_warning ("A pool leaks because no thread could be created to wait for its allocations: %s",
                error->message);
 }
 
@@ -57,7 +57,7 @@ void
 buf_pool_drop_library_reference (gpointer self)
 {
   LibraryDrop drop = { .pool = self };
-  LibraryDrop *outer = current_drop; /* a weak notify may drop another one */
+  LibraryDrop *outer = current_drop; /* a weak notify may drop another reference */
 
   current_drop = &drop;
   g_object_unref (self);
@@ -67,8 +67,8 @@ buf_pool_drop_library_reference (gpointer self)
     hand_over (self);
 }
 
-/* Called by dispose, when something plain is outstanding. Returns whether another thread will wait
- * for it. */
+/* Called by dispose when plain allocations are outstanding. Returns whether another thread will
+ * wait for them. */
 gboolean
 buf_pool_leave_to_thread (BufPool *self)
 {
@@ -82,11 +82,10 @@ buf_pool_leave_to_thread (BufPool *self)
 }
 
 /*
- * Called at the end of dispose. Others may have taken references meanwhile. Then g_object_unref()
- * only drops its own, and before GLib 2.80 it goes on to touch the pool: it dispatches the
- * notifications that it has held back. Another thread may have dropped the last reference by then.
- * So the pool is kept until that is over: it is the dispatch of a notification that drops this
- * reference.
+ * Called at the end of dispose. Other threads may have taken references in the meantime. Then
+ * g_object_unref() only drops its own reference. Before GLib 2.80, it accesses the pool again, to
+ * dispatch the frozen notifications, although another thread may have dropped the last reference.
+ * So the pool keeps a reference, which the dispatch of a notification drops.
  */
 void
 buf_pool_keep_until_dispatch (BufPool *self)
@@ -99,7 +98,7 @@ buf_pool_keep_until_dispatch (BufPool *self)
   g_object_notify (G_OBJECT (self), "closed");
 }
 
-/* After this the pool may be gone. */
+/* On return, the pool may be gone. */
 void
 buf_pool_drop_after_dispatch (BufPool *self)
 {
@@ -107,7 +106,7 @@ buf_pool_drop_after_dispatch (BufPool *self)
     buf_pool_drop_library_reference (self);
 }
 
-/* A handler may drop the reference that the caller relies on. */
+/* A handler may drop the reference that the caller depends on. */
 void
 buf_pool_notify (BufPool *self, const gchar *property)
 {

@@ -9,23 +9,22 @@
 /*
  * Requests for garbage-collected languages.
  *
- * Such a language decides itself when, and in which order, it drops what a program does not use any
- * more: it may drop a pool before its allocations, in the same thread, and would wait for ever for
- * plain ones. So the pool does not wait for what these functions return. Introspection gives them
- * the names of the plain ones. How such an allocation lives and ends is told in
- * buf-pool-allocation-holding.c.
+ * Such a language frees unused objects at any time and in any order. It may drop a pool before its
+ * allocations, in the same thread, and would wait for plain allocations indefinitely. So the pool
+ * does not wait for allocations from these functions. Introspection gives these functions the names
+ * of the plain ones. See buf-pool-allocation-holding.c for the lifetime of such an allocation.
  */
 
 /**
  * buf_pool_allocate_pinned: (rename-to buf_pool_allocate)
  * @self: a pool
- * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @n_buffers: the number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
- * Like [method@Pool.allocate], for garbage-collected languages: the pool does not wait for the
- * allocation when it is dropped, so they can be dropped in any order; and
- * [method@PoolAllocation.release] gives the memory back before the allocation is dropped.
+ * Like [method@Pool.allocate], for garbage-collected languages. The end of the pool does not wait
+ * for the allocation, so you can drop both in any order. [method@PoolAllocation.release] frees the
+ * memory before the allocation is dropped.
  *
  * In languages other than C it has the plain name. This function can be called from any
  * thread.
@@ -43,10 +42,10 @@ buf_pool_allocate_pinned (BufPool *self, gsize n_buffers, GCancellable *cancella
 /**
  * buf_pool_allocate_timeout_pinned: (rename-to buf_pool_allocate_timeout)
  * @self: a pool
- * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
- * @timeout_us: how long to wait at most, in microseconds; negative: no limit
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @n_buffers: the number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @timeout_us: the longest time to wait, in microseconds, or a negative value for no limit
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
  * Like [method@Pool.allocate_timeout], for garbage-collected languages: see
  * [method@Pool.allocate_pinned].
@@ -78,17 +77,17 @@ buf_pool_allocate_timeout_pinned (BufPool *self,
 /**
  * buf_pool_allocate_full_pinned: (rename-to buf_pool_allocate_full)
  * @self: a pool
- * @min_buffers: how many buffers at least, from 1 to %BUF_POOL_MAX_BUFFERS
- * @max_buffers: how many buffers at most, at least @min_buffers
- * @timeout_us: how long to wait at most, in microseconds; negative: no limit
+ * @min_buffers: the minimum number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @max_buffers: the maximum number of buffers, at least @min_buffers
+ * @timeout_us: the longest time to wait, in microseconds, or a negative value for no limit
  * @io_priority: the priority of the request, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
  * Like [method@Pool.allocate_full], for garbage-collected languages: see
  * [method@Pool.allocate_pinned].
  *
- * In other languages than C it has the plain name. This function can be called from any thread.
+ * In languages other than C, this function has the plain name. It can be called from any thread.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
  *
@@ -121,8 +120,8 @@ buf_pool_allocate_full_pinned (BufPool *self,
 /**
  * buf_pool_try_allocate_pinned: (rename-to buf_pool_try_allocate)
  * @self: a pool
- * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
- * @error: return location for an error
+ * @n_buffers: the number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @error: return location for an error, or %NULL
  *
  * Like [method@Pool.try_allocate], for garbage-collected languages: see
  * [method@Pool.allocate_pinned].
@@ -160,10 +159,10 @@ buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
 /**
  * buf_pool_allocate_pinned_async: (rename-to buf_pool_allocate_async)
  * @self: a pool
- * @n_buffers: how many buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @n_buffers: the number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
  * @io_priority: the priority of the request and of its callback, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @callback: (scope async) (nullable): what to call when the request was granted or has failed
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @callback: (scope async) (nullable): the function to call when the request is granted or fails
  * @user_data: data for @callback
  *
  * Like [method@Pool.allocate_async], for garbage-collected languages: see
@@ -195,11 +194,12 @@ buf_pool_allocate_pinned_async (BufPool *self,
 /**
  * buf_pool_allocate_pinned_finish:
  * @self: a pool
- * @result: what the callback was given
- * @error: return location for an error
+ * @result: the result passed to the callback
+ * @error: return location for an error, or %NULL
  *
- * Fetches the result of [method@Pool.allocate_pinned_async], once. This function and
- * [method@Pool.allocate_finish] do the same: each accepts the results of both kinds of request.
+ * Finishes a request that [method@Pool.allocate_pinned_async] started. Call this function once for
+ * each request. This function and [method@Pool.allocate_finish] do the same: each accepts the
+ * results of both kinds of request.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
  *
@@ -214,18 +214,18 @@ buf_pool_allocate_pinned_finish (BufPool *self, GAsyncResult *result, GError **e
 /**
  * buf_pool_allocate_full_pinned_async: (rename-to buf_pool_allocate_full_async)
  * @self: a pool
- * @min_buffers: how many buffers at least, from 1 to %BUF_POOL_MAX_BUFFERS
- * @max_buffers: how many buffers at most, at least @min_buffers
- * @timeout_us: how long to wait at most, in microseconds; negative: no limit
+ * @min_buffers: the minimum number of buffers, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @max_buffers: the maximum number of buffers, at least @min_buffers
+ * @timeout_us: the longest time to wait, in microseconds, or a negative value for no limit
  * @io_priority: the priority of the request and of its callback, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @callback: (scope async) (nullable): the function to call when the request was granted or failed
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @callback: (scope async) (nullable): the function to call when the request is granted or fails
  * @user_data: data for @callback
  *
  * Like [method@Pool.allocate_full_async], for garbage-collected languages: see
  * [method@Pool.allocate_pinned]. The callback calls [method@Pool.allocate_full_pinned_finish].
  *
- * In other languages than C it has the plain name. This function can be called from any thread.
+ * In languages other than C, this function has the plain name. It can be called from any thread.
  *
  * Since: 1.0
  */
@@ -256,11 +256,11 @@ buf_pool_allocate_full_pinned_async (BufPool *self,
 /**
  * buf_pool_allocate_full_pinned_finish:
  * @self: a pool
- * @result: the result that the callback got
- * @error: return location for an error
+ * @result: the result passed to the callback
+ * @error: return location for an error, or %NULL
  *
- * Fetches the result of [method@Pool.allocate_full_pinned_async], once. It accepts the results of
- * every asynchronous request of the pool.
+ * Finishes a request that [method@Pool.allocate_full_pinned_async] started. Call this function once
+ * for each request. It accepts the results of all asynchronous requests of the pool.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
  *

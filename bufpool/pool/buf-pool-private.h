@@ -9,29 +9,29 @@
 
 G_BEGIN_DECLS
 
-/* All but the atomic fields are constant once the pool is constructed. What allocations need, and
- * what changes, is in the memory. */
+/* All fields except the atomic ones are constant after construction. State that allocations need,
+ * and state that changes, is in the memory. */
 struct _BufPool
 {
   GObject parent_instance;
 
   BufMemory *memory;
   BufBudget *budget;           /* may be NULL */
-  guint64 max_memory;          /* as constructed */
-  guint64 reserved_memory;     /* likewise */
-  gint64 max_cached_memory;    /* likewise */
-  gint max_waiting;            /* likewise */
-  GError *config_error;        /* what every request fails with, when the pool was built wrong */
-  _Atomic gboolean has_closed; /* buf_pool_close() was called, and has notified */
+  guint64 max_memory;          /* as set during construction */
+  guint64 reserved_memory;     /* as set during construction */
+  gint64 max_cached_memory;    /* as set during construction */
+  gint max_waiting;            /* as set during construction */
+  GError *config_error;        /* the error of all requests, if the properties are invalid */
+  _Atomic gboolean has_closed; /* buf_pool_close() has been called and has notified */
 
-  _Atomic guint n_until_dispatch; /* atomic; references until a notification is dispatched */
+  _Atomic guint n_until_dispatch; /* atomic; references to drop when a notification is dispatched */
 };
 
-/* A request, as the caller makes it. */
+/* A request with its options. */
 typedef struct
 {
   gsize min_buffers;
-  gsize max_buffers; /* not more than @min_buffers: exactly that many */
+  gsize max_buffers; /* if at most @min_buffers: exactly @min_buffers */
   gint64 timeout_us; /* negative: no limit */
   gint priority;
   gboolean pinned;
@@ -44,8 +44,8 @@ typedef struct
 
 extern gpointer buf_pool_class;
 
-/* The type is final, so one comparison tells. The checks of arguments use it instead of the
- * function of that name, which would call back into the file that defines the type. */
+/* The type is final, so one comparison is enough. Argument checks use this function instead of the
+ * type check of GObject, which would call back into the file that defines the type. */
 static inline gboolean
 buf_pool_is_instance (BufPool *self)
 {

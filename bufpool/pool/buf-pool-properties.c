@@ -6,7 +6,7 @@
 #include "pool/buf-pool-private.h"
 
 /*
- * The properties of a pool. The functions that get and set them are in buf-pool-getters.c.
+ * The properties of a pool. Their getters and setters are in buf-pool-getters.c.
  */
 
 #define DEFAULT_BUFFER_SIZE 4096
@@ -147,8 +147,7 @@ install_settings (void)
   /**
    * BufPool:buffer-size: (getter get_buffer_size)
    *
-   * The size of one buffer, in bytes: any size from 1 on. [enum@BufPool.BufferSize] has the usual
-   * ones.
+   * The size of one buffer, in bytes, at least 1. [enum@BufPool.BufferSize] lists common sizes.
    *
    * Since: 1.0
    */
@@ -163,8 +162,8 @@ install_settings (void)
   /**
    * BufPool:max-memory: (getter get_max_memory) (setter set_max_memory)
    *
-   * The budget: how many bytes all buffers together may take. What is larger than
-   * %BUF_POOL_UNLIMITED saturates to it. It can be changed at any time.
+   * The limit of the pool: the maximum size of all outstanding buffers, in bytes. Values above
+   * %BUF_POOL_UNLIMITED mean %BUF_POOL_UNLIMITED. You can change the limit at any time.
    *
    * Since: 1.0
    */
@@ -181,10 +180,10 @@ install_settings (void)
   /**
    * BufPool:reserved-memory: (getter get_reserved_memory) (setter set_reserved_memory)
    *
-   * A part of [property@Pool:max-memory], in bytes, that only requests more urgent than
-   * %G_PRIORITY_DEFAULT can use, see [method@Pool.allocate_full]. Other requests for more than the
-   * rest fail with %BUF_POOL_ERROR_TOO_LARGE. While others use the rest up without end, a request
-   * of default priority has no bound.
+   * The part of [property@Pool:max-memory], in bytes, that only requests more urgent than
+   * %G_PRIORITY_DEFAULT can use, see [method@Pool.allocate_full]. Other requests that exceed the
+   * rest fail with %BUF_POOL_ERROR_TOO_LARGE. Under a permanent load of urgent requests, there is
+   * no bound on how long a request of default priority waits.
    *
    * Since: 1.0
    */
@@ -201,8 +200,9 @@ install_settings (void)
   /**
    * BufPool:max-waiting: (getter get_max_waiting) (setter set_max_waiting)
    *
-   * How many requests of the pool may wait. The request that would be one more fails with
-   * %BUF_POOL_ERROR_OVERLOADED. With 0 no request waits; -1 is no limit.
+   * The maximum number of waiting requests of the pool. A request that would exceed it fails with
+   * %BUF_POOL_ERROR_OVERLOADED. If the value is 0, no request waits; if it is -1, there is no
+   * limit.
    *
    * Since: 1.0
    */
@@ -219,7 +219,8 @@ install_settings (void)
   /**
    * BufPool:budget: (getter get_budget)
    *
-   * The budget that the pool draws on, besides its own limit; or %NULL.
+   * The budget above the pool, or %NULL. Allocations count against the budget and against the limit
+   * of the pool.
    *
    * Since: 1.0
    */
@@ -229,17 +230,18 @@ install_settings (void)
   /**
    * BufPool:max-cached-memory: (getter get_max_cached_memory) (setter set_max_cached_memory)
    *
-   * How many bytes of free blocks the pool keeps, so that requests of the same size are faster than
-   * with the allocator of the C library. They are available: when a request needs their bytes, they
-   * are freed before it waits or is refused. It can be changed at any time; then the pool frees
-   * what it keeps.
+   * The maximum size of the cached blocks, in bytes. The pool caches free blocks so that requests
+   * of the same size are faster than with the allocator of the C library. Cached blocks are
+   * available: if a request needs their bytes, they are freed before the request waits or is
+   * refused. You can change this property at any time; the pool then frees all cached blocks.
    *
-   * -1, or any negative number, lets the pool choose: one eighth of [property@Pool:max-memory], but
-   * at most 16 MiB, or one larger block. With 0 the pool frees every block when its last reference
-   * is dropped; and if it was built with 0, all memory comes from the C library's allocator, while
-   * otherwise blocks of 128 KiB and more come from mmap(), where there is such a function.
+   * If the value is negative, such as -1, the pool chooses: one eighth of
+   * [property@Pool:max-memory], but at most 16 MiB, or one larger block. If the value is 0, the
+   * pool frees every block when its last reference is dropped. If the pool was created with 0, all
+   * memory comes from the allocator of the C library. Otherwise, blocks of 128 KiB and more come
+   * from mmap(), on systems that have it.
    *
-   * With the keys `leaks`, `fill` and `guard` of `BUFPOOL_DEBUG` nothing is kept.
+   * If `BUFPOOL_DEBUG` contains `leaks`, `fill` or `guard`, the pool caches nothing.
    *
    * Since: 1.0
    */
@@ -256,11 +258,11 @@ install_settings (void)
   /**
    * BufPool:alignment: (getter get_alignment)
    *
-   * The address of each buffer is a multiple of this number of bytes. It is a power of two that
-   * divides [property@Pool:buffer-size], so that each buffer of an allocation is aligned and not
-   * only the first one; other values fail with %BUF_POOL_ERROR_INVALID_CONFIG. With 0, the first
-   * buffer is aligned as the C library's allocator aligns memory, and the others follow it without
-   * a gap.
+   * The alignment of each buffer, in bytes: a power of two that divides
+   * [property@Pool:buffer-size], so that each buffer of an allocation is aligned, not only the
+   * first. Other values fail with %BUF_POOL_ERROR_INVALID_CONFIG. If the value is 0, the first
+   * buffer has the alignment of the allocator of the C library, and the others follow it without a
+   * gap.
    *
    * Since: 1.0
    */
@@ -270,8 +272,7 @@ install_settings (void)
   /**
    * BufPool:zero-fill: (getter get_zero_fill)
    *
-   * Whether fresh buffers are filled with zeros. Otherwise they hold what was in that memory
-   * before.
+   * Whether new buffers are filled with zeros. Otherwise, their content is undefined.
    *
    * Since: 1.0
    */
@@ -281,7 +282,7 @@ install_settings (void)
   /**
    * BufPool:name: (getter get_name)
    *
-   * A name for the pool, for messages.
+   * A name for the pool, which appears in messages.
    *
    * Since: 1.0
    */
@@ -306,8 +307,8 @@ install_figures (void)
   /**
    * BufPool:allocated-memory: (getter get_allocated_memory)
    *
-   * How many bytes are outstanding. It does not notify. Like the other figures it is exact whenever
-   * no other thread is inside a call, and close to it otherwise.
+   * The size of all outstanding allocations, in bytes. This property does not notify. Like the
+   * other figures, it is exact while no other thread is inside a call, and approximate otherwise.
    *
    * Since: 1.0
    */
@@ -316,8 +317,8 @@ install_figures (void)
   /**
    * BufPool:available-memory: (getter get_available_memory)
    *
-   * How many bytes of the budget are not used. Those of free blocks that the pool keeps are among
-   * them. It does not notify.
+   * The number of bytes that are available below the limit. This includes the cached blocks. This
+   * property does not notify.
    *
    * Since: 1.0
    */
@@ -326,8 +327,8 @@ install_figures (void)
   /**
    * BufPool:cached-memory: (getter get_cached_memory)
    *
-   * How many bytes of free blocks the pool keeps, see [property@Pool:max-cached-memory]. It does
-   * not notify.
+   * The size of the cached blocks, in bytes, see [property@Pool:max-cached-memory]. This property
+   * does not notify.
    *
    * Since: 1.0
    */
@@ -336,7 +337,7 @@ install_figures (void)
   /**
    * BufPool:active-allocations: (getter get_active_allocations)
    *
-   * How many allocations are outstanding. It does not notify.
+   * The number of outstanding allocations. This property does not notify.
    *
    * Since: 1.0
    */
@@ -345,7 +346,7 @@ install_figures (void)
   /**
    * BufPool:waiting: (getter get_waiting)
    *
-   * How many requests wait for budget. It does not notify.
+   * The number of waiting requests. This property does not notify.
    *
    * Since: 1.0
    */
@@ -354,7 +355,7 @@ install_figures (void)
   /**
    * BufPool:closed: (getter is_closed)
    *
-   * Whether the pool was closed. It notifies in the thread that closes the pool.
+   * Whether the pool is closed. This property notifies in the thread that closes the pool.
    *
    * Since: 1.0
    */

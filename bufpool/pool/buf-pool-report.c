@@ -8,23 +8,25 @@
 #include "pool/buf-pool-private.h"
 
 /*
- * What a pool says: who holds what, and that it cannot go yet.
+ * Reports about a pool: its outstanding allocations, and a warning if they delay the end of the
+ * pool.
  */
 
 /**
  * buf_pool_describe_outstanding:
  * @self: a pool
  *
- * Tells in words what is outstanding, and how many wait. If the environment variable
- * `BUFPOOL_DEBUG` had the key `leaks` when the program began, it also tells for each allocation who
- * made it, when and where: grouped by their call stacks, the most bytes first.
+ * Describes the outstanding allocations and the number of waiting requests. If the environment
+ * variable `BUFPOOL_DEBUG` contained `leaks` when the program started, the text also says for each
+ * allocation which thread made it, when, and where. The allocations are grouped by call stack, with
+ * the most bytes first.
  *
- * The text is meant for people. What it looks like may change.
+ * The text is meant for people. Its format may change.
  *
- * This function can be called from any thread, also while others use the pool. It may take a
- * second, as it looks up names of functions and lines in the debug information.
+ * This function can be called from any thread, even while other threads use the pool. It may take a
+ * second, because it looks up function names and line numbers in the debug information.
  *
- * Returns: (transfer full): some lines of text
+ * Returns: (transfer full): a text of several lines
  *
  * Since: 1.0
  */
@@ -39,17 +41,17 @@ buf_pool_describe_outstanding (BufPool *self)
   return g_string_free (g_steal_pointer (&description), FALSE);
 }
 
-/* Dispose has waited for long. */
+/* Called when dispose has been waiting for a long time. */
 void
 buf_pool_warn_of_drain (BufMemory *memory, guint64 milliseconds, const BufSemaphoreFigures *figures)
 {
-  g_autofree gchar *title = buf_request_get_title (&memory->semaphore, "The");
+  g_autofree gchar *title = buf_request_get_title (&memory->semaphore, "the");
   g_autoptr (GString) description = g_string_new (NULL);
 
   buf_memory_append_outstanding (memory, description);
-  g_warning ("%s was dropped %" G_GUINT64_FORMAT " ms ago, and still waits for %" G_GINT64_FORMAT
-             " %s (%" G_GINT64_FORMAT
-             " %s) to be dropped. Does this thread hold one, or has one leaked?\n%s",
+  g_warning ("The last reference to %s was dropped %" G_GUINT64_FORMAT
+             " ms ago, but it is still waiting for %" G_GINT64_FORMAT " %s (%" G_GINT64_FORMAT
+             " %s) to be freed. Does this thread hold one, or has one leaked?\n%s",
              title,
              milliseconds,
              figures->n_allocations,

@@ -9,13 +9,13 @@
 #include "pool/buf-pool-private.h"
 
 /*
- * What a request is, and what is said when it is refused: the same for threads and tasks.
+ * Requests and the errors of refused requests, for threads and tasks.
  *
- * When several errors apply, the first of these is reported: cancelled, config, count, too large,
- * closed.
+ * If several errors apply, the first of these is reported: cancelled, configuration, count, too
+ * large, closed.
  */
 
-/* Whether the request may go on, as far as its cancellable tells. */
+/* Returns whether the request may continue, as far as @cancellable is concerned. */
 gboolean
 buf_pool_check_cancelled (BufMemory *memory, GCancellable *cancellable, GError **error)
 {
@@ -33,15 +33,16 @@ set_count_error (const BufPoolRequest *request, GError **error)
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_COUNT,
-                 "%" G_GSIZE_FORMAT " buffers were asked for, but an allocation has from 1 to %u",
+                 "Cannot allocate %" G_GSIZE_FORMAT
+                 " buffers: an allocation has from 1 to %u buffers",
                  request->min_buffers,
                  BUF_POOL_MAX_BUFFERS);
   else
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_COUNT,
-                 "At least %" G_GSIZE_FORMAT " and at most %" G_GSIZE_FORMAT
-                 " buffers were asked for",
+                 "Cannot allocate from %" G_GSIZE_FORMAT " to %" G_GSIZE_FORMAT
+                 " buffers: the minimum is greater than the maximum",
                  request->min_buffers,
                  request->max_buffers);
 }
@@ -56,8 +57,8 @@ get_bytes (BufMemory *memory, gsize n_buffers)
   return bytes;
 }
 
-/* Whether the request is one that the pool could ever grant, as far as its constant properties
- * tell, and what it wants then. Each request that was not granted at once comes here. */
+/* Returns whether the constant properties of the pool allow the request, and sets @want. Every
+ * request that is not granted immediately is checked here. */
 gboolean
 buf_pool_check_request (BufPool *self, const BufPoolRequest *request, BufWant *want, GError **error)
 {
@@ -113,8 +114,9 @@ get_refusal (BufOutcome outcome)
     }
 }
 
-/* Says why a request for at least @n_buffers was not granted. Needs the memory only: the pool may
- * be gone, when the caller is inside. PENDING: because it would have had to wait. */
+/* Sets the error of a request for at least @n_buffers that was not granted. PENDING means that it
+ * would have had to wait. This function uses only the memory, because the pool may be gone while
+ * the caller is inside. */
 void
 buf_pool_set_request_error (BufMemory *memory,
                             gsize n_buffers,
@@ -130,7 +132,7 @@ buf_pool_set_request_error (BufMemory *memory,
     return;
 
   buffers = buf_words_buffers (n_buffers, memory->buffer_size, get_bytes (memory, n_buffers));
-  asked = g_strdup_printf ("%s %s asked for", buffers, buf_words_choose (n_buffers, "was", "were"));
+  asked = g_strdup_printf ("Cannot allocate %s", buffers);
   buf_request_set_error (&memory->semaphore, asked, outcome, figures, error);
 }
 

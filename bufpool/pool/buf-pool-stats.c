@@ -6,19 +6,19 @@
 #include "pool/buf-pool-private.h"
 
 /*
- * The statistics of a pool: a snapshot of what the slow paths have counted.
+ * Statistics of a pool: a snapshot of the counters that the slow paths update.
  *
- * What the budget counts is consistent in itself, since it is read under its lock. Refusals are
- * counted where their message is made, and belong to nobody's critical section.
+ * The counters of the semaphore are consistent with each other, because they are read under its
+ * lock. Refusals are counted where their message is created, outside of any critical section.
  */
 
 /**
  * SECTION:buf-pool-stats
  * @Title: BufPoolStats
- * @Short_description: what has happened to the requests of a pool
+ * @Short_description: statistics about the requests of a pool
  *
- * A pool counts what is slow anyway: waits, refusals, overtakings. A snapshot tells whether its
- * budget is too small: requests that wait often or for long, and what they waited for.
+ * A pool counts only slow events: waits, refusals and overtakings. A snapshot shows whether the
+ * limit is too low: whether requests wait often or for a long time.
  */
 
 G_DEFINE_BOXED_TYPE (BufPoolStats, buf_pool_stats, buf_pool_stats_copy, buf_pool_stats_free)
@@ -27,7 +27,7 @@ G_DEFINE_BOXED_TYPE (BufPoolStats, buf_pool_stats, buf_pool_stats_copy, buf_pool
  * buf_pool_stats_copy:
  * @self: statistics
  *
- * Copies them.
+ * Copies the statistics.
  *
  * Returns: (transfer full): a copy
  *
@@ -45,7 +45,7 @@ buf_pool_stats_copy (const BufPoolStats *self)
  * buf_pool_stats_free: (skip)
  * @self: (transfer full) (nullable): statistics
  *
- * Frees them.
+ * Frees the statistics.
  *
  * Since: 1.0
  */
@@ -65,12 +65,13 @@ get_n_refused (BufPool *self, BufRefusal refusal)
  * buf_pool_get_stats:
  * @self: a pool
  *
- * How the pool stands, and what has happened to its requests since it was made: a snapshot, which
- * does not change any more. A pool always counts, since it counts only what is slow anyway.
+ * Gets a snapshot of the current state of the pool, and statistics about its requests since it was
+ * created. The snapshot does not change afterwards. A pool always keeps statistics, because it
+ * counts only slow events.
  *
- * Every request that fails is counted once, by the reason that it was told. A request of a language
- * binding may be more than one: in Python and JavaScript, one that has to wait has first tried, and
- * was refused.
+ * Each failed request is counted once, by its error. A request of a language binding may count more
+ * than once: in Python and JavaScript, a request that has to wait first tries without waiting, and
+ * is refused.
  *
  * This function can be called from any thread.
  *

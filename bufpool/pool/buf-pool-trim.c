@@ -10,10 +10,10 @@
 #include "pool/buf-pool-private.h"
 
 /*
- * Giving memory that the pools keep back to the system.
+ * Returning cached memory to the system.
  */
 
-/* No memory ends while it is entered. */
+/* No memory is freed while it is entered. */
 static void
 collect_memory (BufMemory *memory, gpointer data)
 {
@@ -21,8 +21,8 @@ collect_memory (BufMemory *memory, gpointer data)
     g_ptr_array_add (data, memory);
 }
 
-/* Frees the cached blocks of all pools, and asks the C library to give free memory back to the
- * system. Returns how many bytes of blocks were freed. */
+/* Frees the cached blocks of all pools, and lets the C library return free memory to the system.
+ * Returns the number of bytes of the blocks that were freed. */
 static gint64
 trim_all (void)
 {
@@ -46,14 +46,14 @@ trim_all (void)
 /**
  * buf_pool_trim:
  * @self: a pool
- * @target: how many bytes of free blocks the pool may keep
+ * @target: the size of the cached blocks to keep, in bytes
  *
- * Frees blocks that the pool keeps, until there are at most @target bytes of them. The pool goes on
- * to keep blocks that are dropped after this, see [property@Pool:max-cached-memory].
+ * Frees cached blocks until at most @target bytes of them remain. The pool continues to cache
+ * blocks that are freed later, see [property@Pool:max-cached-memory].
  *
  * This function can be called from any thread.
  *
- * Returns: how many bytes were freed
+ * Returns: the number of bytes that were freed
  *
  * Since: 1.0
  */
@@ -62,7 +62,7 @@ buf_pool_trim (BufPool *self, gsize target)
 {
   g_return_val_if_fail (BUF_IS_POOL (self), 0);
 
-  /* No pool can have more than that. */
+  /* A pool cannot have more than that. */
   if (target > (gsize) G_MAXSSIZE)
     return 0;
 
@@ -72,13 +72,13 @@ buf_pool_trim (BufPool *self, gsize target)
 /**
  * buf_pool_trim_all:
  *
- * Frees all blocks that the pools of the program keep, and asks the C library to return its free
- * memory to the system, if it can. A program calls this when memory is short, as in a handler of
+ * Frees the cached blocks of all pools in the process, and lets the C library return free memory to
+ * the system, if it can. Call this function when memory is low, for example in a handler of
  * [signal@Gio.MemoryMonitor::low-memory-warning].
  *
  * This function can be called from any thread.
  *
- * Returns: how many bytes of blocks were freed
+ * Returns: the number of bytes of the blocks that were freed
  *
  * Since: 1.0
  */

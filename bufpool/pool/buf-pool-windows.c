@@ -6,8 +6,8 @@
 #include <windows.h>
 
 /*
- * The library stays loaded when a plugin that has loaded it is unloaded: types stay registered for
- * as long as the process lives. On other systems the linker takes care of that.
+ * Keeps the library loaded when a plugin that loaded it is unloaded, because types stay registered
+ * for the lifetime of the process. On other systems, the linker does this.
  */
 
 BOOL WINAPI DllMain (HINSTANCE instance, DWORD reason, LPVOID reserved);

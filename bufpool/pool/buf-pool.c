@@ -10,20 +10,20 @@
 /*
  * The end of a pool.
  *
- * The pool outlives its plain allocations: dispose closes it and waits until none is outstanding;
- * unless the thread drops a reference of the library, see buf-pool-instance.c. It does not wait for
- * what is pinned, nor for threads that are inside: these keep the BufMemory, which finalize
- * abandons.
+ * The pool outlives its plain allocations: dispose closes the pool and waits until none is
+ * outstanding, unless the thread is dropping a reference of the library, see buf-pool-instance.c.
+ * It does not wait for pinned allocations, nor for threads that are inside. These keep the
+ * BufMemory alive, which finalize abandons.
  */
 
 /**
  * BufPool:
  *
- * A buffer pool with a memory budget.
+ * A buffer pool with a strict memory limit.
  *
- * A program says once how large its buffers are, and how much memory they may take together. From
- * then on it cannot take more, however fast its producers are: when the budget is used up, whoever
- * asks waits until others have given back.
+ * You choose the size of a buffer, and the maximum size of all buffers together. The program can
+ * then never hold more, no matter how fast its producers are: when the limit is reached, requests
+ * wait until other threads free memory.
  *
  * ```c
  * #include <bufpool/bufpool.h>
@@ -49,37 +49,38 @@
  * }
  * ```
  *
- * The memory comes from the allocator of the C library. When the last reference to a
- * [struct@PoolAllocation] is dropped, the pool keeps the block for the next request of that size,
- * or frees it, see [property@Pool:max-cached-memory]. The budget counts the bytes of the buffers,
- * not the few bytes of bookkeeping beside them.
+ * The memory comes from the allocator of the C library. When you drop the last reference to a
+ * [struct@PoolAllocation], the pool caches the block for the next request of that size, or frees
+ * it, see [property@Pool:max-cached-memory]. The limit counts the bytes of the buffers, not the few
+ * bytes of bookkeeping for each allocation.
  *
- * When a pool is disposed of, which is when its last reference is dropped, it closes, and then
- * waits until every allocation was dropped. In C, declare the pool before its allocations, so that
- * g_autoptr() drops them in the right order.
+ * When you drop the last reference to a pool, it closes, and then waits until all its allocations
+ * are freed. In C, declare the pool before its allocations, so that g_autoptr() frees them in the
+ * right order.
  *
- * So the end of a pool never comes if what would drop an allocation comes after it:
+ * The pool therefore never ends if an allocation would be freed only after the pool. This happens
+ * in these cases:
  *
- * - if the allocation is object data of the pool itself (g_object_set_data_full()): object data is
- *   dropped when the pool is finalized;
- * - if a class clears its pool in dispose and its allocation in finalize: clear the allocation
- *   first, in the same function;
- * - if g_object_run_dispose() is called on a pool in the thread whose main loop still has to
- * deliver a request that was granted: nothing delivers it while the thread waits. Drop references
- * instead, since a request holds one.
+ * - The allocation is object data of the pool itself (g_object_set_data_full()): object data is
+ *   freed when the pool is finalized.
+ * - A class clears its pool in dispose and its allocation in finalize. Clear the allocation first,
+ *   in the same function.
+ * - The program calls g_object_run_dispose() on a pool in a thread whose main loop still has to
+ *   deliver a granted request: nothing delivers the request while the thread waits. Drop your
+ *   references instead, because a request holds a reference itself.
  *
  * All functions can be called from any thread.
  *
- * After fork(), the child may call exec() or _exit(). It must not use, nor drop, a pool or an
- * allocation that it has inherited: the threads of the parent do not exist in the child, so a lock
- * that one of them held stays locked, and what one of them would give back never comes back. Only
- * the child of a program with a single thread may go on, with pools that it makes itself. The
- * library does nothing in a child on its own.
+ * After fork(), the child process may call exec() or _exit(). It must not use or free an inherited
+ * pool or allocation: the threads of the parent do not exist in the child, so a lock that one of
+ * them held stays locked, and memory that one of them would have freed is never freed. The child of
+ * a single-threaded program is the only exception: it may continue, with pools that it creates
+ * itself. The library never does anything in a child on its own.
  *
  * Since: 1.0
  */
 
-/* How long dispose waits before it says so, in milliseconds. */
+/* How long dispose waits before it logs a warning, in milliseconds. */
 #define DEFAULT_DRAIN_WARNING 5000
 
 static void buf_pool_initable_iface_init (GInitableIface *iface);
@@ -96,7 +97,7 @@ is_power_of_two (guint number)
   return number != 0 && (number & (number - 1)) == 0;
 }
 
-/* Whether the properties go together. */
+/* Returns whether the properties are valid together. */
 static gboolean
 check_config (BufMemory *memory, guint64 max_memory, GError **error)
 {
@@ -105,15 +106,15 @@ check_config (BufMemory *memory, guint64 max_memory, GError **error)
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "A buffer size of %" G_GUINT64_FORMAT
-                 " bytes is not between 1 and %" G_GUINT64_FORMAT,
+                 " bytes is not in the range from 1 to %" G_GUINT64_FORMAT,
                  memory->buffer_size,
                  (guint64) MIN (BUF_POOL_UNLIMITED, G_MAXSSIZE));
   else if (max_memory < memory->buffer_size)
     g_set_error (error,
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
-                 "A budget of %" G_GUINT64_FORMAT
-                 " %s is not enough for one buffer of %" G_GUINT64_FORMAT " bytes",
+                 "A limit of %" G_GUINT64_FORMAT
+                 " %s is too small for one buffer of %" G_GUINT64_FORMAT " bytes",
                  max_memory,
                  buf_words_choose (max_memory, "byte", "bytes"),
                  memory->buffer_size);
@@ -128,7 +129,7 @@ check_config (BufMemory *memory, guint64 max_memory, GError **error)
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "A buffer size of %" G_GUINT64_FORMAT
-                 " %s is not a multiple of the alignment, which is %u bytes",
+                 " %s is not a multiple of the alignment of %u bytes",
                  memory->buffer_size,
                  buf_words_choose (memory->buffer_size, "byte", "bytes"),
                  memory->alignment);
@@ -190,7 +191,7 @@ wait_until_drained (BufMemory *memory, gint64 deadline, BufSemaphoreFigures *fig
   return outcome == BUF_OUTCOME_GRANTED;
 }
 
-/* Something plain is outstanding. */
+/* Called while plain allocations are outstanding. */
 static void
 wait_for_the_last (BufMemory *memory)
 {
@@ -203,7 +204,8 @@ wait_for_the_last (BufMemory *memory)
   wait_until_drained (memory, -1, &figures);
 }
 
-/* Chaining up comes before the wait: it runs the weak notifies, and they may drop allocations. */
+/* Chaining up comes before the wait, because it runs the weak notifies, which may free
+ * allocations. */
 static void
 buf_pool_dispose (GObject *object)
 {
@@ -261,10 +263,10 @@ buf_pool_init (BufPool *self)
 /**
  * buf_pool_new:
  * @buffer_size: the size of one buffer, in bytes, at least 1, see [property@Pool:buffer-size]
- * @max_memory: the budget, in bytes, at least @buffer_size, see [property@Pool:max-memory]
- * @error: return location for an error
+ * @max_memory: the limit, in bytes, at least @buffer_size, see [property@Pool:max-memory]
+ * @error: return location for an error, or %NULL
  *
- * Creates a pool. If the values do not go together, it fails with %BUF_POOL_ERROR_INVALID_CONFIG.
+ * Creates a pool. Fails with %BUF_POOL_ERROR_INVALID_CONFIG if the values are invalid.
  *
  * Returns: (transfer full): a new pool, or %NULL with an error
  *
@@ -288,11 +290,11 @@ buf_pool_new (gsize buffer_size, gsize max_memory, GError **error)
 /**
  * buf_pool_new_with_budget:
  * @buffer_size: the size of one buffer, in bytes, at least 1, see [property@Pool:buffer-size]
- * @budget: the budget to draw on
- * @error: return location for an error
+ * @budget: the budget that the pool shares with others
+ * @error: return location for an error, or %NULL
  *
- * Creates a pool whose allocations count against a budget that it shares with others. The pool has
- * no limit of its own, unless you set [property@Pool:max-memory].
+ * Creates a pool whose allocations count against a budget that other pools and permits share. The
+ * pool has no limit of its own unless you set [property@Pool:max-memory].
  *
  * Returns: (transfer full): a new pool, or %NULL with an error
  *
@@ -318,10 +320,12 @@ buf_pool_new_with_budget (gsize buffer_size, BufBudget *budget, GError **error)
  * buf_pool_close:
  * @self: a pool
  *
- * Closes the pool, for good: new requests, and those that wait, fail with %BUF_POOL_ERROR_CLOSED.
- * What was handed out stays valid, and is not waited for. Closing a pool again does nothing.
+ * Closes the pool permanently. New and waiting requests fail with %BUF_POOL_ERROR_CLOSED. Existing
+ * allocations stay valid, and this function does not wait for them. If the pool is already closed,
+ * this function does nothing.
  *
- * This function can be called from any thread; [property@Pool:closed] notifies in it.
+ * This function can be called from any thread. [property@Pool:closed] notifies in the calling
+ * thread.
  *
  * Since: 1.0
  */

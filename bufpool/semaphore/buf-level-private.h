@@ -9,8 +9,8 @@ G_BEGIN_DECLS
 
 typedef struct _BufWaitQueue BufWaitQueue;
 
-/* Waiters that are asleep are kept apart by whether they may use the reserve, and by whether they
- * need to be woken. */
+/* Waiters that are asleep are grouped by whether they may use the reserve, and by whether they have
+ * to be woken. */
 typedef enum
 {
   BUF_WAITERS_URGENT_THREADS,
@@ -20,31 +20,31 @@ typedef enum
   BUF_WAITERS_N_KINDS
 } BufWaiterKind;
 
-/* What has happened at a level so far. Nothing that the fast paths do is counted. */
+/* Statistics of a level. The fast paths count nothing. */
 typedef struct
 {
   guint64 n_waits;         /* of requests, not of drainers */
   guint64 total_wait_time; /* microseconds */
   guint64 longest_wait;    /* microseconds */
   guint64 n_overtakings;
-  guint64 most_overtaken; /* how often one waiter was */
+  guint64 most_overtaken; /* of any one waiter */
   guint64 n_revocations;
   guint64 n_refills;
 } BufHistory;
 
-/* The bytes of one semaphore that lie in no stripe, and the requests that wait at it. */
+/* The bytes of one semaphore that are in no stripe, and the requests that wait for it. */
 struct _BufLevel
 {
   BufWaitQueue *queue; /* const; of all levels of the tree */
   BufLevel *parent;    /* const; NULL for the root */
 
-  gint64 free;          /* LOCK: mutex; bytes, negative when the maximum was lowered */
+  gint64 free;          /* LOCK: mutex; bytes, negative after the maximum is lowered */
   gint64 maximum;       /* LOCK: mutex */
   gint64 reserved;      /* LOCK: mutex; bytes that only urgent requests may use */
-  gint64 promised;      /* LOCK: mutex; to those that are woken, at this level or below */
+  gint64 promised;      /* LOCK: mutex; to woken threads, at this level or below */
   gint64 pinned;        /* LOCK: mutex; bytes in use that the end of the level does not wait for */
   gint64 n_allocations; /* LOCK: mutex; less what the stripes count */
-  gboolean revoked;     /* LOCK: mutex; nothing is in stripes: @free is all that there is */
+  gboolean revoked;     /* LOCK: mutex; the stripes are empty, so @free is exact */
   gboolean closed;      /* LOCK: mutex */
 
   GQueue waiters;                            /* LOCK: mutex; for bytes, at this level, by age */
@@ -52,12 +52,12 @@ struct _BufLevel
   GQueue drainers;                           /* LOCK: mutex; until nothing is outstanding */
   guint n_waiting;                           /* LOCK: mutex; for bytes, at this level or below */
   gint max_waiting;  /* LOCK: mutex; limits @n_waiting; negative: no limit */
-  GQueue active;     /* LOCK: mutex; children at which, or below which, somebody waits */
+  GQueue active;     /* LOCK: mutex; children with waiters at or below them */
   GQueue stuck;      /* LOCK: mutex; likewise, but nobody there can be served for now */
   gboolean is_stuck; /* LOCK: mutex; in @stuck of the parent */
   GList link;        /* LOCK: mutex; in @active or @stuck of the parent */
 
-  guint64 n_taken;    /* LOCK: mutex; by whatever request */
+  guint64 n_taken;    /* LOCK: mutex; by any request */
   gint64 sum_since;   /* LOCK: mutex; of all that are in @waiters, modulo 2⁶⁴ */
   BufHistory history; /* LOCK: mutex; of waits that are over */
 };

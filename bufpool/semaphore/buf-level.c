@@ -6,15 +6,15 @@
 #include "semaphore/buf-level-private.h"
 
 /*
- * One level of a tree of semaphores: its bytes, and the requests that wait there.
+ * One level of a tree of semaphores: its bytes, and the requests that wait for them.
  *
  * A request needs its bytes at its own level and at all levels above it, its *path*. It takes them
- * at all of them in one section, or at none. So a waiter holds nothing while it waits.
+ * at all levels in one section, or at none. So a waiter holds nothing while it waits.
  *
  * The *limit* of a request at a level is how much it could take there now. A request of default or
  * lower priority leaves the reserve alone. If a waiter is owed its bytes, they are *earmarked* at
- * each level of its path. An urgent request may still use the reserve, which the owed waiter could
- * not use either unless it is urgent itself.
+ * each level of its path. An urgent request may still use the reserve, which the owed waiter cannot
+ * use either unless it is urgent itself.
  *
  * A level is *stuck* when none of its waiters that are asleep fits into what is free there, and all
  * children with waiters are stuck, too. Whatever happens elsewhere in the tree, nobody there can be
@@ -109,7 +109,7 @@ buf_level_add_asleep_locked (BufLevel *self, BufWaiter *waiter)
   buf_level_stir_locked (self);
 }
 
-/* It is not in a tree yet. */
+/* The level is not in a tree yet. */
 void
 buf_level_add_waiter_locked (BufLevel *self, BufWaiter *waiter)
 {
@@ -146,7 +146,7 @@ is_on_path (const BufLevel *self, const BufWaiter *waiter)
   return level != NULL;
 }
 
-/* How much a request could take now, if it leaves @owed, which may be NULL, its bytes. */
+/* Returns how much a request could take now if it leaves the bytes of @owed, which may be NULL. */
 gint64
 buf_level_get_limit_locked (BufLevel *self, gboolean urgent, const BufWaiter *owed)
 {
@@ -162,7 +162,7 @@ buf_level_get_limit_locked (BufLevel *self, gboolean urgent, const BufWaiter *ow
   return limit - earmark;
 }
 
-/* How much a request could ever take. */
+/* Returns how much a request could ever take. */
 gint64
 buf_level_get_ceiling_locked (const BufLevel *self, gboolean urgent)
 {
@@ -191,19 +191,19 @@ is_short_for_locked (BufLevel *self, gboolean urgent, const BufWaiter *owed)
   return find_largest_locked (self, urgent) > buf_level_get_limit_locked (self, urgent, owed);
 }
 
-/* Whether somebody below this level waits for its bytes, rather than for those of a lower level.
- * That may be only because @owed, which may be NULL, has to be left its bytes here, although it
- * waits for those of another level. */
+/* Returns whether a waiter below this level waits for bytes of this level, rather than of a lower
+ * one. It may wait only because it has to leave the bytes of @owed, which may be NULL, although
+ * @owed waits for those of another level. */
 gboolean
 buf_level_is_short_locked (BufLevel *self, const BufWaiter *owed)
 {
   if (self->n_waiting == 1)
-    owed = NULL; /* if it is below this level, then nobody else is */
+    owed = NULL; /* if it is below this level, no other waiter is */
   return self->promised > 0 || is_short_for_locked (self, FALSE, owed) ||
          is_short_for_locked (self, TRUE, owed);
 }
 
-/* Of all that wait at this level or below; or NULL. */
+/* Returns a waiter at this level or below, or NULL. */
 BufWaiter *
 buf_level_find_oldest_locked (BufLevel *self)
 {
@@ -221,7 +221,7 @@ buf_level_find_oldest_locked (BufLevel *self)
   return oldest;
 }
 
-/* What has happened so far, including the waits in progress. */
+/* Gets the statistics, including the waits in progress. */
 void
 buf_level_get_history_locked (BufLevel *self, BufHistory *history)
 {

@@ -6,14 +6,14 @@
 #include "semaphore/buf-semaphore-sections-private.h"
 
 /*
- * A request that need not wait, and finds too little: it takes what keepers give back, from those
- * at the level that is short and below it, see buf-semaphore-keeper.c.
+ * A request that need not wait and finds too few bytes takes what the keepers release, at the level
+ * that is short and below it, see buf-semaphore-keeper.c.
  */
 
-/* How often a request asks all keepers, if others do the same. */
+/* How many times a request asks all keepers if other requests do the same. */
 #define BUF_SEMAPHORE_MAX_ROUNDS 16
 
-/* The level at which @want is short, and how much is missing there; or NULL. */
+/* Returns the level at which @want is short, and how much is missing there, or NULL. */
 static BufSemaphore *
 find_short (BufSemaphore *self, const BufWant *want, gint64 *missing)
 {
@@ -25,8 +25,8 @@ find_short (BufSemaphore *self, const BufWant *want, gint64 *missing)
   return level != NULL ? buf_semaphore_get_for_level (level) : NULL;
 }
 
-/* Asks the keepers at @top or below for @bytes, each of them once. Sets @disturbed if another
- * thread has asked them meanwhile, so that some may have been left out. */
+/* Asks each keeper at @top or below for @bytes once. Sets @disturbed if another thread has asked
+ * them in the meantime, so that some may have been left out. */
 static gint64
 evict_once (BufSemaphore *top, gint64 bytes, gboolean *disturbed)
 {
@@ -43,7 +43,7 @@ evict_once (BufSemaphore *top, gint64 bytes, gboolean *disturbed)
   return evicted;
 }
 
-/* Asks the keepers for what is missing, and returns how much they gave back. */
+/* Asks the keepers for the missing bytes, and returns how many they released. */
 static gint64
 evict_elsewhere (BufSemaphore *self, const BufWant *want)
 {
@@ -59,10 +59,8 @@ evict_elsewhere (BufSemaphore *self, const BufWant *want)
   return evicted;
 }
 
-/* For a request that was PENDING: tries again with what keepers give back. The caller holds no
- * lock, and is inside or has a reference on the owner. Like buf_semaphore_exchange() for what it
- * @leaves.
- */
+/* Retries a request that was PENDING with the bytes that keepers release. The caller holds no lock,
+ * and is inside or has a reference on the owner. @leaves works as in buf_semaphore_exchange(). */
 BufOutcome
 buf_semaphore_acquire_after_others (BufSemaphore *self,
                                     BufWant *want,

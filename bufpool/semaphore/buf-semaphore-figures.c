@@ -6,10 +6,10 @@
 #include "semaphore/buf-semaphore-sections-private.h"
 
 /*
- * How a semaphore stands: for getters, and for the message of a request that was refused.
+ * The state of a semaphore, for getters and for the message of a refused request.
  */
 
-/* Adds what the keepers at @self or below keep, or are about to release. */
+/* Adds the bytes that the keepers at @self or below keep, or are about to release. */
 static void
 add_kept_locked (BufSemaphore *self, gint64 *bytes, gint64 *n_allocations)
 {
@@ -93,7 +93,7 @@ get_owed_bytes_locked (BufLevel *level, const BufWant *want)
          buf_level_get_limit_locked (level, urgent, owed);
 }
 
-/* Of the level that refused a request. */
+/* Gets the state of the level that refused a request. */
 void
 buf_semaphore_get_refusal_locked (BufSemaphore *self,
                                   const BufWant *want,
@@ -137,7 +137,7 @@ buf_semaphore_get_figures (BufSemaphore *self, BufSemaphoreFigures *figures, Buf
   g_mutex_unlock (&self->tree->mutex);
 }
 
-/* How things stand at the level that refused @waiter, which is settled. */
+/* Gets the current state of the level that refused @waiter, which is settled. */
 void
 buf_semaphore_get_refusal (BufSemaphore *self,
                            const BufWaiter *waiter,

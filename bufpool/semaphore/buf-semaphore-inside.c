@@ -6,26 +6,26 @@
 #include "semaphore/buf-semaphore-sections-private.h"
 
 /*
- * Who uses a semaphore, and its end.
+ * The users of a semaphore, and its end.
  *
- * Two things keep a semaphore: bytes that are in use, and threads that are *inside*. A thread that
- * waits, or was refused and still has to report it, holds no bytes, so it is counted between
- * entering and leaving. A request that goes on to wait enters in the section in which it was
- * refused, see buf_semaphore_acquire().
+ * Two things keep a semaphore alive: bytes in use, and threads that are *inside*. A thread that
+ * waits, or has been refused and still has to report it, holds no bytes. So it is counted between
+ * entering and leaving. A request that is going to wait enters in the section that refused it, see
+ * buf_semaphore_acquire().
  *
- * The owner of the semaphore *abandons* it, and then does not use it any more. The semaphore is
- * *over* when nothing is in use and nobody is inside. The thread in whose section that becomes true
- * calls @end after it has unlocked the mutex: the owner itself, or the last user.
+ * The owner of the semaphore *abandons* it, and does not use it afterwards. The semaphore is *over*
+ * when nothing is in use and no thread is inside. The thread whose section makes this true calls
+ * @end after it has unlocked the mutex. It is the owner itself, or the last user.
  *
- * That happens exactly once. An abandoned semaphore is closed, so its stripes are revoked for good,
- * and every release comes to the mutex. From then on "in use" and "inside" only decrease, since
- * nothing is granted any more, and only a thread that is inside, or has bytes, can come here. The
- * watcher has neither, but does not change them; and @abandoned is cleared by the first that sees
- * that the semaphore is over.
+ * That happens exactly once. An abandoned semaphore is closed, so its stripes stay revoked, and
+ * every release takes the mutex. From then on, "in use" and "inside" only decrease, because nothing
+ * is granted anymore, and only a thread that is inside or has bytes can come here. The watcher is
+ * neither, but does not change them. The first thread that sees that the semaphore is over clears
+ * @abandoned.
  *
- * Nothing is touched too late: whoever calls @end has locked the mutex after all other users had
- * unlocked it, and buf_semaphore_clear() waits for the watcher. What a thread does in
- * g_mutex_unlock() after that is a system call that wakes up nobody.
+ * Nothing is accessed too late. A thread that calls @end has locked the mutex after all other users
+ * unlocked it, and buf_semaphore_clear() waits for the watcher. After that, a thread in
+ * g_mutex_unlock() can only be in a system call that wakes up no thread.
  */
 
 void
@@ -36,8 +36,8 @@ buf_semaphore_enter (BufSemaphore *self)
   g_mutex_unlock (&self->tree->mutex);
 }
 
-/* For a thread that does not know whether the owner still uses it. Returns FALSE if it is closed.
- */
+/* For a thread that does not know whether the owner still uses the semaphore. Returns FALSE if it
+ * is closed. */
 gboolean
 buf_semaphore_enter_if_open (BufSemaphore *self)
 {
@@ -50,7 +50,7 @@ buf_semaphore_enter_if_open (BufSemaphore *self)
   return open;
 }
 
-/* Whether the semaphore is over: then the caller has to call @end, without the lock. */
+/* Returns whether the semaphore is over. If so, the caller has to call @end without the lock. */
 gboolean
 buf_semaphore_ends_locked (BufSemaphore *self)
 {
@@ -71,7 +71,7 @@ unlock_and_end (BufSemaphore *self)
     self->end (self);
 }
 
-/* After this the semaphore may be gone. */
+/* On return, the semaphore may be gone. */
 void
 buf_semaphore_leave (BufSemaphore *self)
 {
@@ -80,7 +80,7 @@ buf_semaphore_leave (BufSemaphore *self)
   unlock_and_end (self);
 }
 
-/* Likewise. The owner has closed it. */
+/* On return, the semaphore may be gone. The owner has closed it. */
 void
 buf_semaphore_abandon (BufSemaphore *self)
 {

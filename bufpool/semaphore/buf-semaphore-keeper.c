@@ -6,24 +6,25 @@
 #include "semaphore/buf-semaphore-sections-private.h"
 
 /*
- * A keeper is a user of a semaphore that keeps bytes which nobody needs at the moment: the cache of
- * blocks. For the semaphore these bytes are in use, at each level, so neither its invariant nor its
- * queue know of the keeper. When somebody needs them, the keepers are asked to give them back.
+ * A keeper is a user of a semaphore that keeps bytes nobody needs at the moment: the cache of
+ * blocks. The semaphore counts these bytes as in use, at each level, so neither its invariant nor
+ * its queue involves the keeper. When a request needs the bytes, the keepers are asked to release
+ * them.
  *
- * A request or a drainer that has to wait asks after it was put into the queue, and never before:
- * what is given back is then released into a level whose stripes are revoked, and serves the queue.
- * From the moment at which all was given back, the keeper keeps nothing, and @keeps is FALSE, until
- * no level of its path is wanted any more. So no waiter sleeps while kept bytes would serve it.
+ * A request or a drainer that has to wait asks the keepers after it has been put into the queue,
+ * never before. The bytes are then released into a level whose stripes are revoked, and the release
+ * serves the queue. Once a keeper has released everything, it keeps nothing, and @keeps is FALSE,
+ * until no level of its path is wanted. So no waiter sleeps while kept bytes would serve it.
  *
  * A level may become wanted later, when a waiter that was short at another level turns out to be
- * short there, too. And part of what is kept may be out of reach for a while, when a thread was
- * interrupted while it changed it. Then the watcher asks, after BUF_SEMAPHORE_RECLAIM_TIME, until
- * nothing is kept. Without the watcher every level is wanted while anybody waits in the tree, and
- * the one that begins to wait does not go on until nothing is kept; it is the same when the
- * semaphore is closed or its maximum is changed.
+ * short there as well. Some kept bytes may also be out of reach for a while, if a thread was
+ * preempted while it changed them. The watcher then asks, after BUF_SEMAPHORE_RECLAIM_TIME, until
+ * nothing is kept. Without the watcher, every level is wanted while any request waits in the tree,
+ * and a request that begins to wait does not continue until nothing is kept. The same applies when
+ * the semaphore is closed or its maximum changes.
  *
- * A request that need not wait takes only what it needs: first from its own keeper, and then, if
- * that has too little, from those of the others below the level that is short, see
+ * A request that need not wait takes only what it needs: first from its own keeper, and if that has
+ * too little, from the other keepers below the level that is short, see
  * buf_semaphore_acquire_after_others().
  */
 
@@ -38,7 +39,7 @@ buf_semaphore_begin_round (BufSemaphore *self)
   return round;
 }
 
-/* Enters it. */
+/* Enters the semaphore. */
 BufSemaphore *
 buf_semaphore_ask_next (BufSemaphore *top, gboolean wanted, guint64 round)
 {
@@ -52,7 +53,7 @@ buf_semaphore_ask_next (BufSemaphore *top, gboolean wanted, guint64 round)
   return semaphore;
 }
 
-/* Asks one, which the caller has entered, and leaves it. */
+/* Asks one keeper, whose semaphore the caller has entered, and leaves it. */
 void
 buf_semaphore_ask_and_leave (BufSemaphore *self, gboolean complete)
 {
@@ -92,8 +93,8 @@ buf_semaphore_reclaim (BufSemaphore *self, gboolean complete)
     buf_semaphore_ask_and_leave (semaphore, complete);
 }
 
-/* Returns with the lock, which it may have dropped. Nothing is kept then, nor will be before the
- * lock is dropped. */
+/* Returns with the lock held, but may unlock it in between. On return nothing is kept, and nothing
+ * can be kept until the lock is unlocked. */
 void
 buf_semaphore_reclaim_locked (BufSemaphore *self)
 {
@@ -115,7 +116,7 @@ buf_semaphore_reclaim_and_lock (BufSemaphore *self)
   buf_semaphore_reclaim_locked (self);
 }
 
-/* Ends a section that has begun with buf_semaphore_reclaim_and_lock(). */
+/* Ends a section that buf_semaphore_reclaim_and_lock() began. */
 void
 buf_semaphore_reopen_and_unlock (BufSemaphore *self)
 {

@@ -6,7 +6,7 @@
 #include "semaphore/buf-semaphore-sections-private.h"
 
 /*
- * Which semaphores of a tree have a keeper that may keep something, and when it may: only while no
+ * Which semaphores of a tree have a keeper that may keep bytes, and when it may: only while no
  * level of its path is *wanted*. See buf-semaphore-keeper.c.
  */
 
@@ -22,7 +22,7 @@ buf_semaphore_set_keeper (BufSemaphore *self, const BufSemaphoreKeeper *keeper)
   g_mutex_unlock (&self->tree->mutex);
 }
 
-/* The semaphore is over: its keeper keeps nothing. */
+/* The semaphore is over, and its keeper keeps nothing. */
 void
 buf_semaphore_remove_keeper (BufSemaphore *self)
 {
@@ -52,8 +52,8 @@ buf_semaphore_note_keeping_locked (BufSemaphore *self, gboolean keeps)
     each->n_keeping += keeps ? 1 : -1;
 }
 
-/* Whether somebody needs all bytes of this level: then its stripes stay revoked, and nothing is
- * kept at it or below. */
+/* Returns whether a request needs all bytes of this level. The stripes then stay revoked, and
+ * nothing is kept at this level or below. */
 gboolean
 buf_semaphore_is_wanted_locked (BufSemaphore *self)
 {
@@ -101,14 +101,14 @@ reopen_listed_locked (BufSemaphore *self, GQueue *list)
     {
       BufSemaphore *semaphore = link->data;
 
-      link = link->next; /* before it moves to the other list */
+      link = link->next; /* before the link moves to the other list */
       if (buf_semaphore_is_below (semaphore, self))
         reopen_if_allowed_locked (semaphore);
     }
 }
 
-/* The stripes of this level are live again. A keeper that has not given everything back yet need
- * not do so any more. */
+/* The stripes of this level are live again. A keeper that has not released everything need not do
+ * so anymore. */
 void
 buf_semaphore_reopen_below_locked (BufSemaphore *self)
 {
@@ -130,10 +130,8 @@ begin_to_ask_locked (BufSemaphore *self, gboolean wanted, guint64 round)
   return !(wanted && buf_semaphore_may_keep_locked (self));
 }
 
-/* The next semaphore, at @top or below, that keeps something, and whose keeper was not asked in
- * this
- * @round yet; or NULL. If only what is @wanted is asked for, the keepers of others are left
- * alone. */
+/* Returns the next semaphore at @top or below that keeps bytes and whose keeper has not been asked
+ * in this @round, or NULL. If @wanted is set, only keepers of wanted levels are asked. */
 BufSemaphore *
 buf_semaphore_ask_next_locked (BufSemaphore *top, gboolean wanted, guint64 round)
 {

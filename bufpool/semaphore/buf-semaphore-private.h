@@ -12,9 +12,9 @@ G_BEGIN_DECLS
 
 #define BUF_CACHE_LINE 64
 
-/* A stripe's word: the low 40 bits are the credit (bytes), the rest is a signed count of the
- * allocations taken from it less those given back to it. A revoked stripe reads as a negative
- * credit, so that nothing fits into it in either direction. */
+/* The word of a stripe: the low 40 bits are the credit in bytes, and the rest is a signed count of
+ * allocations taken from the stripe minus allocations released to it. A revoked stripe reads as a
+ * negative credit, so that neither a request nor a release can succeed on it. */
 #define BUF_STRIPE_CREDIT_BITS 40
 #define BUF_STRIPE_ONE         (G_GINT64_CONSTANT (1) << BUF_STRIPE_CREDIT_BITS)
 #define BUF_STRIPE_REVOKED     (G_GINT64_CONSTANT (1) << (BUF_STRIPE_CREDIT_BITS - 1))
@@ -27,10 +27,10 @@ typedef struct
 
 typedef struct _BufSemaphore BufSemaphore;
 
-/* How many long waits one look of the watcher reports. */
+/* How many long waits the watcher reports at once. */
 #define BUF_LONG_WAITS_MAX 4
 
-/* What the watcher tells of. @waits are copies of waiters that still wait. */
+/* What the watcher reports. @waits are copies of waiters that are still waiting. */
 typedef struct
 {
   gboolean stalled;
@@ -38,114 +38,116 @@ typedef struct
   guint n_waits;
 } BufWatchNews;
 
-/* What the watcher has seen, to tell when nothing has been granted for long. */
+/* What the watcher has observed, to detect that nothing has been granted for a long time. */
 typedef struct
 {
-  gint64 time;           /* microseconds without a grant that are a stall; 0: never */
-  gint64 wait_threshold; /* microseconds from which on a wait is long; 0: never */
+  gint64 time;           /* microseconds without a grant that make a stall; 0 for never */
+  gint64 wait_threshold; /* microseconds that make a wait long; 0 for never */
   const BufLevel *level; /* the lowest level at which the oldest waiter was short */
-  guint64 n_taken;       /* how many requests had been served there at the last look */
-  gint64 quiet_since;    /* since when there were no more */
-  gboolean reported;     /* this stall */
-  guint64 n_woken;       /* how many threads had been woken at the last look */
+  guint64 n_taken;       /* the number of requests that had been served there at the last look */
+  gint64 quiet_since;    /* since when that number has not changed */
+  gboolean reported;     /* whether this stall has been reported */
+  guint64 n_woken;       /* the number of threads that had been woken at the last look */
 } BufStallWatch;
 
-/* A user of the semaphore that keeps bytes which it has taken but does not need, see
+/* A user of the semaphore that keeps bytes it has taken but does not need, see
  * buf-semaphore-keeper.c. */
 typedef struct
 {
-  /* Gives back all that is kept, and keeps nothing more. Called with no lock held, while the
-   * semaphore is entered. Returns whether all was given back; if it has to be @complete, it waits
+  /* Releases all kept bytes, and keeps nothing anymore. Called with no lock held while the
+   * semaphore is entered. Returns whether everything was released. If @complete is set, it waits
    * until it is. */
   gboolean (*reclaim) (BufSemaphore *semaphore, gboolean complete);
 
-  /* Gives back what is kept until that is @bytes, or all that can be had at once, and returns how
-   * many bytes it was. Called likewise. */
+  /* Releases kept bytes until it has released @bytes or everything that is available immediately.
+   * Returns how many bytes it released. Called like @reclaim. */
   gint64 (*evict) (BufSemaphore *semaphore, gint64 bytes);
 
-  /* From now on bytes may be kept. */
+  /* Allows bytes to be kept from now on. */
   void (*reopen_locked) (BufSemaphore *semaphore);
 
-  /* Adds what is kept. */
+  /* Adds the kept bytes. */
   void (*count_locked) (BufSemaphore *semaphore, gint64 *bytes, gint64 *n_allocations);
 } BufSemaphoreKeeper;
 
-/* What all semaphores of a tree share. The root ends last, and this with it. */
+/* The state that all semaphores of a tree share. The root ends last, and this state with it. */
 typedef struct
 {
   GMutex mutex;
   BufWaitQueue queue;  /* LOCK: mutex */
-  BufReady ready;      /* LOCK: mutex; for when it is dropped */
+  BufReady ready;      /* LOCK: mutex; what to do after the unlock */
   BufWatch watch;      /* LOCK: mutex */
   BufStallWatch stall; /* LOCK: mutex */
-  GQueue keeping;      /* LOCK: mutex; the semaphores whose keeper may have something */
-  GQueue resting;      /* LOCK: mutex; those whose keeper has nothing */
-  gboolean unfinished; /* LOCK: mutex; the watcher asks the keepers again */
-  guint64 n_rounds;    /* LOCK: mutex; how often the keepers were asked */
+  GQueue keeping;      /* LOCK: mutex; semaphores whose keeper may keep bytes */
+  GQueue resting;      /* LOCK: mutex; semaphores whose keeper keeps nothing */
+  gboolean unfinished; /* LOCK: mutex; the watcher has to ask the keepers again */
+  guint64 n_rounds;    /* LOCK: mutex; how many times the keepers were asked */
 } BufTree;
 
 struct _BufSemaphore
 {
-  /* Read by every request, seldom written. */
+  /* Read by every request and rarely written. */
   BufStripe *stripes;  /* const */
-  _Atomic guint mask;  /* LOCK: mutex to write; live stripes, less 1 */
-  gboolean is_child;   /* const; there are levels above it */
-  _Atomic gint64 mark; /* LOCK: mutex to write; most bytes that a stripe holds after a release */
+  _Atomic guint mask;  /* LOCK: mutex to write; number of live stripes minus 1 */
+  gboolean is_child;   /* const; whether there are levels above it */
+  _Atomic gint64 mark; /* LOCK: mutex to write; the most bytes that a stripe holds after a
+                        * release */
 
-  gchar padding[BUF_CACHE_LINE]; /* so that what changes is on another cache line */
+  gchar padding[BUF_CACHE_LINE]; /* keeps what changes on another cache line */
 
   BufTree *tree;        /* const */
   BufSemaphore *parent; /* const; NULL for the root */
-  const gchar *kind;    /* const; what the owner is, in messages */
-  const gchar *name;    /* const; of the owner; may be NULL */
-  gint64 unit;          /* const; bytes of the smallest request */
+  const gchar *kind;    /* const; the kind of the owner, for messages */
+  const gchar *name;    /* const; the name of the owner; may be NULL */
+  gint64 unit;          /* const; size of the smallest request, in bytes */
   guint n_stripes;      /* const; a power of two */
   BufLevel level;       /* LOCK: mutex */
-  guint calm;           /* LOCK: mutex; sections since somebody last had to revoke or wait */
+  guint calm;           /* LOCK: mutex; sections since a request last had to revoke or wait */
   guint n_inside;       /* LOCK: mutex; threads between enter and leave, and children */
-  guint n_reclaims;     /* LOCK: mutex; threads that need all of it until they are through */
-  guint n_keepers;      /* LOCK: mutex; here or below */
-  guint n_keeping;      /* LOCK: mutex; those of them that may have something */
-  gboolean keeps;       /* LOCK: mutex; whether its own keeper may have something */
+  guint n_reclaims;     /* LOCK: mutex; threads that need all bytes until they are finished */
+  guint n_keepers;      /* LOCK: mutex; at this level or below */
+  guint n_keeping;      /* LOCK: mutex; the number of those that may keep bytes */
+  gboolean keeps;       /* LOCK: mutex; whether its own keeper may keep bytes */
   GList keeper_link;    /* LOCK: mutex; in @keeping or @resting of the tree */
-  guint64 round;        /* LOCK: mutex; in which the keeper was asked last */
+  guint64 round;        /* LOCK: mutex; the round in which the keeper was last asked */
   gint64 returning;     /* LOCK: mutex; bytes that the keeper is about to release */
-  gint64 n_returning;   /* LOCK: mutex; their allocations */
-  gboolean abandoned;   /* LOCK: mutex; until it is over, see buf-semaphore-inside.c */
+  gint64 n_returning;   /* LOCK: mutex; the number of their allocations */
+  gboolean abandoned;   /* LOCK: mutex; until the semaphore is over, see buf-semaphore-inside.c */
 
-  /* Called once, with no lock held, by whoever used an abandoned semaphore last. */
+  /* Called once, with no lock held, by the last user of an abandoned semaphore. */
   void (*end) (BufSemaphore *semaphore); /* const */
 
   gint64 wait_threshold; /* const; microseconds; negative unless BUFPOOL_DEBUG=waits */
-  gboolean is_traced;    /* const; Sysprof records */
+  gboolean is_traced;    /* const; whether Sysprof is recording */
 
-  /* Adds lines that tell who holds its bytes. */
+  /* Appends lines that describe who holds the bytes. */
   void (*append_outstanding) (BufSemaphore *semaphore, GString *description); /* const; or NULL */
 
   /* Called by the watcher with no lock held. The semaphore is entered, and the function, or a
-   * thread that it starts, has to leave it. NULL when nobody is interested. */
+   * thread that it starts, has to leave it. NULL if there is nothing to report to. */
   void (*report) (BufSemaphore *semaphore, const BufWatchNews *news); /* const */
 
   const BufSemaphoreKeeper *keeper; /* LOCK: mutex to write; may be NULL */
 };
 
-/* How things stood when a request was refused, for its message; or at one moment, for a getter. */
+/* The state of a semaphore when a request was refused, for its message, or at any moment, for a
+ * getter. */
 typedef struct
 {
-  BufSemaphore *semaphore; /* whose figures these are: the level that refused */
-  gint64 maximum;          /* of a refusal: what could be granted there at most */
+  BufSemaphore *semaphore; /* the semaphore of these figures: the level that refused */
+  gint64 maximum;          /* for a refusal: the most that could be granted there */
   gint64 reserved;
-  gboolean keeps_reserve; /* @maximum is less than the limit, by the reserve */
+  gboolean keeps_reserve; /* @maximum is less than the limit because of the reserve */
   gint64 available;       /* never negative */
   gint64 owed;            /* of a refusal: what is left to a request that waits; 0: nothing */
   gint64 allocated;
   gint64 n_allocations;
   guint n_waiting;
-  gint64 oldest_bytes; /* what the oldest waiter waits for; 0 if there is none */
+  gint64 oldest_bytes; /* what the oldest waiter waits for, or 0 if there is none */
 } BufSemaphoreFigures;
 
-/* Which stripe a thread uses, in every budget. Loading the library with dlopen() is fine: the C
- * library keeps room for small variables of this model. */
+/* The stripe that a thread uses in every semaphore. Loading the library with dlopen() works,
+ * because the C library reserves room for small variables of this model. */
 #ifdef __GLIBC__
 #define BUF_TLS_MODEL __attribute__ ((tls_model ("initial-exec")))
 #else
@@ -168,8 +170,8 @@ buf_semaphore_get_stripe (BufSemaphore *self)
   return &self->stripes[buf_semaphore_thread_number & mask];
 }
 
-/* Replaces the word, or finds that another thread works on the same stripe; then this thread moves
- * to another one. */
+/* Replaces the word. If another thread is using the same stripe, it fails, and this thread moves to
+ * another stripe. */
 static inline gboolean
 buf_stripe_exchange (BufStripe *self, gint64 word, gint64 next, memory_order order)
 {
@@ -184,7 +186,7 @@ buf_stripe_exchange (BufStripe *self, gint64 word, gint64 next, memory_order ord
   return FALSE;
 }
 
-/* The fast half of a request, at this level. */
+/* The fast path of a request at this level. */
 static inline gboolean
 buf_semaphore_take_own_credit (BufSemaphore *self, gint64 bytes)
 {
@@ -197,14 +199,14 @@ buf_semaphore_take_own_credit (BufSemaphore *self, gint64 bytes)
          buf_stripe_exchange (stripe, word, next, memory_order_acquire);
 }
 
-/* The fast half of a request. FALSE means, ask buf_semaphore_acquire(). */
+/* The fast path of a request. On FALSE, call buf_semaphore_acquire(). */
 static inline gboolean
 buf_semaphore_take_credit (BufSemaphore *self, gint64 bytes)
 {
   return G_LIKELY (!self->is_child) && buf_semaphore_take_own_credit (self, bytes);
 }
 
-/* The fast half of a release, at this level, to @stripe. */
+/* The fast path of a release to @stripe at this level. */
 static inline gboolean
 buf_semaphore_give_own_credit (BufSemaphore *self, BufStripe *stripe, gint64 bytes)
 {
@@ -218,8 +220,8 @@ buf_semaphore_give_own_credit (BufSemaphore *self, BufStripe *stripe, gint64 byt
          buf_stripe_exchange (stripe, word, next, memory_order_release);
 }
 
-/* The fast half of a release, to @stripe, which the caller has looked up. FALSE means, call
- * buf_semaphore_release(). After TRUE the semaphore may be gone. */
+/* The fast path of a release to @stripe, which the caller has looked up. On FALSE, call
+ * buf_semaphore_release(). After TRUE, the semaphore may be gone. */
 static inline gboolean
 buf_semaphore_give_credit (BufSemaphore *self, BufStripe *stripe, gint64 bytes)
 {

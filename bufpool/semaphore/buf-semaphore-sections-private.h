@@ -7,7 +7,7 @@
 
 G_BEGIN_DECLS
 
-/* What the sections of a semaphore are made of. Only its own files use these. */
+/* Parts that the sections of a semaphore share. Only the files of the semaphore use them. */
 
 static inline gint64
 buf_stripe_get_count (gint64 word)
@@ -15,7 +15,7 @@ buf_stripe_get_count (gint64 word)
   return word >> BUF_STRIPE_CREDIT_BITS;
 }
 
-/* Whether @self is @other, or a descendant of it. */
+/* Returns whether @self is @other or a descendant of it. */
 static inline gboolean
 buf_semaphore_is_below (const BufSemaphore *self, const BufSemaphore *other)
 {

@@ -6,23 +6,23 @@
 #include "semaphore/buf-semaphore-sections-private.h"
 
 /*
- * How every section of a semaphore ends: waiters are served, the stripes come back when nobody
- * needs them revoked, and the watcher is told when to look. That it is the same for all sections is
- * what keeps the argument short: whatever a section has changed, no waiter is left that it could
- * serve.
+ * How every section of a semaphore ends: it serves the waiters, restores the stripes when no
+ * request needs them revoked, and tells the watcher when to look. Because all sections end the same
+ * way, the argument is short: no matter what a section has changed, it leaves no waiter that it
+ * could serve.
  */
 
-/* For how long one call serves others, in microseconds, beyond the first section. */
+/* How long one call serves other requests beyond the first section, in microseconds. */
 #define BUF_SEMAPHORE_SERVE_TIME 500
 
-/* When the watcher asks the keepers for what is wanted, in microseconds. */
+/* When the watcher asks the keepers for wanted bytes, in microseconds. */
 #define BUF_SEMAPHORE_RECLAIM_TIME 1000
 
-/* Sections under the mutex, without revocation or waiter, after which the stripes are given back.
- */
+/* The number of sections under the mutex, without a revocation or a waiter, after which the stripes
+ * are restored. */
 #define BUF_SEMAPHORE_CALM 64
 
-/* Whether nothing is outstanding but what is @pinned. While something may be kept, the keeper has a
+/* Returns whether only @pinned bytes are outstanding. While bytes may be kept, the keeper has a
  * part of that figure. */
 gboolean
 buf_semaphore_is_drained_locked (BufSemaphore *self, gint64 pinned)
@@ -31,7 +31,7 @@ buf_semaphore_is_drained_locked (BufSemaphore *self, gint64 pinned)
          (pinned == 0 || self->n_keeping == 0);
 }
 
-/* At once, and not only when it has been calm. */
+/* Restores the stripes immediately, without waiting for calm. */
 void
 buf_semaphore_restore_if_unwanted_locked (BufSemaphore *self)
 {
@@ -47,7 +47,7 @@ buf_semaphore_begin_quiet_time_locked (BufTree *tree, gint64 now)
   tree->stall.reported = FALSE;
 }
 
-/* When the watcher looks next at those who wait now; G_MAXINT64 if it need not. */
+/* Returns when the watcher has to look at the current waiters, or G_MAXINT64 for never. */
 static gint64
 begin_to_watch_locked (BufTree *tree)
 {
@@ -77,7 +77,7 @@ buf_semaphore_set_watch_locked (BufTree *tree)
     buf_watch_set_due_locked (&tree->watch, due);
 }
 
-/* Something is kept that somebody needs. */
+/* A keeper keeps bytes that a request needs. */
 void
 buf_semaphore_reclaim_later_locked (BufTree *tree)
 {
@@ -90,7 +90,7 @@ buf_semaphore_reclaim_later_locked (BufTree *tree)
                                  g_get_monotonic_time () + BUF_SEMAPHORE_RECLAIM_TIME));
 }
 
-/* Gives the stripes back when nobody has needed them revoked for some time. */
+/* Restores the stripes if no request has needed them revoked for some time. */
 static void
 end_section_locked (BufSemaphore *self)
 {
@@ -107,8 +107,8 @@ end_section_locked (BufSemaphore *self)
     buf_semaphore_restore_locked (self);
 }
 
-/* Serves a batch of those who wait. Drainers come first, so that the zero they wait for is not
- * lost. Returns whether nothing is left to do. */
+/* Serves a batch of waiters. Drainers come first, so that they do not miss the zero they wait for.
+ * Returns whether nothing is left to do. */
 static gboolean
 serve_locked (BufSemaphore *self)
 {
@@ -141,9 +141,9 @@ unlock_and_complete (BufSemaphore *self)
     self->end (self);
 }
 
-/* When one section was not enough: serves the others in sections of their own, but not for long,
- * since the caller has other things to do. What is left then is the watcher's, which first looks at
- * what has been due for longer. */
+/* If one section was not enough, serves the other waiters in further sections, but only for a short
+ * time, because the caller has other work. The rest is left to the watcher, which starts with what
+ * has been due the longest. */
 static void
 serve_more_and_unlock (BufSemaphore *self)
 {
@@ -168,8 +168,8 @@ serve_more_and_unlock (BufSemaphore *self)
   unlock_and_complete (self);
 }
 
-/* Ends every section that may have changed free, the maximum or the queue, or in which a woken
- * waiter could not take. After this the semaphore may be gone. */
+/* Ends every section that may have changed the free bytes, the maximum or the queue, or in which a
+ * woken waiter could not take its bytes. On return, the semaphore may be gone. */
 void
 buf_semaphore_serve_and_unlock (BufSemaphore *self)
 {

@@ -6,10 +6,10 @@
 #include "semaphore/buf-semaphore-sections-private.h"
 
 /*
- * What can be changed while a semaphore is in use.
+ * Settings that can change while a semaphore is in use.
  */
 
-/* Returns whether the maximum is another than before. */
+/* Returns whether the maximum has changed. */
 gboolean
 buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum)
 {
@@ -21,7 +21,7 @@ buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum)
   changed = maximum != self->level.maximum;
   if (changed)
     {
-      /* What is kept may be more than is left of a lower maximum. */
+      /* Kept bytes may exceed what a lower maximum leaves. */
       buf_semaphore_reclaim_locked (self);
       buf_semaphore_revoke_locked (self);
       buf_wait_queue_set_maximum_locked (&self->level, maximum);
@@ -31,7 +31,7 @@ buf_semaphore_set_maximum (BufSemaphore *self, gint64 maximum)
   return changed;
 }
 
-/* Likewise. */
+/* Returns whether the reserve has changed. */
 gboolean
 buf_semaphore_set_reserved (BufSemaphore *self, gint64 reserved)
 {
@@ -43,7 +43,7 @@ buf_semaphore_set_reserved (BufSemaphore *self, gint64 reserved)
   changed = reserved != self->level.reserved;
   if (changed)
     {
-      /* What is kept may be a part of the reserve. */
+      /* Kept bytes may be part of the reserve. */
       buf_semaphore_reclaim_locked (self);
       buf_semaphore_revoke_locked (self);
       buf_wait_queue_set_reserved_locked (&self->level, reserved);
@@ -52,7 +52,7 @@ buf_semaphore_set_reserved (BufSemaphore *self, gint64 reserved)
   return changed;
 }
 
-/* Requests that wait already go on waiting. */
+/* Requests that are already waiting continue to wait. */
 gboolean
 buf_semaphore_set_max_waiting (BufSemaphore *self, gint max_waiting)
 {

@@ -6,20 +6,20 @@
 #include "semaphore/buf-semaphore-sections-private.h"
 
 /*
- * The stripes of a semaphore: how many there are, and how credit moves between them and the free
- * bytes. What a stripe is, and why this is safe, is told in buf-semaphore.c.
+ * The stripes of a semaphore: their number, and how credit moves between them and the free bytes.
+ * For what a stripe is, and why this is safe, see buf-semaphore.c.
  */
 
-/* A stripe is worth having only if this many of the smallest requests fit in its share. */
+/* A stripe is worthwhile only if its share holds at least this many of the smallest requests. */
 #define BUF_SEMAPHORE_MIN_UNITS 16
 
-/* As many stripes as there are processors, but no more than this. */
+/* There are as many stripes as processors, but at most this many. */
 #define BUF_SEMAPHORE_MAX_STRIPES 64
 
 _Thread_local guint buf_semaphore_thread_number BUF_TLS_MODEL;
 
-/* A thread starts out on the first stripe. It gets a number of its own when it first comes here,
- * and moves on when it meets another on its stripe. */
+/* A thread starts on the first stripe. It gets a number of its own when it first comes here, and
+ * moves on when it meets another thread on its stripe. */
 void
 buf_semaphore_number_thread (void)
 {
@@ -39,8 +39,8 @@ buf_semaphore_choose_n_stripes (guint n_processors)
   return n_stripes;
 }
 
-/* How many stripes are used, and how much they hold, follows the maximum. At most half of it lies
- * in stripes, unless there is only one. */
+/* The number of stripes in use, and how much they hold, depends on the maximum. At most half of the
+ * maximum is in stripes, unless there is only one stripe. */
 void
 buf_semaphore_set_geometry_locked (BufSemaphore *self)
 {
@@ -67,7 +67,7 @@ buf_semaphore_restore_locked (BufSemaphore *self)
     buf_semaphore_reopen_below_locked (self);
 }
 
-/* Moves what the stripe holds to free, and leaves @mark there. */
+/* Moves the credit of the stripe to the free bytes, and leaves @mark in it. */
 void
 buf_semaphore_collect_locked (BufSemaphore *self, BufStripe *stripe, gint64 mark)
 {
@@ -98,8 +98,9 @@ buf_semaphore_revoke_level_locked (BufLevel *level)
   buf_semaphore_revoke_locked (buf_semaphore_get_for_level (level));
 }
 
-/* Brings the stripe to its working level, half its mark: by refilling it, with no more than its
- * share of what is free beyond the reserve, or by taking away what is above. Folds its count. */
+/* Brings the stripe to its working level, half its mark. If it has less, refills it with at most
+ * its share of the free bytes beyond the reserve. If it has more, takes the excess. Folds its
+ * count. */
 void
 buf_semaphore_settle_locked (BufSemaphore *self, BufStripe *stripe)
 {

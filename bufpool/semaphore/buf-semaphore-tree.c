@@ -6,20 +6,19 @@
 #include "semaphore/buf-semaphore-sections-private.h"
 
 /*
- * A tree of semaphores: a limit for all, and limits for the parts.
+ * A tree of semaphores: a limit for the whole, and limits for its parts.
  *
  * A request of a child takes its bytes at each level of its path, from the child up to the root.
- * The fast path is one compare-and-swap for each level, from the child up. If a level has no credit
- * for it, the request is decided under the mutex, anew and for all levels: what it has taken below
- * goes back to the free bytes first, in the same section. A release gives its bytes back from the
- * root down, and to the child last: as long as it has bytes of the child, the child exists, and the
- * child is inside its parent, which therefore exists, too.
+ * The fast path is one compare-and-swap for each level, from the child up. If a level has too
+ * little credit, the request is decided again under the mutex, for all levels: in the same section,
+ * what it took below first returns to the free bytes. A release goes from the root down, and
+ * reaches the child last. While it still has bytes of the child, the child exists; and the child is
+ * inside its parent, which therefore exists as well.
  *
  * All semaphores of a tree share one mutex and one order of waiters. A level is revoked when a
- * waiter turns out to be short of its bytes; levels at which all waiters have enough stay live. So
- * a pool that is at its own limit does not slow down its siblings. The invariant: each waiter that
- * is not served is short at a level that is revoked. A release to that level comes to the mutex,
- * and serves the queue.
+ * waiter turns out to be short there. Levels at which all waiters have enough stay live, so a pool
+ * at its own limit does not slow down its siblings. Invariant: each waiter that is not served is
+ * short at a level that is revoked. A release to that level takes the mutex and serves the queue.
  */
 
 static BufTree *
@@ -45,8 +44,8 @@ tree_free (BufTree *self)
   g_free (self);
 }
 
-/* With a @parent, which is inside its parents until the child ends. Without one, @look is what the
- * watcher of the new tree calls. */
+/* If there is a @parent, the new semaphore is inside it until the child ends. Otherwise, @look is
+ * the function that the watcher of the new tree calls. */
 void
 buf_semaphore_join_tree (BufSemaphore *self,
                          BufSemaphore *parent,
@@ -59,7 +58,7 @@ buf_semaphore_join_tree (BufSemaphore *self,
     buf_semaphore_enter (parent);
 }
 
-/* After this its parents may be gone. */
+/* On return, the parents may be gone. */
 void
 buf_semaphore_leave_tree (BufSemaphore *self)
 {
@@ -69,8 +68,8 @@ buf_semaphore_leave_tree (BufSemaphore *self)
     tree_free (self->tree);
 }
 
-/* Takes credit at all levels. Returns the lowest level that has none; it has been taken at those
- * below then. */
+/* Takes credit at all levels. Returns NULL on success, or the lowest level with too little credit;
+ * the credit below that level has then been taken. */
 BufSemaphore *
 buf_semaphore_take_path_credit (BufSemaphore *self, gint64 bytes)
 {
@@ -79,8 +78,8 @@ buf_semaphore_take_path_credit (BufSemaphore *self, gint64 bytes)
   return self;
 }
 
-/* Gives credit at all levels. Returns the highest level that does not take it; it has been given at
- * those above then. If it returns NULL, the semaphore may be gone. */
+/* Releases credit at all levels. Returns the highest level that does not accept it; the levels
+ * above that have then accepted it. If it returns NULL, the semaphore may be gone. */
 BufSemaphore *
 buf_semaphore_give_path_credit (BufSemaphore *self, gint64 bytes)
 {

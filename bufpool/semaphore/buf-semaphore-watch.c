@@ -7,15 +7,15 @@
 
 /*
  * What the watcher does when it looks at a semaphore: it ends promises that were not kept, serves
- * the waiters that a section has left, asks the keeper again, and finds out whether there is
- * something to report. When it looks next is told here, and by each section, see
+ * the waiters that a section has left, asks the keepers again, and checks whether there is
+ * something to report. This file, and each section, tell it when to look next, see
  * buf-semaphore-serve.c.
  */
 
 /* How many keepers are asked at one look. */
 #define BUF_SEMAPHORE_MAX_ASKED 32
 
-/* The level that a stall is about: the lowest one at which the oldest waiter is short. */
+/* Returns the level of a stall: the lowest one at which the oldest waiter is short. */
 static BufLevel *
 get_level_of_stall_locked (BufTree *tree)
 {
@@ -29,7 +29,7 @@ get_level_of_stall_locked (BufTree *tree)
   return level != NULL ? level : oldest->level;
 }
 
-/* When nothing was granted for so long that it is a stall; G_MAXINT64 if nobody waits. */
+/* Returns when the time without a grant becomes a stall, or G_MAXINT64 if no request waits. */
 static gint64
 get_time_of_stall_locked (BufTree *tree)
 {
@@ -40,7 +40,7 @@ get_time_of_stall_locked (BufTree *tree)
   return MAX (tree->stall.quiet_since, oldest->since) + tree->stall.time;
 }
 
-/* The level for which the watcher has to report a stall, or NULL. */
+/* Returns the level for which the watcher has to report a stall, or NULL. */
 static BufLevel *
 check_stall_locked (BufTree *tree, gint64 now)
 {
@@ -61,8 +61,8 @@ check_stall_locked (BufTree *tree, gint64 now)
   return level;
 }
 
-/* When the watcher looks again if nothing happens: soon, if threads were woken since the last time,
- * so that it need not be told of each; and before a stall. */
+/* Returns when the watcher looks again if nothing happens: soon if threads were woken since the
+ * last look, so that it need not be told of each one, and before a stall. */
 static gint64
 get_next_look_locked (BufTree *tree, gint64 now)
 {
@@ -83,7 +83,7 @@ get_next_look_locked (BufTree *tree, gint64 now)
   return next;
 }
 
-/* Finds waits that are long, all at one level. Returns that level, or NULL. */
+/* Finds long waits, all at one level. Returns that level, or NULL. */
 static BufLevel *
 find_long_waits_locked (BufTree *tree, gint64 now, BufWatchNews *news)
 {
@@ -101,7 +101,8 @@ find_long_waits_locked (BufTree *tree, gint64 now, BufWatchNews *news)
   return level;
 }
 
-/* Finds out what to tell of, and whom, if that is interested. The semaphore is entered then. */
+/* Collects what to report, and returns the semaphore to report it to, if any. The semaphore is then
+ * entered. */
 static BufSemaphore *
 gather_news_locked (BufTree *tree, gint64 now, BufWatchNews *news)
 {
@@ -141,7 +142,8 @@ choose_keepers_locked (BufTree *tree, BufSemaphore **semaphores)
   return n;
 }
 
-/* The watcher looks. Sections that end here find out whether the keepers have to be asked again. */
+/* The look of the watcher. Sections that end here check whether the keepers have to be asked
+ * again. */
 void
 buf_semaphore_look (BufWatch *watch, gint64 now)
 {

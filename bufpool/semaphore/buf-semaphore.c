@@ -8,41 +8,42 @@
 #include "semaphore/buf-semaphore-sections-private.h"
 
 /*
- * A strict budget of bytes that many threads share without a common hot line.
+ * A strict limit on bytes that many threads share without a contended cache line.
  *
- * Words: the *maximum* is what may be in use. A *stripe* is a cache line with *credit*: bytes that
- * the threads mapped to it may take with one compare-and-swap. *Free* are the bytes in no stripe
- * and not in use. To *revoke* is to take the credit of all stripes and to mark them, so that every
- * request and every release comes to the mutex.
+ * Terms: the *maximum* is how many bytes may be in use. A *stripe* is a cache line with *credit*:
+ * bytes that the threads mapped to it can take with one compare-and-swap. *Free* bytes are in no
+ * stripe and not in use. To *revoke* is to take the credit of all stripes and to mark the stripes,
+ * so that every request and every release takes the mutex.
  *
  * Invariant:  free + sum of credit + in use = maximum.
  *
- * "In use" is stored nowhere: it follows. Credit moves between free and a stripe only under the
- * mutex, and only while the stripes are live. So under the mutex, with the stripes revoked, the
- * figures stand still, and in use = maximum - free, exactly.
+ * "In use" is not stored; it follows from the invariant. Credit moves between the free bytes and a
+ * stripe only under the mutex, and only while the stripes are live. So under the mutex, with the
+ * stripes revoked, the figures do not change, and in use = maximum - free, exactly.
  *
- * The stripes are revoked whenever somebody waits, drains, or has closed the budget, and while free
- * is negative. They are given back when BUF_SEMAPHORE_CALM sections in a row needed none of this.
+ * The stripes are revoked while a request waits or drains, after the semaphore is closed, and while
+ * free is negative. They are restored after BUF_SEMAPHORE_CALM consecutive sections that needed
+ * none of this.
  *
- * No wake-up is lost. A request revokes, looks and enqueues in one critical section. A releaser
- * decides in one compare-and-swap: when it comes before the revocation, the revocation collects
- * what it gave; when it comes after, it fails, and the releaser goes through the mutex and serves
- * the queue. There is no third case, since both act on the same word.
+ * No wake-up is lost. A request revokes, checks and enqueues itself in one critical section. A
+ * releaser decides in one compare-and-swap. If it comes before the revocation, the revocation
+ * collects the bytes. If it comes after the revocation, it fails, and the releaser takes the mutex
+ * and serves the queue. There is no third case, because both act on the same word.
  *
- * Nothing is touched too late. A fast release touches the semaphore for the last time in its
- * compare-and-swap; a slow one publishes under the mutex, and after that only unlocks it. How the
- * semaphore ends is told in buf-semaphore-inside.c.
+ * Nothing is accessed too late. A fast release accesses the semaphore for the last time in its
+ * compare-and-swap. A slow release publishes under the mutex, and then only unlocks it. For the end
+ * of a semaphore, see buf-semaphore-inside.c.
  *
- * Memory orders. The word of a stripe is the only thing that is exchanged without the mutex, and
- * all that depends on it is in that word. A release stores with release order and a request takes
- * with acquire order, and a revocation does both: so the block that a releaser freed was free
- * before its bytes can be taken again, and what a last releaser did with the pool happened before
- * the pool goes. The loads before a compare-and-swap need no order: it fails if they were stale.
- * The mask may be stale: the stripe it leads to is then still valid memory, and is either live or
- * marked. The mark may be stale: a stripe then holds more than it should for a while.
+ * Memory orders. The word of a stripe is the only data exchanged without the mutex, and it contains
+ * everything that depends on it. A release stores with release order, a request takes with acquire
+ * order, and a revocation does both. So a block is free before its bytes can be taken again, and
+ * what the last releaser did with the pool happened before the pool ends. The loads before a
+ * compare-and-swap need no order, because it fails if they are stale. The mask may be stale: the
+ * stripe it selects is still valid memory, and is either live or marked. The mark may be stale: a
+ * stripe then holds more than it should for a while.
  */
 
-/* The semaphore joins the tree of its @parent, or makes one if that is NULL. */
+/* The semaphore joins the tree of its @parent, or creates a tree if that is NULL. */
 void
 buf_semaphore_init (BufSemaphore *self,
                     BufSemaphore *parent,
@@ -73,7 +74,7 @@ buf_semaphore_init (BufSemaphore *self,
   g_mutex_unlock (&self->tree->mutex);
 }
 
-/* The semaphore is over, or nobody else has ever used it. After this its parents may be gone. */
+/* The semaphore is over, or has never been shared. On return, its parents may be gone. */
 void
 buf_semaphore_clear (BufSemaphore *self)
 {
@@ -95,7 +96,7 @@ is_closed_locked (const BufLevel *level)
   return level != NULL;
 }
 
-/* Takes from free or, if need be, from all stripes; at each level. */
+/* Takes bytes at each level, from the free bytes or, if necessary, from all stripes. */
 static BufOutcome
 take_locked (BufSemaphore *self, BufWaiter *waiter, BufWant *want)
 {
@@ -128,8 +129,8 @@ drain_locked (BufSemaphore *self, BufWaiter *waiter)
   return buf_semaphore_is_drained_locked (self, pinned) ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_PENDING;
 }
 
-/* The fast path of a child has taken at the levels below @refuser: that is undone, and the request
- * decided anew. */
+/* The fast path of a child has taken credit at the levels below @refuser. Undoes that, and decides
+ * the request again. */
 static void
 put_aside_locked (BufSemaphore *self, const BufSemaphore *refuser, gint64 bytes)
 {
@@ -140,8 +141,8 @@ put_aside_locked (BufSemaphore *self, const BufSemaphore *refuser, gint64 bytes)
     }
 }
 
-/* Takes what @want wants if it is there, and else says why not. PENDING: it can be waited for; a
- * thread that goes on to wait, @enters, has entered then. */
+/* Takes the bytes in @want if they are available, or returns why not. PENDING means that the
+ * request can wait. If @enters is set, the thread has then entered in order to wait. */
 BufOutcome
 buf_semaphore_acquire (BufSemaphore *self,
                        BufWant *want,
@@ -170,7 +171,7 @@ buf_semaphore_acquire (BufSemaphore *self,
   return outcome;
 }
 
-/* Settles the waiter at once, or puts it into its queue. */
+/* Settles the waiter immediately, or puts it into its queue. */
 static void
 enqueue_locked (BufSemaphore *self, BufWaiter *waiter)
 {
@@ -203,8 +204,8 @@ enqueue_locked (BufSemaphore *self, BufWaiter *waiter)
     buf_wait_queue_push_locked (&self->level, waiter);
 }
 
-/* What @waiter gets when its time is over. The bytes may be there, promised to another thread; or
- * it was drained, and is still to be told. */
+/* Returns the outcome of @waiter at its deadline. The bytes may be available but promised to
+ * another thread, or it has drained and has not been told yet. */
 static BufOutcome
 try_at_deadline_locked (BufSemaphore *self, BufWaiter *waiter)
 {
@@ -217,8 +218,8 @@ try_at_deadline_locked (BufSemaphore *self, BufWaiter *waiter)
   return served ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_TIMED_OUT;
 }
 
-/* A thread that was woken tries to take. If it cannot, it joins the others again. Returns with the
- * lock, which it may have dropped. */
+/* A woken thread tries to take its bytes. If it cannot, it goes back to sleep in the queue. Returns
+ * with the lock held, but may unlock it in between. */
 static void
 try_when_woken_locked (BufSemaphore *self, BufWaiter *waiter)
 {
@@ -250,15 +251,15 @@ sleep_locked (BufSemaphore *self, BufWaiter *waiter, gint64 deadline)
       late = !buf_wakeup_sleep_locked (waiter->wakeup, &self->tree->mutex, deadline);
 }
 
-/* Whether a keeper of the tree may have something that the waiter needs. */
+/* Returns whether a keeper of the tree may keep bytes that the waiter needs. */
 static gboolean
 has_to_reclaim_locked (BufSemaphore *self, const BufWaiter *waiter)
 {
   return waiter->outcome == BUF_OUTCOME_PENDING && !g_queue_is_empty (&self->tree->keeping);
 }
 
-/* There is a waiter in the queue now: it gets what is given back. Returns with the lock, which was
- * dropped. */
+/* The waiter is in the queue, so it gets what the keepers release. Returns with the lock held, but
+ * unlocks it in between. */
 static void
 reclaim_and_relock (BufSemaphore *self, gboolean complete)
 {
@@ -267,8 +268,8 @@ reclaim_and_relock (BufSemaphore *self, gboolean complete)
   g_mutex_lock (&self->tree->mutex);
 }
 
-/* Blocks the calling thread until @waiter has what it wants, or the deadline, or it is withdrawn,
- * or the request has become impossible. */
+/* Blocks the calling thread until @waiter has its bytes, the deadline passes, it is withdrawn, or
+ * the request becomes impossible. */
 BufOutcome
 buf_semaphore_wait (BufSemaphore *self,
                     BufWaiter *waiter,
@@ -294,7 +295,8 @@ buf_semaphore_wait (BufSemaphore *self,
   return outcome;
 }
 
-/* The same for a task: it is completed when its outcome is settled, perhaps before this returns. */
+/* Like buf_semaphore_wait(), for a task. The task is completed when its outcome is settled,
+ * possibly before this function returns. */
 void
 buf_semaphore_enqueue (BufSemaphore *self, BufWaiter *waiter)
 {
@@ -338,7 +340,7 @@ release_and_unlock (BufSemaphore *self, const BufSemaphore *top, gint64 bytes, g
   buf_semaphore_serve_and_unlock (self);
 }
 
-/* The slow half of a release. */
+/* The slow path of a release. */
 void
 buf_semaphore_release (BufSemaphore *self, gint64 bytes)
 {
@@ -353,7 +355,7 @@ buf_semaphore_release (BufSemaphore *self, gint64 bytes)
   release_and_unlock (self, refuser, bytes, 1);
 }
 
-/* Some of the bytes of an allocation, which goes on. */
+/* Releases some of the bytes of an allocation, which continues to exist. */
 void
 buf_semaphore_release_part (BufSemaphore *self, gint64 bytes, gboolean pinned)
 {
@@ -363,7 +365,7 @@ buf_semaphore_release_part (BufSemaphore *self, gint64 bytes, gboolean pinned)
   release_and_unlock (self, buf_semaphore_get_root (self), bytes, 0);
 }
 
-/* What the keeper takes leave of is no longer kept. */
+/* Bytes that the keeper releases are no longer kept. */
 static void
 return_locked (BufSemaphore *self, gint64 bytes, gint64 n_allocations)
 {
@@ -371,7 +373,7 @@ return_locked (BufSemaphore *self, gint64 bytes, gint64 n_allocations)
   self->n_returning -= n_allocations;
 }
 
-/* Of the keeper: @n_allocations at once, which it has counted in @returning. */
+/* Called by the keeper. Releases @n_allocations at once, which it has counted in @returning. */
 void
 buf_semaphore_release_several (BufSemaphore *self, gint64 bytes, gint64 n_allocations)
 {
@@ -380,8 +382,9 @@ buf_semaphore_release_several (BufSemaphore *self, gint64 bytes, gint64 n_alloca
   release_and_unlock (self, buf_semaphore_get_root (self), bytes, n_allocations);
 }
 
-/* Likewise, and takes what @want wants in the same section, so that no other request gets the bytes
- * in between. If it @leaves, the caller was inside, and still is only if the outcome is PENDING. */
+/* Like buf_semaphore_release_several(), but takes the bytes in @want in the same section, so that
+ * no other request gets them in between. If @leaves is set, the caller was inside, and is still
+ * inside only if the outcome is PENDING. */
 BufOutcome
 buf_semaphore_exchange (BufSemaphore *self,
                         gint64 own_bytes,
@@ -404,7 +407,7 @@ buf_semaphore_exchange (BufSemaphore *self,
   return outcome;
 }
 
-/* Marks bytes that were taken as pinned, until they are released as such. */
+/* Marks bytes that were taken as pinned until they are released as pinned. */
 void
 buf_semaphore_pin (BufSemaphore *self, gint64 bytes)
 {
@@ -421,7 +424,7 @@ buf_semaphore_release_pinned (BufSemaphore *self, gint64 bytes)
   release_and_unlock (self, buf_semaphore_get_root (self), bytes, 1);
 }
 
-/* Ends a wait from outside, unless its outcome is settled already. It need not have begun. */
+/* Ends a wait from outside, unless its outcome is already settled. The wait need not have begun. */
 void
 buf_semaphore_withdraw (BufSemaphore *self, BufWaiter *waiter, BufOutcome outcome)
 {
@@ -431,7 +434,8 @@ buf_semaphore_withdraw (BufSemaphore *self, BufWaiter *waiter, BufOutcome outcom
   buf_semaphore_serve_and_unlock (self);
 }
 
-/* For good. Those who drain go on waiting: what is outstanding still comes back. */
+/* Closes the semaphore permanently. Drainers continue to wait, because outstanding bytes are still
+ * released. */
 void
 buf_semaphore_close (BufSemaphore *self)
 {
@@ -448,7 +452,7 @@ buf_semaphore_close (BufSemaphore *self)
     buf_semaphore_reclaim (self, TRUE);
 }
 
-/* Whether more is in use than what is pinned. The caller has closed the semaphore. */
+/* Returns whether more than the pinned bytes are in use. The caller has closed the semaphore. */
 gboolean
 buf_semaphore_has_plain (BufSemaphore *self)
 {
@@ -471,7 +475,7 @@ buf_semaphore_is_closed (BufSemaphore *self)
   return closed;
 }
 
-/* What the watcher tells of: see BufStallWatch and BufWaitQueue. */
+/* Sets what the watcher reports, see BufStallWatch and BufWaitQueue. */
 void
 buf_semaphore_watch_waits (BufSemaphore *self,
                            gint64 stall_time,

@@ -7,28 +7,28 @@
 
 G_BEGIN_DECLS
 
-/* How many threads are told to try at the same time, besides the oldest. */
+/* How many threads may be woken at the same time, besides the oldest. */
 #define BUF_WAIT_QUEUE_MAX_WOKEN 8
 
-/* How often the oldest waiter may be overtaken. To serve it then costs a change of threads, which
+/* How many times the oldest waiter may be overtaken. Serving it then costs a context switch, which
  * takes as long as some hundred short requests. */
 #define BUF_WAIT_QUEUE_MAX_OVERTAKEN 512
 
-/* For how long it may be overtaken, in microseconds. */
+/* How long it may be overtaken, in microseconds. */
 #define BUF_WAIT_QUEUE_OVERTAKEN_TIME (10 * G_TIME_SPAN_MILLISECOND)
 
-/* After so many times, the clock is read only once in as many times. */
+/* After this many overtakings, the clock is read only once in as many. */
 #define BUF_WAIT_QUEUE_CLOCK 16
 
-/* For how long bytes are promised to a thread that was woken, in microseconds. */
+/* How long bytes are promised to a woken thread, in microseconds. */
 #define BUF_WAIT_QUEUE_PATIENCE (2 * G_TIME_SPAN_MILLISECOND)
 
-/* The same, once the thread is owed its bytes: at first, and, as it doubles each time that it was
- * not enough, at most. */
+/* The same once the thread is owed its bytes: the initial value, and the maximum, because it
+ * doubles each time it was not enough. */
 #define BUF_WAIT_QUEUE_OWED_PATIENCE     (20 * G_TIME_SPAN_MILLISECOND)
 #define BUF_WAIT_QUEUE_MAX_OWED_PATIENCE (160 * G_TIME_SPAN_MILLISECOND)
 
-/* How many waiters one section serves at most. */
+/* The maximum number of waiters that one section serves. */
 #define BUF_WAIT_QUEUE_BATCH 32
 
 /* The requests that wait at any level of one tree. */
@@ -36,24 +36,25 @@ struct _BufWaitQueue
 {
   BufLevel *root; /* const */
 
-  /* Moves what is in the stripes of the level to its free bytes. */
+  /* Moves the credit in the stripes of the level to its free bytes. */
   void (*revoke_locked) (BufLevel *level); /* const */
 
-  gboolean has_impossible; /* LOCK: mutex; whether a waiter may want what it can never have */
+  gboolean has_impossible; /* LOCK: mutex; whether a waiter may have become impossible */
 
   GQueue waiters;   /* LOCK: mutex; for bytes, by age */
   GQueue woken;     /* LOCK: mutex; those of @waiters that are woken, and not late */
-  GQueue drained;   /* LOCK: mutex; drainers that are to be told that this was so */
+  GQueue drained;   /* LOCK: mutex; drainers that have to be told they are done */
   guint64 n_pushed; /* LOCK: mutex */
-  guint64 n_woken;  /* LOCK: mutex; how often a thread was woken */
+  guint64 n_woken;  /* LOCK: mutex; how many times a thread was woken */
 
-  gboolean promises;     /* LOCK: mutex; whether somebody sees to it that promises end */
+  gboolean promises;     /* LOCK: mutex; whether the watcher ends promises */
   gint64 overtaken_time; /* const; see BUF_WAIT_QUEUE_OVERTAKEN_TIME */
   gint64 patience;       /* const; see BUF_WAIT_QUEUE_PATIENCE */
 
-  gboolean watched;                    /* LOCK: mutex; BUFPOOL_DEBUG=waits */
+  gboolean watched;                    /* LOCK: mutex; whether BUFPOOL_DEBUG=waits is set */
   guint64 n_served;                    /* LOCK: mutex; if watched */
-  BufServed last[BUF_WAITER_N_SERVED]; /* LOCK: mutex; likewise; a ring, by their number */
+  BufServed last[BUF_WAITER_N_SERVED]; /* LOCK: mutex; if watched; a ring, indexed by their
+                                        * number */
 };
 
 void
@@ -63,7 +64,7 @@ void buf_wait_queue_push_locked (BufLevel *level, BufWaiter *waiter);
 void buf_wait_queue_finish_locked (BufWaiter *waiter, BufOutcome outcome, BufReady *ready);
 void buf_wait_queue_rejoin_locked (BufWaiter *waiter);
 
-/* Who may take: buf-wait-queue-take.c. */
+/* Whether a request may take its bytes: buf-wait-queue-take.c. */
 gboolean buf_wait_queue_take_locked (BufLevel *level, BufWaiter *waiter, BufWant *want);
 void buf_wait_queue_note_overtaken_locked (BufWaiter *waiter);
 BufLevel *buf_wait_queue_find_too_small_locked (BufLevel *level, const BufWant *want);
@@ -86,14 +87,14 @@ gboolean buf_wait_queue_find_long_wait_locked (BufWaitQueue *self,
                                                gint64 now,
                                                BufWaiter *copy);
 
-/* Like g_queue_peek_head(), which is not inline: each section does this several times. */
+/* Like g_queue_peek_head(), but inline, because each section calls it several times. */
 static inline BufWaiter *
 buf_wait_queue_peek_head (const GQueue *waiters)
 {
   return waiters->head != NULL ? waiters->head->data : NULL;
 }
 
-/* The waiter that is not to be overtaken too often, whatever its priority; or NULL. */
+/* Returns the waiter whose overtakings are bounded, whatever its priority, or NULL. */
 static inline BufWaiter *
 buf_wait_queue_get_oldest_locked (BufWaitQueue *self)
 {
@@ -104,7 +105,7 @@ buf_wait_queue_get_oldest_locked (BufWaitQueue *self)
   return link != NULL ? link->data : NULL;
 }
 
-/* The waiter that others have to leave its bytes, at each of its levels; or NULL. */
+/* Returns the waiter whose bytes other requests have to leave, at each of its levels, or NULL. */
 static inline BufWaiter *
 buf_wait_queue_get_owed_locked (BufWaitQueue *self)
 {
@@ -113,7 +114,7 @@ buf_wait_queue_get_owed_locked (BufWaitQueue *self)
   return oldest != NULL && oldest->owed ? oldest : NULL;
 }
 
-/* Whether @oldest, which may be NULL, becomes owed when time passes. */
+/* Returns whether @oldest, which may be NULL, becomes owed by the passing of time. */
 static inline gboolean
 buf_wait_queue_is_being_overtaken (const BufWaiter *oldest)
 {
@@ -127,7 +128,7 @@ buf_wait_queue_make_owed (BufWaiter *waiter)
   waiter->patience = MAX (waiter->patience, BUF_WAIT_QUEUE_OWED_PATIENCE);
 }
 
-/* The thread runs, or is late. */
+/* Called when the thread runs, or is late. */
 void
 buf_wait_queue_end_promise_locked (BufWaitQueue *self, BufWaiter *waiter, BufWaiterState state);
 

@@ -6,13 +6,13 @@
 #include "semaphore/buf-wait-queue-private.h"
 
 /*
- * Who may take: whether there is enough at all levels of a request, whether it may overtake the
- * oldest waiter, and the one place where bytes are taken. The words and the rule are explained at
- * the top of buf-wait-queue.c.
+ * Whether a request may take its bytes: whether there are enough at all its levels, whether it may
+ * overtake the oldest waiter, and the only place where bytes are taken. buf-wait-queue.c explains
+ * the terms and the rule.
  */
 
-/* The clock is read the first times only, and now and then. The watcher sees to it that the time is
- * not forgotten meanwhile. */
+/* The clock is read only the first times, and then occasionally. The watcher makes sure that the
+ * time limit still applies. */
 static void
 look_at_clock_locked (BufWaitQueue *self, BufWaiter *oldest)
 {
@@ -47,8 +47,8 @@ buf_wait_queue_note_overtaken_locked (BufWaiter *waiter)
   count_overtaken_locked (waiter);
 }
 
-/* What is promised to waiters that are more urgent than @want, at this level or below. What @owed,
- * which may be NULL, is left anyway does not count again. */
+/* Returns what is promised to waiters that are more urgent than @want, at this level or below.
+ * Bytes that are left for @owed, which may be NULL, do not count twice. */
 static gint64
 get_promised_to_more_urgent_locked (BufLevel *level, const BufWant *want, const BufWaiter *owed)
 {
@@ -72,8 +72,8 @@ get_promised_to_more_urgent_locked (BufLevel *level, const BufWant *want, const 
   return bytes;
 }
 
-/* How much of what @want wants can be taken at this level, if @owed, which may be NULL, is left its
- * bytes. If this looks like less than @enough, the stripes are revoked to be sure. */
+/* Returns how much of @want can be taken at this level if the bytes of @owed, which may be NULL,
+ * are left. If this seems to be less than @enough, the stripes are revoked to find out. */
 static gint64
 find_limit_locked (BufLevel *level, const BufWant *want, const BufWaiter *owed, gint64 enough)
 {
@@ -88,8 +88,8 @@ find_limit_locked (BufLevel *level, const BufWant *want, const BufWaiter *owed, 
   return buf_level_get_limit_locked (level, urgent, owed) - promised;
 }
 
-/* The lowest level that has too little for @want, if @owed, which may be NULL, is left its bytes;
- * NULL if it can be granted. */
+/* Returns the lowest level that has too little for @want if the bytes of @owed, which may be NULL,
+ * are left. Returns NULL if the request can be granted. */
 static BufLevel *
 find_short_locked (BufLevel *level, const BufWant *want, const BufWaiter *owed)
 {
@@ -99,15 +99,16 @@ find_short_locked (BufLevel *level, const BufWant *want, const BufWaiter *owed)
   return NULL;
 }
 
-/* The same, whether or not somebody else is owed. */
+/* Returns the lowest level that has too little for @want, even if no other waiter is owed its
+ * bytes. */
 BufLevel *
 buf_wait_queue_find_short_locked (BufLevel *level, const BufWant *want)
 {
   return find_short_locked (level, want, NULL);
 }
 
-/* The same for a new request, which leaves whoever is owed its bytes; and how much is missing
- * there, unless it returns NULL. */
+/* Like buf_wait_queue_find_short_locked(), for a new request, which leaves the bytes of the owed
+ * waiter. Also returns how much is missing there. */
 BufLevel *
 buf_wait_queue_find_missing_locked (BufLevel *level, const BufWant *want, gint64 *missing)
 {
@@ -119,7 +120,7 @@ buf_wait_queue_find_missing_locked (BufLevel *level, const BufWant *want, gint64
   return level;
 }
 
-/* The lowest level at which @want can never be granted; or NULL. */
+/* Returns the lowest level at which @want can never be granted, or NULL. */
 BufLevel *
 buf_wait_queue_find_too_small_locked (BufLevel *level, const BufWant *want)
 {
@@ -129,7 +130,7 @@ buf_wait_queue_find_too_small_locked (BufLevel *level, const BufWant *want)
   return NULL;
 }
 
-/* The lowest level at which nobody else may wait; or NULL. */
+/* Returns the lowest level at which no further request may wait, or NULL. */
 BufLevel *
 buf_wait_queue_find_full_locked (BufLevel *level)
 {
@@ -139,8 +140,8 @@ buf_wait_queue_find_full_locked (BufLevel *level)
   return NULL;
 }
 
-/* Whether another request may take what @want wants, which is free, before the oldest waiter; and
- * counts it if so. */
+/* Returns whether another request may take the free bytes in @want before the oldest waiter. If so,
+ * counts the overtaking. */
 static gboolean
 overtake_locked (BufLevel *level, BufWaiter *oldest, const BufWant *want)
 {
@@ -166,8 +167,8 @@ note_served_locked (BufWaitQueue *self, BufWaiter *waiter, gint64 bytes)
   };
 }
 
-/* Whether @waiter, which may be NULL for a new request, would overtake @oldest. One that is late,
- * but runs now, may be older. */
+/* Returns whether @waiter, which may be NULL for a new request, would overtake @oldest. A late
+ * waiter that is now running may be older. */
 static gboolean
 overtakes (BufWaiter *waiter, BufWaiter *oldest)
 {
@@ -176,7 +177,7 @@ overtakes (BufWaiter *waiter, BufWaiter *oldest)
   return waiter == NULL || waiter->level == NULL || waiter->number > oldest->number;
 }
 
-/* A request that takes what there is takes no more than it needs if somebody else waits. */
+/* A request for a range of sizes takes only its minimum if another request waits. */
 static gint64
 choose_bytes_locked (BufLevel *level, const BufWaiter *waiter, const BufWant *want)
 {
@@ -202,8 +203,8 @@ deduct_locked (BufLevel *level, gint64 bytes)
     level->queue->revoke_locked (level);
 }
 
-/* The one place where free bytes are taken: at all levels from @level up, or at none. @waiter may
- * be NULL for a new request. */
+/* The only place where free bytes are taken: at all levels from @level up, or at none. @waiter is
+ * NULL for a new request. */
 gboolean
 buf_wait_queue_take_locked (BufLevel *level, BufWaiter *waiter, BufWant *want)
 {

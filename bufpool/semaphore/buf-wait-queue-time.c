@@ -8,8 +8,8 @@
 #include "semaphore/buf-wait-queue-private.h"
 
 /*
- * What becomes of the requests in a queue when time passes: promises end, the oldest becomes owed
- * its bytes, and long waits are found.
+ * What happens to the requests in a queue as time passes: promises end, the oldest becomes owed its
+ * bytes, and long waits are found.
  */
 
 static void
@@ -21,8 +21,8 @@ make_late_locked (BufWaitQueue *self, BufWaiter *waiter, BufReady *ready)
   buf_wakeups_add_again_locked (&ready->wakeups, waiter->wakeup);
 }
 
-/* Makes those late that were woken too long ago, and the oldest owed if it was overtaken for too
- * long. */
+/* Makes threads late that were woken too long ago, and makes the oldest owed if it has been
+ * overtaken for too long. */
 void
 buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now, BufReady *ready)
 {
@@ -52,8 +52,8 @@ get_end_of_promise (const GList *link)
   return waiter->woken_since + waiter->patience;
 }
 
-/* When there will be something to expire; G_MAXINT64: never. The last thread that was woken may be
- * less patient than the first. */
+/* Returns when something will expire, or G_MAXINT64 for never. The last thread that was woken may
+ * have less patience than the first. */
 gint64
 buf_wait_queue_get_next_time_locked (BufWaitQueue *self)
 {
@@ -70,8 +70,8 @@ buf_wait_queue_get_next_time_locked (BufWaitQueue *self)
   return next;
 }
 
-/* Whether a waiter, at @level unless that is NULL, has waited for @threshold, or for twice as long
- * as when this was found before. Copies it. */
+/* Returns whether a waiter at @level, or at any level if that is NULL, has waited for @threshold,
+ * or for twice as long as when it was last found. Copies the waiter. */
 gboolean
 buf_wait_queue_find_long_wait_locked (BufWaitQueue *self,
                                       const BufLevel *level,
@@ -85,7 +85,7 @@ buf_wait_queue_find_long_wait_locked (BufWaitQueue *self,
       gint64 waited = now - waiter->since;
 
       if (waited < threshold)
-        break; /* the younger ones have waited less */
+        break; /* younger waiters have waited less */
       if (waited < 2 * waiter->noticed || (level != NULL && waiter->level != level))
         continue;
 

@@ -11,34 +11,34 @@
  * The queue of the requests that wait for bytes at any level of a tree of semaphores, and the rule
  * by which they are served.
  *
- * Words: the *free* bytes of a level are those that can be taken there. A request takes its bytes
- * at all levels of its path, or at none. A waiter *takes* when it removes bytes
- * from free itself; a task is *granted* them by the thread that serves the queue. A thread is
- * *woken* when it was, or is about to be, told to come and take. Its bytes are *promised* to it: no
- * other waiter is woken or granted for them. They are not set aside: until the thread has been
- * scheduled, a new request may take them, so that free bytes are not idle for the time of a context
+ * Terms: the *free* bytes of a level are those that can be taken there. A request takes its bytes
+ * at all levels of its path, or at none. A waiter *takes* bytes when it removes them from the free
+ * bytes itself. A task is *granted* its bytes by the thread that serves the queue. A thread is
+ * *woken* when it has been told, or is about to be told, to take its bytes. Its bytes are
+ * *promised* to it: no other waiter is woken or granted for them. They are not set aside: until the
+ * thread runs, a new request may take them, so that free bytes are not idle during a context
  * switch.
  *
- * A thread that does not run within its patience after it was woken is *late*. Its promise ends,
- * and nothing is kept for it: it waits for a processor, and not for bytes. When it runs and the
- * bytes are gone, it sleeps again, and counts that as one time that it was overtaken; if it is
- * owed, it is more patient the next time. So a thread that gets no processor time delays no other
- * request for long, and one that gets it late is served.
+ * A woken thread that does not run within its patience is *late*. Its promise ends, and nothing is
+ * kept for it, because it waits for a processor and not for bytes. If the bytes are gone when it
+ * runs, it goes back to sleep, and counts this as one overtaking. If it is owed, it has more
+ * patience the next time. So a thread that gets no processor time does not delay other requests for
+ * long, and a thread that gets it late is still served.
  *
- * The *oldest* waiter is the one that waits longest, not counting those that are late: otherwise
- * one that never runs would stay the oldest, and the others would have no bound. To *overtake* is
- * to take, or to be granted, while an older waiter waits that is not late. The oldest counts how
- * often it is overtaken. After BUF_WAIT_QUEUE_MAX_OVERTAKEN times, or when
- * BUF_WAIT_QUEUE_OVERTAKEN_TIME has passed since the first time, it is *owed*: others can then take
- * only what is free beyond its bytes. Each waiter becomes the oldest at some time, so no request
+ * The *oldest* waiter is the one that has waited longest, except for late threads: otherwise, a
+ * thread that never runs would stay the oldest, and the others would have no bound. To *overtake*
+ * is to take bytes, or to be granted them, while an older waiter that is not late waits. The oldest
+ * counts how many times it is overtaken. After BUF_WAIT_QUEUE_MAX_OVERTAKEN times, or
+ * BUF_WAIT_QUEUE_OVERTAKEN_TIME after the first time, it is *owed*: other requests can then take
+ * only what is free beyond its bytes. Each waiter eventually becomes the oldest, so no request
  * starves.
  *
- * Invariant, whenever the lock is dropped after everything was served: no task, and no thread that
- * is asleep, wants at most free - promised - (the bytes of the oldest, if it is owed and asleep),
- * unless it is a thread and BUF_WAIT_QUEUE_MAX_WOKEN others are woken. The oldest is not asleep if
- * it wants at most free. A woken thread that takes, fails to take, is late, or leaves
+ * Invariant, whenever the lock is unlocked after everything was served: no task and no sleeping
+ * thread wants at most free - promised - (the bytes of the oldest, if it is owed and asleep),
+ * except a thread while BUF_WAIT_QUEUE_MAX_WOKEN others are woken. The oldest is not asleep if it
+ * wants at most free. A woken thread that takes its bytes, fails to take them, is late, or leaves
  * serves the queue again, so the others get their turn. The watcher (see buf-watcher.c) makes
- * threads late, and the oldest owed by time.
+ * threads late, and makes the oldest owed after its time limit.
  *
  * One section serves a bounded number of waiters. Each step is O(log n): the first waiter that fits
  * is found in a tree.
@@ -55,7 +55,7 @@ buf_wait_queue_init (BufWaitQueue *self, BufLevel *root, void (*revoke_locked) (
   };
 }
 
-/* The first of two waiters in the order of service. Either may be NULL. */
+/* Returns the first of two waiters in the order of service. Either may be NULL. */
 static BufWaiter *
 get_first (BufWaiter *waiter, BufWaiter *other)
 {
@@ -104,8 +104,8 @@ buf_wait_queue_end_promise_locked (BufWaitQueue *self, BufWaiter *waiter, BufWai
   waiter->state = state;
 }
 
-/* A thread that was woken could not take, and sleeps again. If it was late, it was overtaken
- * meanwhile, without being the oldest. */
+/* A woken thread could not take its bytes, and sleeps again. If it was late, it was overtaken in
+ * the meantime without being the oldest. */
 void
 buf_wait_queue_rejoin_locked (BufWaiter *waiter)
 {
@@ -134,7 +134,7 @@ count_wait_locked (BufWaitQueue *self, BufWaiter *waiter)
 
   waiter->end_served = self->n_served;
   if (self->watched && waiter->outcome == BUF_OUTCOME_GRANTED)
-    waiter->end_served--; /* that was itself */
+    waiter->end_served--; /* this was the waiter itself */
   memcpy (waiter->last, self->last, sizeof waiter->last);
 
   history->total_wait_time += waiter->waited;
@@ -158,7 +158,7 @@ remove_locked (BufWaitQueue *self, BufWaiter *waiter)
   waiter->level = NULL;
 }
 
-/* Settles the outcome, and takes the waiter out of its queue, if it is in one. */
+/* Settles the outcome, and removes the waiter from its queue, if it is in one. */
 void
 buf_wait_queue_finish_locked (BufWaiter *waiter, BufOutcome outcome, BufReady *ready)
 {
@@ -193,7 +193,7 @@ wake_locked (BufWaitQueue *self, BufWaiter *waiter, BufReady *ready)
   self->n_woken++;
 }
 
-/* Does nothing if the oldest waiter turns out to be owed its bytes by now. */
+/* Does nothing if the oldest waiter has become owed its bytes in the meantime. */
 static void
 grant_locked (BufWaiter *waiter, BufReady *ready)
 {
@@ -204,8 +204,8 @@ grant_locked (BufWaiter *waiter, BufReady *ready)
   buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_GRANTED, ready);
 }
 
-/* A waiter at @level or below that can never be served, or NULL. One that is woken finds out when
- * it has run. */
+/* Returns a waiter at @level or below that can never be served, or NULL. A woken waiter finds out
+ * itself when it runs. */
 static BufWaiter *
 find_impossible_locked (BufLevel *level)
 {
@@ -246,14 +246,14 @@ fail_impossible_locked (BufWaiter *waiter, BufReady *ready)
                                 ready);
 }
 
-/* How much each kind of waiter could be given at a level without breaking a promise. */
+/* How much each kind of waiter could get at a level without breaking a promise. */
 typedef struct
 {
   gint64 urgent;
   gint64 other;
 } Limits;
 
-/* What a level has in its stripes is not known here: then it is taken to have enough. */
+/* The credit in the stripes of a level is unknown here, so the level is assumed to have enough. */
 static void
 lower_limits_locked (BufLevel *level, const BufWaiter *owed, Limits *limits)
 {
@@ -279,14 +279,14 @@ find_first_below_locked (BufLevel *level, Limits limits, const BufWaiter *owed)
     {
       BufLevel *child = link->data;
 
-      link = link->next; /* before it moves to the other list */
+      link = link->next; /* before the link moves to the other list */
       first = get_first (first, find_first_locked (child, limits, owed));
       buf_level_check_stuck_locked (child);
     }
   return first;
 }
 
-/* The first waiter at @level or below that fits. */
+/* Returns the first waiter at @level or below that fits. */
 static BufWaiter *
 find_first_locked (BufLevel *level, Limits limits, const BufWaiter *owed)
 {
@@ -305,8 +305,8 @@ find_first_locked (BufLevel *level, Limits limits, const BufWaiter *owed)
   return get_first (first, find_first_below_locked (level, limits, owed));
 }
 
-/* Revokes the stripes of those levels that seem to have too little for @waiter, unless they are
- * revoked. Returns whether there was one. */
+/* Revokes the stripes of the levels that seem to have too little for @waiter, unless they are
+ * already revoked. Returns whether there was such a level. */
 static gboolean
 revoke_where_short_locked (BufWaiter *waiter, const BufWaiter *owed)
 {
@@ -335,7 +335,7 @@ find_first_that_fits_locked (BufWaitQueue *self, const BufWaiter *owed)
   return first;
 }
 
-/* The waiter that the rule serves next, or NULL. */
+/* Returns the waiter that the rule serves next, or NULL. */
 static BufWaiter *
 find_next_locked (BufWaitQueue *self)
 {
@@ -376,8 +376,8 @@ serve_one_locked (BufWaitQueue *self, BufReady *ready)
   return TRUE;
 }
 
-/* Serves the waiters in their order, but no more than a batch of them. Returns whether all that the
- * rule allows was done. */
+/* Serves waiters in their order, at most one batch. Returns whether everything that the rule allows
+ * was done. */
 gboolean
 buf_wait_queue_serve_locked (BufWaitQueue *self, BufReady *ready)
 {
@@ -390,7 +390,7 @@ buf_wait_queue_serve_locked (BufWaitQueue *self, BufReady *ready)
   return FALSE;
 }
 
-/* For good: all that wait there fail. */
+/* Closes the level permanently. All requests that wait there fail. */
 void
 buf_wait_queue_close_locked (BufLevel *level)
 {
@@ -398,7 +398,7 @@ buf_wait_queue_close_locked (BufLevel *level)
   level->queue->has_impossible = TRUE;
 }
 
-/* Those that wait for more fail. */
+/* Makes requests that wait for more fail. */
 void
 buf_wait_queue_set_maximum_locked (BufLevel *level, gint64 maximum)
 {
@@ -407,7 +407,7 @@ buf_wait_queue_set_maximum_locked (BufLevel *level, gint64 maximum)
   level->queue->has_impossible = TRUE;
 }
 
-/* Likewise. */
+/* Makes requests that wait for more than the rest fail. */
 void
 buf_wait_queue_set_reserved_locked (BufLevel *level, gint64 reserved)
 {
@@ -416,8 +416,7 @@ buf_wait_queue_set_reserved_locked (BufLevel *level, gint64 reserved)
   level->queue->has_impossible = TRUE;
 }
 
-/* Nothing is outstanding but what is pinned. Those who wait for this are told, whatever happens
- * before it is their turn. */
+/* Only pinned bytes are outstanding. Drainers are told this, whatever happens before their turn. */
 void
 buf_wait_queue_note_drained_locked (BufLevel *level)
 {

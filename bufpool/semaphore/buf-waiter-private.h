@@ -23,25 +23,25 @@ typedef enum
 /* What a request wants, and what it got. */
 typedef struct
 {
-  gint64 bytes;  /* at least; without any, it waits until nothing is outstanding */
-  gint64 most;   /* at most, in steps of @step beyond @bytes */
-  gint64 step;   /* only used if @most is more than @bytes */
-  gint priority; /* as of GLib: a lower number is more urgent */
+  gint64 bytes;  /* the minimum; 0 waits until nothing is outstanding */
+  gint64 most;   /* the maximum, in steps of @step beyond @bytes */
+  gint64 step;   /* used only if @most is more than @bytes */
+  gint priority; /* as in GLib: a lower number is more urgent */
   gboolean pins; /* its bytes are pinned once they are granted */
   gint64 taken;  /* LOCK: mutex; its bytes, once they are granted */
 } BufWant;
 
-/* A request of default priority for exactly that much. */
+/* A request of default priority for exactly @n_bytes. */
 #define BUF_WANT(n_bytes) ((BufWant){ .bytes = (n_bytes), .most = (n_bytes) })
 
-/* Only requests that are more urgent than the default may use what is reserved. */
+/* Only requests that are more urgent than the default may use the reserve. */
 static inline gboolean
 buf_want_is_urgent (const BufWant *self)
 {
   return self->priority < 0;
 }
 
-/* What a thread that waits has been told. A task is always asleep: it is granted, never woken. */
+/* What a waiting thread has been told. A task is always asleep: it is granted, never woken. */
 typedef enum
 {
   BUF_WAITER_ASLEEP,
@@ -56,67 +56,70 @@ typedef struct
   guint thread_id;
 } BufServed;
 
-/* How many of the requests that were served last are remembered. */
+/* How many of the requests that were served last are recorded. */
 #define BUF_WAITER_N_SERVED 4
 
 typedef struct _BufWaiter BufWaiter;
 typedef struct _BufLevel BufLevel;
 
-/* Called without the lock, once, by the thread that decided the outcome. */
+/* Called once, without the lock, by the thread that decided the outcome. */
 typedef void (*BufWaiterFunc) (BufWaiter *waiter);
 
-/* What has to be done after the lock was dropped: for threads and for tasks. */
+/* What has to be done for threads and tasks after the lock is unlocked. */
 typedef struct
 {
   BufWakeups wakeups;
   GQueue tasks; /* of BufWaiter, settled */
 } BufReady;
 
-/* A waiter's place in a BufWaiterTree. */
+/* The place of a waiter in a BufWaiterTree. */
 typedef struct
 {
   BufWaiter *parent;
-  BufWaiter *children[2]; /* those before and after it in the order of service */
-  guint32 weight;         /* random; no child has more than its parent */
-  gint64 smallest;        /* the least and the most bytes that it and its descendants want */
+  BufWaiter *children[2]; /* the subtrees before and after it in the order of service */
+  guint32 weight;         /* random; no child has a larger weight than its parent */
+  gint64 smallest;        /* the smallest and largest number of bytes that it and its descendants
+                           * want */
   gint64 largest;
 } BufWaiterNode;
 
-/* A waiting request: of a thread (@complete is NULL; lives on the thread's stack) or of a task
- * (@complete is called after the lock was dropped). */
+/* A waiting request of a thread (@complete is NULL; on the stack of the thread) or of a task
+ * (@complete is called after the lock is unlocked). */
 struct _BufWaiter
 {
   GList link;             /* LOCK: mutex; in @list, then in a list of those to complete */
-  GQueue *list;           /* LOCK: mutex; NULL when in none */
-  BufLevel *level;        /* LOCK: mutex; where it waits; NULL while it does not */
+  GQueue *list;           /* LOCK: mutex; NULL if in no list */
+  BufLevel *level;        /* LOCK: mutex; where it waits; NULL if it does not */
   GList level_link;       /* LOCK: mutex; among the waiters of @level */
   BufWaiterNode node;     /* LOCK: mutex; in a tree of @level, while it is asleep there */
   GList woken_link;       /* LOCK: mutex; among those woken, while it is woken and not late */
   guint64 number;         /* LOCK: mutex; counts all waiters: their age */
-  BufWant want;           /* const, but for what it got */
+  BufWant want;           /* const, except for what it got */
   BufWaiterFunc complete; /* const */
   BufOutcome outcome;     /* LOCK: mutex */
   BufWaiterState state;   /* LOCK: mutex */
-  gboolean spares_pinned; /* const; of a drainer: does not wait for what is pinned */
-  BufLevel *refuser;      /* LOCK: mutex; for which it was TOO_LARGE or OVERLOADED; or NULL */
-  gint64 maximum;         /* LOCK: mutex; what could be granted there at most */
+  gboolean spares_pinned; /* const; whether a drainer ignores pinned bytes */
+  BufLevel *refuser;      /* LOCK: mutex; the level at which it was TOO_LARGE or OVERLOADED; or
+                           * NULL */
+  gint64 maximum;         /* LOCK: mutex; the most that could be granted there */
   guint n_waiting;        /* LOCK: mutex; how many waited there when it was OVERLOADED */
   gint64 since;           /* LOCK: mutex; when it began to wait (monotonic microseconds) */
-  gint64 waited;          /* LOCK: mutex; for how long, once it is settled; 0 if not at all */
+  gint64 waited;          /* LOCK: mutex; how long it waited, set when it is settled; 0 if it did
+                           * not wait */
   guint thread_id;        /* const; of the thread that made the request */
   BufWakeup *wakeup;      /* const; NULL for a task */
 
-  guint overtaken;        /* LOCK: mutex; how often, as the oldest */
-  gint64 overtaken_since; /* LOCK: mutex; when that happened first */
-  gboolean owed;          /* LOCK: mutex; not to be overtaken any more */
-  gint64 woken_since;     /* LOCK: mutex; when it was woken last */
-  gint64 patience;        /* LOCK: mutex; for how long its bytes are promised then */
+  guint overtaken;        /* LOCK: mutex; how many times, as the oldest */
+  gint64 overtaken_since; /* LOCK: mutex; when that first happened */
+  gboolean owed;          /* LOCK: mutex; must not be overtaken anymore */
+  gint64 woken_since;     /* LOCK: mutex; when it was last woken */
+  gint64 patience;        /* LOCK: mutex; how long its bytes are then promised */
 
   /* If the queue is watched: which requests were served while this one waited. */
-  gint64 noticed;       /* LOCK: mutex; for how long it had waited when this was reported */
-  guint64 first_served; /* LOCK: mutex; the number of the first */
-  guint64 end_served;   /* LOCK: mutex; one more than that of the last */
-  BufServed last[BUF_WAITER_N_SERVED]; /* LOCK: mutex; a ring, by their number */
+  gint64 noticed;                      /* LOCK: mutex; how long it had waited at the last report */
+  guint64 first_served;                /* LOCK: mutex; the number of the first one */
+  guint64 end_served;                  /* LOCK: mutex; one more than the number of the last one */
+  BufServed last[BUF_WAITER_N_SERVED]; /* LOCK: mutex; a ring, indexed by their number */
 };
 
 void buf_ready_init (BufReady *self);

@@ -7,7 +7,7 @@
 
 G_BEGIN_DECLS
 
-/* Waiters in their order of service, in which the first one that fits is found quickly. */
+/* Waiters in their order of service, with a fast search for the first one that fits. */
 typedef struct
 {
   BufWaiter *root;

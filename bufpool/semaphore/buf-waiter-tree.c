@@ -6,10 +6,10 @@
 #include "semaphore/buf-waiter-tree-private.h"
 
 /*
- * A treap: a binary search tree by the order of service, in which random weights keep the depth
- * logarithmic. Each node also knows the least and the most bytes that anything below it wants. So
- * the first waiter that fits is found on one path from the root, however many do not fit, and
- * whatever their sizes are. The nodes lie in the waiters: nothing is allocated.
+ * A treap: a binary search tree in the order of service, in which random weights keep the depth
+ * logarithmic. Each node also stores the smallest and largest number of bytes that any waiter below
+ * it wants. So the first waiter that fits is found on one path from the root, no matter how many do
+ * not fit and what their sizes are. The nodes are embedded in the waiters, so nothing is allocated.
  */
 
 enum
@@ -24,7 +24,7 @@ buf_waiter_tree_init (BufWaiterTree *self)
   *self = (BufWaiterTree){ .seed = 2463534242u };
 }
 
-/* Xorshift. The weights need to be independent of the order of the waiters, and nothing else. */
+/* Xorshift. The weights only need to be independent of the order of the waiters. */
 static guint32
 next_weight (BufWaiterTree *self)
 {
@@ -58,7 +58,7 @@ update_upwards (BufWaiter *waiter)
     update (waiter);
 }
 
-/* Puts @other, which may be NULL, where @waiter hangs. */
+/* Replaces @waiter in its parent by @other, which may be NULL. */
 static void
 replace (BufWaiterTree *self, BufWaiter *waiter, BufWaiter *other)
 {
@@ -72,7 +72,7 @@ replace (BufWaiterTree *self, BufWaiter *waiter, BufWaiter *other)
     other->node.parent = parent;
 }
 
-/* Exchanges @waiter with its child on @side. The order stays as it is. */
+/* Exchanges @waiter with its child on @side. The order does not change. */
 static void
 rotate (BufWaiterTree *self, BufWaiter *waiter, guint side)
 {
@@ -122,7 +122,7 @@ buf_waiter_tree_remove (BufWaiterTree *self, BufWaiter *waiter)
   update_upwards (parent);
 }
 
-/* The first waiter that wants no more than @bytes. */
+/* Returns the first waiter that wants at most @bytes. */
 BufWaiter *
 buf_waiter_tree_find_first (BufWaiterTree *self, gint64 bytes)
 {
@@ -144,7 +144,7 @@ buf_waiter_tree_find_first (BufWaiterTree *self, gint64 bytes)
     }
 }
 
-/* Some waiter that wants more than @bytes. */
+/* Returns any waiter that wants more than @bytes. */
 BufWaiter *
 buf_waiter_tree_find_above (BufWaiterTree *self, gint64 bytes)
 {

@@ -6,7 +6,7 @@
 #include "semaphore/buf-waiter-private.h"
 
 /*
- * A waiting request, and what is left to do for it after the lock was dropped.
+ * A waiting request, and what remains to be done for it after the lock is unlocked.
  */
 
 void

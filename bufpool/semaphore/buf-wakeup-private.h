@@ -7,17 +7,18 @@
 
 G_BEGIN_DECLS
 
-/* What a thread sleeps on. It has references of its own, since it is signalled without the lock:
- * by then the thread may have gone on. */
+/* What a thread sleeps on. It is reference counted, because it is signaled without the lock. By
+ * then, the thread may have continued. */
 typedef struct
 {
   gint ref_count;  /* atomic */
-  gboolean asleep; /* LOCK: the one it sleeps with; since then, nobody was to signal it */
+  gboolean asleep; /* LOCK: the one that the thread sleeps with; no signal is under way since
+                    * then */
   GCond cond;
 } BufWakeup;
 
-/* How many threads one section tells to wake up after its lock was dropped. If there are more, the
- * others are told at once. */
+/* How many threads one section signals after it has unlocked the lock. Any others are signaled
+ * immediately. */
 #define BUF_WAKEUPS_MAX 8
 
 typedef struct

@@ -6,23 +6,23 @@
 #include "semaphore/buf-wakeup-private.h"
 
 /*
- * How a thread sleeps until another one has something for it.
+ * How a thread sleeps until another thread has something for it.
  *
- * A thread that is woken wants the lock first of all. If it were signalled under the lock, it would
- * run into it, sleep once more, and have to be woken once more; on one processor nearly each time.
- * So what has to be signalled is collected under the lock, and signalled after it was dropped.
+ * A woken thread locks the lock first. If it were signaled under the lock, it would block on it,
+ * sleep again, and have to be woken again; on one processor, nearly every time. So a section
+ * collects the threads to signal under the lock, and signals them after it has unlocked it.
  *
- * Nothing is lost by that. The thread looks at what it waits for under the lock, and g_cond_wait()
- * drops the lock and begins to sleep in one step. So a change is made either before the thread has
- * looked, or when it sleeps already; and the signal comes after the change.
+ * No wake-up is lost. The thread checks its condition under the lock, and g_cond_wait() unlocks the
+ * lock and begins to sleep in one step. So a change happens either before the thread has checked,
+ * or while it sleeps; and the signal comes after the change.
  *
- * A sleep is signalled once: a thread that is on its way looks at everything anyway. But the one
- * that has to signal may be interrupted before it does, by a thread that waits for the lock, and
- * not run again for long. So a thread that does not come is signalled again, by the watcher.
+ * A sleep is signaled once, because a thread that is waking up checks everything anyway. But the
+ * signaling thread may be preempted before it signals, by a thread that waits for the lock, and may
+ * not run again for a long time. So the watcher signals a thread again if it does not come.
  *
- * A signal may come late, when its thread has gone on for another reason, such as its deadline. The
- * one who signals has a reference, so the memory is still there. A thread that has meanwhile gone
- * to sleep again, in the same wait, may be woken by it for nothing; it looks, and sleeps on.
+ * A signal may come late, after its thread has continued for another reason, such as its deadline.
+ * The signaling thread has a reference, so the memory still exists. If the thread has gone back to
+ * sleep in the same wait, the signal may wake it up spuriously. It then checks, and sleeps again.
  */
 
 #define LONGEST_SLEEP ((gint64) 24 * 60 * 60 * G_USEC_PER_SEC)
@@ -48,8 +48,8 @@ buf_wakeup_unref (BufWakeup *self)
   g_free (self);
 }
 
-/* Like g_cond_wait_until(), and for deadlines that are far away, too: where a time_t has 32 bits,
- * that one may take them for the past. May return TRUE for no reason. */
+/* Like g_cond_wait_until(), but also for distant deadlines, which g_cond_wait_until() may take for
+ * the past where time_t has 32 bits. May return TRUE spuriously. */
 gboolean
 buf_wakeup_wait_until (GCond *cond, GMutex *mutex, gint64 deadline)
 {
@@ -62,8 +62,8 @@ buf_wakeup_wait_until (GCond *cond, GMutex *mutex, gint64 deadline)
   return TRUE;
 }
 
-/* Returns FALSE when the deadline has passed (monotonic microseconds, negative: none). May return
- * for no reason. */
+/* Returns FALSE when the deadline has passed. @deadline is in monotonic microseconds; negative for
+ * none. May return spuriously. */
 gboolean
 buf_wakeup_sleep_locked (BufWakeup *self, GMutex *mutex, gint64 deadline)
 {
@@ -95,7 +95,7 @@ buf_wakeups_add_locked (BufWakeups *self, BufWakeup *wakeup)
   self->items[self->n++] = wakeup;
 }
 
-/* The same for a thread that was to be signalled before, and may not have been. */
+/* Signals a thread that should have been signaled before, but possibly was not. */
 void
 buf_wakeups_add_again_locked (BufWakeups *self, BufWakeup *wakeup)
 {

@@ -9,11 +9,11 @@ G_BEGIN_DECLS
 
 typedef struct _BufWatch BufWatch;
 
-/* Called in the watcher's thread, with no lock held, when the watch is due. Sets when it is due
+/* Called in the watcher thread, with no lock held, when the watch is due. Sets when it is due
  * next. */
 typedef void (*BufWatchFunc) (BufWatch *watch, gint64 now);
 
-/* Something that has to be looked at later, unless it is over by then. */
+/* Something to look at later, unless it is over by then. */
 struct _BufWatch
 {
   GList link;        /* LOCK: the watcher's; in its list, unless @due is G_MAXINT64 */

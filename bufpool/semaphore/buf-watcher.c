@@ -17,27 +17,27 @@
 #endif
 
 /*
- * One thread for the whole process that looks at semaphores with waiters, when time has to pass for
- * something to happen: a promise to a thread that gets no processor time, waiters that are left
- * when one section served as many as it may, and a stall. All threads that take part in these may
- * be asleep or starved, so none of them can do it.
+ * One thread for the whole process that looks at semaphores with waiters when something happens by
+ * the passing of time: a promise to a thread that gets no processor time ends, a section has left
+ * waiters because it has served its maximum, or there is a stall. All threads involved may be
+ * asleep or starved, so none of them can do this.
  *
  * The thread starts with the first request that waits. It sleeps while there is nothing to watch.
- * It runs no code of the program. It may be the last that uses a semaphore, and then ends it.
+ * It runs no user code. It may be the last user of a semaphore, and then ends it.
  *
- * Locks: a watch belongs to an owner with a lock of its own, which is taken before the watcher's.
- * The watcher drops its lock before it looks at a watch, and looking takes the owner's lock. @due
- * is written with both held, so it cannot be set back by a look that began earlier. Before the
- * owner goes it ends its watch, which waits until the watcher does not look at it.
+ * Locks: a watch belongs to an owner with its own lock, which is locked before that of the watcher.
+ * The watcher unlocks its lock before it looks at a watch, and the look locks the owner's lock.
+ * @due is written with both locks held, so a look that began earlier cannot set it back. Before the
+ * owner is freed, it ends its watch, which waits until the watcher is not looking at it.
  */
 
 static GMutex mutex;
-static GCond changed;       /* an earlier time, for the watcher */
-static GCond looked;        /* a watch that is about to end */
+static GCond changed;       /* tells the watcher of an earlier time */
+static GCond looked;        /* tells a watch that is about to end */
 static GQueue watches;      /* LOCK: mutex */
-static BufWatch *looked_at; /* LOCK: mutex; by the watcher, at this moment */
+static BufWatch *looked_at; /* LOCK: mutex; the one that the watcher is looking at */
 static gint64 sleeps_until; /* LOCK: mutex; monotonic microseconds; 0 while it does not sleep */
-static guint n_forking;     /* LOCK: mutex; threads that are about to fork, or in a fork */
+static guint n_forking;     /* LOCK: mutex; threads that are in fork() or about to call it */
 
 typedef enum
 {
@@ -113,9 +113,9 @@ take_priority_of_thread (pid_t thread)
 }
 #endif
 
-/* A new thread inherits its scheduling from the thread that happened to wait first, which may be
- * one that hardly ever runs. The main thread stands for what the process is meant to have. Nothing
- * is set that is so already: a sandbox may kill a process that tries. */
+/* A new thread inherits its scheduling from the thread that happened to wait first, which may
+ * hardly ever run. The main thread represents the intended scheduling of the process. Nothing is
+ * set that is already correct, because a sandbox may kill a process that tries. */
 static void
 take_scheduling_of_main_thread (void)
 {
@@ -148,8 +148,8 @@ watch_all (gpointer data)
 }
 
 #ifdef G_OS_UNIX
-/* A look takes locks, of main contexts too. They would stay locked in the child of a program that
- * has no other thread, and whose author does not know of this one. */
+/* A look locks locks, including those of main contexts. They would stay locked in the child of a
+ * program that has no other thread and whose author does not know of this one. */
 static void
 stop_before_fork (void)
 {
@@ -167,7 +167,7 @@ go_on_after_fork (void)
   g_mutex_unlock (&mutex);
 }
 
-/* The child of a fork has no watcher, and what the parent watches is none of its business. */
+/* The child of a fork has no watcher, and must not look at what the parent watches. */
 static void
 forget_after_fork (void)
 {
@@ -182,7 +182,7 @@ forget_after_fork (void)
 }
 #endif
 
-/* Signals are handled by the program's own threads. */
+/* The threads of the program handle signals. */
 static GThread *
 create_thread (void)
 {
@@ -224,7 +224,7 @@ start_slowly (void)
   return g_atomic_int_get (&state) == RUNNING;
 }
 
-/* Returns whether the watcher is there. Called without any lock. */
+/* Returns whether the watcher exists. Called without any lock. */
 gboolean
 buf_watcher_start (void)
 {
@@ -258,8 +258,9 @@ buf_watch_set_due_locked (BufWatch *self, gint64 due)
   g_mutex_unlock (&mutex);
 }
 
-/* The caller does not hold the owner's lock. After this the watch is not looked at any more. When a
- * look itself leads to this, it is not waited for: after that it does not touch the watch. */
+/* The caller does not hold the owner's lock. On return, the watch is not looked at anymore. If a
+ * look itself calls this function, it does not wait for the look, which must not access the watch
+ * afterwards. */
 void
 buf_watch_end (BufWatch *self)
 {

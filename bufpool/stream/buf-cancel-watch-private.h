@@ -9,7 +9,7 @@ G_BEGIN_DECLS
 
 typedef struct _BufCancelWatch BufCancelWatch;
 
-/* Called in the thread that cancels. It must not run code of the program. */
+/* Called in the thread that cancels. It must not run user code. */
 typedef void (*BufCancelWatchFunc) (gpointer data);
 
 BufCancelWatch *

@@ -6,20 +6,20 @@
 #include "stream/buf-cancel-watch-private.h"
 
 /*
- * Tells a waiting operation that its cancellable was cancelled.
+ * Notifies a waiting operation when its cancellable is cancelled.
  *
  * It uses no function of GCancellable that can block, for the reasons in buf-cancel-link.c. The
- * handler can still be running in another thread when the watch ends; it finds under the mutex that
- * there is nothing to call any more.
+ * handler may still be running in another thread when the watch ends. Under the mutex, it then
+ * finds no function to call.
  */
 
 struct _BufCancelWatch
 {
-  gint ref_count; /* atomic; one for the handler, while it is connected */
+  gint ref_count; /* atomic; one for the handler while it is connected */
   GCancellable *cancellable;
   gulong handler;
   GMutex mutex;
-  BufCancelWatchFunc function; /* LOCK: mutex; NULL when the watch has ended */
+  BufCancelWatchFunc function; /* LOCK: mutex; NULL after the watch has ended */
   gpointer data;               /* LOCK: mutex */
 };
 
@@ -50,7 +50,7 @@ on_watch_cancelled (GCancellable *cancellable, gpointer user_data)
   g_mutex_unlock (&self->mutex);
 }
 
-/* Returns NULL without a cancellable. The caller looks whether it is cancelled after this. */
+/* Returns NULL if there is no cancellable. The caller checks afterwards whether it is cancelled. */
 BufCancelWatch *
 buf_cancel_watch_new (GCancellable *cancellable, BufCancelWatchFunc function, gpointer data)
 {
@@ -74,7 +74,7 @@ buf_cancel_watch_new (GCancellable *cancellable, BufCancelWatchFunc function, gp
   return self;
 }
 
-/* Afterwards the function is not called any more, and is not running. */
+/* Afterwards, the function is not running and is not called anymore. */
 void
 buf_cancel_watch_end (BufCancelWatch *self)
 {

@@ -7,10 +7,10 @@
 
 G_BEGIN_DECLS
 
-/* A source of a stream that is waited for. */
+/* A source that waits for a stream. */
 typedef struct
 {
-  GSource *source; /* NULL: nothing is waited for */
+  GSource *source; /* NULL while there is no wait */
   BufCancelWatch *watch;
 } BufPoll;
 

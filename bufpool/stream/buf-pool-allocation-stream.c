@@ -6,13 +6,14 @@
 #include "memory/buf-pool-allocation-private.h"
 
 /*
- * Streams: from a stream into an allocation and back, so that the bytes need not cross into the
- * program's language at all. GIO does the work. This file checks the range, keeps the allocation
- * for as long as the stream uses its memory, and remembers how far the last transfer came: where an
- * error is thrown, out arguments are lost.
+ * Streams: transfers between a stream and an allocation, so that the bytes do not pass through the
+ * program's language. GIO does the work. This file checks the range, keeps the allocation alive
+ * while the stream uses its memory, and records how far the last transfer came, because languages
+ * that throw errors lose out arguments.
  */
 
-/* A plain allocation has no room for the number, and only C has plain ones. */
+/* Only pinned allocations record the number. A plain one has no room for it, and only C has plain
+ * ones. */
 static void
 set_transferred (BufPoolAllocation *self, gsize n_bytes)
 {
@@ -24,15 +25,15 @@ set_transferred (BufPoolAllocation *self, gsize n_bytes)
  * buf_pool_allocation_get_transferred_bytes:
  * @self: an allocation
  *
- * Returns how many bytes the last [method@PoolAllocation.fill_from_stream] or
- * [method@PoolAllocation.write_to_stream] has moved, in either form, also when it has failed. In
- * Python, JavaScript and Lua, the out arguments of a function are lost with an error; this tells
- * how far it came.
+ * Gets the number of bytes that the last [method@PoolAllocation.fill_from_stream] or
+ * [method@PoolAllocation.write_to_stream] has transferred, synchronous or asynchronous, even if it
+ * failed. In Python, JavaScript and Lua, an error discards the out arguments of a function. Use
+ * this function there to find out how far the transfer came.
  *
- * It is 0 before the first transfer, and always 0 for a plain allocation. In C, the out argument
- * tells the same for every allocation.
+ * The number is 0 before the first transfer, and always 0 for a plain allocation. In C, use the out
+ * argument, which works for every allocation.
  *
- * This function can be called from any thread, also after [method@PoolAllocation.release].
+ * This function can be called from any thread, even after [method@PoolAllocation.release].
  *
  * Returns: the number of bytes
  *
@@ -48,7 +49,7 @@ buf_pool_allocation_get_transferred_bytes (BufPoolAllocation *self)
   return atomic_load (&buf_pool_allocation_get_detached (self)->transferred);
 }
 
-/* Drops the view that the transfer has used. */
+/* Drops the view that the transfer used. */
 static void
 end_transfer (BufPoolAllocation *self, gsize n_bytes, gsize *n_bytes_out)
 {
@@ -62,24 +63,24 @@ end_transfer (BufPoolAllocation *self, gsize n_bytes, gsize *n_bytes_out)
  * buf_pool_allocation_fill_from_stream:
  * @self: an allocation
  * @stream: a stream to read from
- * @offset: where to begin, in bytes from the first buffer
- * @size: how much to read, in bytes
- * @bytes_read: (out) (optional): return location for how much was read, in bytes
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @offset: the offset from the first buffer, in bytes
+ * @size: the number of bytes to read
+ * @bytes_read: (out) (optional): return location for the number of bytes that were read
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
- * Reads from a stream into the allocation, until @size bytes were read or the stream has ended. At
- * the end, @bytes_read is less than @size. It is also set when an error came after some bytes:
- * where an error is thrown, [method@PoolAllocation.get_transferred_bytes] has it.
+ * Reads from a stream into the allocation until @size bytes are read or the stream ends. At the end
+ * of the stream, @bytes_read is less than @size. It is also set if an error occurs after some bytes
+ * were read. In languages that throw errors, use [method@PoolAllocation.get_transferred_bytes].
  *
- * The allocation counts for as long as the stream takes, so a peer that sends nothing keeps memory
- * from all others that share the pool. Wait until there is something to read, allocate then, and
- * set a time limit with @cancellable.
+ * The allocation counts against the limit while the stream is read, so a peer that sends nothing
+ * blocks all other users of the pool. Wait until there is something to read, allocate then, and
+ * limit the time with @cancellable.
  *
  * Fails with %BUF_POOL_ERROR_OUT_OF_RANGE before anything is read, and with the errors of
- * [method@Gio.InputStream.read_all]. It blocks the calling thread.
+ * [method@Gio.InputStream.read_all]. This function blocks the calling thread.
  *
- * Returns: whether there was no error
+ * Returns: %TRUE on success, %FALSE with an error otherwise
  *
  * Since: 1.0
  */
@@ -120,23 +121,23 @@ buf_pool_allocation_fill_from_stream (BufPoolAllocation *self,
  * buf_pool_allocation_write_to_stream:
  * @self: an allocation
  * @stream: a stream to write to
- * @offset: where to begin, in bytes from the first buffer
- * @size: how much to write, in bytes
- * @bytes_written: (out) (optional): return location for how much was written, in bytes
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @offset: the offset from the first buffer, in bytes
+ * @size: the number of bytes to write
+ * @bytes_written: (out) (optional): return location for the number of bytes that were written
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
- * Writes a part of the allocation to a stream, all of it unless there is an error. With an error,
- * @bytes_written is how much was written before it: where an error is thrown,
- * [method@PoolAllocation.get_transferred_bytes] has it.
+ * Writes a part of the allocation to a stream, completely unless an error occurs. In that case,
+ * @bytes_written is the number of bytes that were written before the error. In languages that throw
+ * errors, use [method@PoolAllocation.get_transferred_bytes].
  *
- * The allocation counts for as long as the stream takes, so a peer that reads nothing keeps memory
- * from all others that share the pool. Set a time limit with @cancellable.
+ * The allocation counts against the limit while the stream is written, so a peer that reads nothing
+ * blocks all other users of the pool. Limit the time with @cancellable.
  *
  * Fails with %BUF_POOL_ERROR_OUT_OF_RANGE before anything is written, and with the errors of
- * [method@Gio.OutputStream.write_all]. It blocks the calling thread.
+ * [method@Gio.OutputStream.write_all]. This function blocks the calling thread.
  *
- * Returns: whether there was no error
+ * Returns: %TRUE on success, %FALSE with an error otherwise
  *
  * Since: 1.0
  */
@@ -173,14 +174,14 @@ buf_pool_allocation_write_to_stream (BufPoolAllocation *self,
   return done;
 }
 
-/* What an asynchronous transfer keeps: a hold on the allocation until it is done, so that the
- * callback can give the memory back; and the count, which is set also when there is an error. It
- * keeps nothing of the pool: whoever drops the last reference on that does not wait for bytes that
- * only a transfer holds, since the transfer may need the main loop of that thread. */
+/* The state of an asynchronous transfer: a hold on the allocation until the transfer ends, so that
+ * the callback can free the memory, and the count, which is set even if there is an error. It holds
+ * no reference on the pool. A thread that drops the last reference on the pool does not wait for
+ * bytes that only a transfer holds, because the transfer may need the main loop of that thread. */
 typedef struct
 {
   BufHold hold;
-  gpointer origin; /* the allocation, only to be compared */
+  gpointer origin; /* the allocation, only for comparison */
   gsize n_bytes;
 } Transfer;
 
@@ -277,16 +278,16 @@ on_read (GObject *stream, GAsyncResult *result, gpointer user_data)
  * buf_pool_allocation_fill_from_stream_async:
  * @self: an allocation
  * @stream: a stream to read from
- * @offset: where to begin, in bytes from the first buffer
- * @size: how much to read, in bytes
+ * @offset: the offset from the first buffer, in bytes
+ * @size: the number of bytes to read
  * @io_priority: the priority of the transfer, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @callback: (scope async) (nullable): what to call when it is done
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @callback: (scope async) (nullable): the function to call when the transfer ends
  * @user_data: data for @callback
  *
- * Like [method@PoolAllocation.fill_from_stream], for programs with a main loop. The allocation is
- * kept until it is done, so the caller may drop it before. The callback runs in the thread-default
- * main context of the caller, and calls [method@PoolAllocation.fill_from_stream_finish].
+ * The asynchronous version of [method@PoolAllocation.fill_from_stream]. The transfer keeps the
+ * allocation alive, so you may drop your reference earlier. The callback runs in the thread-default
+ * main context of the caller. Call [method@PoolAllocation.fill_from_stream_finish] in it.
  *
  * Since: 1.0
  */
@@ -328,13 +329,13 @@ buf_pool_allocation_fill_from_stream_async (BufPoolAllocation *self,
 /**
  * buf_pool_allocation_fill_from_stream_finish:
  * @self: an allocation
- * @result: what the callback was given
- * @bytes_read: (out) (optional): return location for how much was read, in bytes
- * @error: return location for an error
+ * @result: the result passed to the callback
+ * @bytes_read: (out) (optional): return location for the number of bytes that were read
+ * @error: return location for an error, or %NULL
  *
- * Fetches the result of [method@PoolAllocation.fill_from_stream_async].
+ * Finishes a transfer that [method@PoolAllocation.fill_from_stream_async] started.
  *
- * Returns: whether there was no error
+ * Returns: %TRUE on success, %FALSE with an error otherwise
  *
  * Since: 1.0
  */
@@ -369,16 +370,16 @@ on_written (GObject *stream, GAsyncResult *result, gpointer user_data)
  * buf_pool_allocation_write_to_stream_async:
  * @self: an allocation
  * @stream: a stream to write to
- * @offset: where to begin, in bytes from the first buffer
- * @size: how much to write, in bytes
+ * @offset: the offset from the first buffer, in bytes
+ * @size: the number of bytes to write
  * @io_priority: the priority of the transfer, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @callback: (scope async) (nullable): what to call when it is done
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @callback: (scope async) (nullable): the function to call when the transfer ends
  * @user_data: data for @callback
  *
- * Like [method@PoolAllocation.write_to_stream], for programs with a main loop. The allocation is
- * kept until it is done, so the caller may drop it before. The callback runs in the thread-default
- * main context of the caller, and calls [method@PoolAllocation.write_to_stream_finish].
+ * The asynchronous version of [method@PoolAllocation.write_to_stream]. The transfer keeps the
+ * allocation alive, so you may drop your reference earlier. The callback runs in the thread-default
+ * main context of the caller. Call [method@PoolAllocation.write_to_stream_finish] in it.
  *
  * Since: 1.0
  */
@@ -420,13 +421,13 @@ buf_pool_allocation_write_to_stream_async (BufPoolAllocation *self,
 /**
  * buf_pool_allocation_write_to_stream_finish:
  * @self: an allocation
- * @result: what the callback was given
- * @bytes_written: (out) (optional): return location for how much was written, in bytes
- * @error: return location for an error
+ * @result: the result passed to the callback
+ * @bytes_written: (out) (optional): return location for the number of bytes that were written
+ * @error: return location for an error, or %NULL
  *
- * Fetches the result of [method@PoolAllocation.write_to_stream_async].
+ * Finishes a transfer that [method@PoolAllocation.write_to_stream_async] started.
  *
- * Returns: whether there was no error
+ * Returns: %TRUE on success, %FALSE with an error otherwise
  *
  * Since: 1.0
  */

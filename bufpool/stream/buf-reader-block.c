@@ -6,13 +6,13 @@
 #include "stream/buf-reader-core-private.h"
 
 /*
- * One block: a read into an allocation, and what it came to.
+ * One block: a read into an allocation, and its result.
  *
- * A block is delivered with what one read returned, so that a slow peer's data do not wait for
+ * A block is delivered with the data of one read, so that data from a slow peer do not wait for
  * more. The GBytes owns the reference on the allocation.
  */
 
-/* Returns the buffers that a short block does not need, where the budget allows the exchange. */
+/* Frees the buffers that a short block does not need, if the limit allows the exchange. */
 static void
 fit (BufPoolAllocation *allocation, gsize n_read)
 {
@@ -34,7 +34,7 @@ make_bytes (BufReaderCore *self, BufPoolAllocation *allocation, gsize n_read)
                                      allocation);
 }
 
-/* Takes @allocation and @error; @n_read is what the stream has returned. */
+/* Takes ownership of @allocation and @error. @n_read is the return value of the stream. */
 BufReaderItem
 buf_reader_core_make_item (BufReaderCore *self,
                            BufPoolAllocation *allocation,
@@ -62,13 +62,13 @@ buf_reader_core_make_item (BufReaderCore *self,
   else if (n_read < 0 && item.error == NULL)
     item.error = g_error_new (G_IO_ERROR,
                               G_IO_ERROR_FAILED,
-                              "%s failed to read without telling why",
+                              "%s failed to read without setting an error",
                               G_OBJECT_TYPE_NAME (self->stream));
   return item;
 }
 
-/* Reads once, and takes @allocation. Returns FALSE if the stream was polled, and has nothing yet.
- */
+/* Reads once, and takes ownership of @allocation. Returns FALSE if the stream was polled and has no
+ * data yet. */
 gboolean
 buf_reader_core_read_once (BufReaderCore *self,
                            BufPoolAllocation *allocation,

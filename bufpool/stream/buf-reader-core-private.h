@@ -13,7 +13,7 @@ G_BEGIN_DECLS
 
 typedef struct _BufReaderCore BufReaderCore;
 
-/* What a read came to: a block, an error, or, with neither, the end of the stream. */
+/* The result of a read: a block, an error, or, with neither, the end of the stream. */
 typedef struct
 {
   GBytes *bytes;
@@ -24,7 +24,7 @@ typedef struct
 typedef enum
 {
   BUF_READING_NONE,
-  BUF_READING_QUEUED, /* a thread will, unless an operation does it first */
+  BUF_READING_QUEUED, /* a thread will read, unless an operation does it first */
   BUF_READING_BUSY
 } BufReading;
 
@@ -32,8 +32,8 @@ typedef enum
 typedef enum
 {
   BUF_TAKE_ITEM, /* nothing: it has an item */
-  BUF_TAKE_READ, /* to read from the stream, which nobody else does then */
-  BUF_TAKE_WAIT  /* to wait for the thread that reads */
+  BUF_TAKE_READ, /* to read from the stream, as the only reader */
+  BUF_TAKE_WAIT  /* to wait for the thread that is reading */
 } BufTake;
 
 struct _BufReaderCore
@@ -43,21 +43,22 @@ struct _BufReaderCore
   /* Constant. */
   GInputStream *stream;
   GPollableInputStream *pollable; /* the same stream, or NULL if it cannot be polled */
-  BufPool *pool;                  /* a reference of the library */
+  BufPool *pool;                  /* owned by the library */
   gsize n_buffers;
-  GCancellable *stop; /* cancels what is read ahead */
+  GCancellable *stop; /* cancels reading ahead */
 
   _Atomic guint read_ahead; /* atomic */
-  _Atomic gboolean fits;    /* atomic; whether short blocks are kept long enough to be shrunk */
+  _Atomic gboolean fits;    /* atomic; whether short blocks are held long enough to be worth
+                             * shrinking */
 
   GMutex mutex;
-  GCond changed;               /* an item came, or nobody reads any more */
+  GCond changed;               /* an item has arrived, or no thread is reading anymore */
   GQueue items;                /* LOCK: mutex; BufReaderItem, in the order of the stream */
   BufReading reading;          /* LOCK: mutex */
-  gboolean has_job;            /* LOCK: mutex; whether a thread was asked for */
-  gboolean stopped;            /* LOCK: mutex; whether nothing is read ahead any more */
-  GSource *waiting;            /* LOCK: mutex; to be attached when something has changed */
-  GMainContext *waiting_where; /* LOCK: mutex; where to; a reference */
+  gboolean has_job;            /* LOCK: mutex; whether a thread has been requested */
+  gboolean stopped;            /* LOCK: mutex; whether reading ahead has ended */
+  GSource *waiting;            /* LOCK: mutex; to attach after a change */
+  GMainContext *waiting_where; /* LOCK: mutex; the context to attach it to; a reference */
 };
 
 BufReaderCore *buf_reader_core_new (GInputStream *stream, BufPool *pool, gsize n_buffers);

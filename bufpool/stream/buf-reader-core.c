@@ -8,22 +8,23 @@
 #include "stream/buf-reader-core-private.h"
 
 /*
- * What a reader shares with the thread that reads ahead: the blocks that were read, and who reads.
+ * The state that a reader shares with the thread that reads ahead: the blocks that were read, and
+ * who is reading.
  *
  * Only one thread at a time reads from the stream: the one that has set @reading to BUSY. It is an
  * operation that found no item, or a thread of the pool below, which reads ahead. So the items are
  * in the order of the stream. An item that is an error or the end is the last one, and nothing is
- * read ahead behind it: the next operation after it reads again, as with any stream.
+ * read ahead after it. The next operation after it reads again, as with any stream.
  *
- * A thread that reads ahead never waits for the budget, and ends when there is enough. What it
- * takes leaves room for another block, so that a program with several readers can read from each of
- * them. It never makes an operation wait in vain: while a job is only queued, since all threads are
- * busy, the operation reads by itself, and the job finds nothing to do.
+ * A thread that reads ahead never waits for memory, and ends when it has read enough. It leaves
+ * room for another block, so that a program with several readers can read from each of them. It
+ * never makes an operation wait in vain: if a job is still queued because all threads are busy, the
+ * operation reads itself, and the job finds nothing to do.
  *
- * There is at most one operation, so at most one thread waits for @changed, or one @waiting source.
- * A woken operation looks again; so does one that was woken for nothing.
+ * There is at most one operation, so at most one thread waits for @changed, or there is at most one
+ * @waiting source. An operation that wakes up checks again, so a spurious wakeup is harmless.
  *
- * No code of the program runs under the mutex: neither a stream's, nor what drops an object.
+ * No user code runs under the mutex: neither a stream's, nor the destruction of an object.
  */
 
 #define MAX_THREADS 16
@@ -83,7 +84,7 @@ buf_reader_core_unref (BufReaderCore *self)
   g_free (self);
 }
 
-/* The caller attaches nothing under the mutex that can run in it. */
+/* The caller attaches no source under the mutex that can run there. */
 static void
 wake_reader_locked (BufReaderCore *self)
 {
@@ -106,7 +107,7 @@ buf_reader_core_wake (gpointer data)
   g_mutex_unlock (&self->mutex);
 }
 
-/* Whether another block is wanted behind the items that are there. */
+/* Returns whether another block is wanted after the existing items. */
 static gboolean
 wants_more_locked (BufReaderCore *self, guint n_wanted)
 {
@@ -116,7 +117,8 @@ wants_more_locked (BufReaderCore *self, guint n_wanted)
          (last == NULL || last->bytes != NULL);
 }
 
-/* A block that is read ahead, or NULL if the budget has no room for it and another one. */
+/* Allocates a block to read ahead. Returns NULL if the limit has no room for it and for another
+ * one. */
 static BufPoolAllocation *
 try_ahead (BufReaderCore *self)
 {
@@ -126,7 +128,7 @@ try_ahead (BufReaderCore *self)
   if (buf_pool_get_available_memory (self->pool) / 2 < size)
     return NULL;
 
-  /* Others may have done the same. */
+  /* Other threads may have done the same. */
   allocation = buf_pool_try_allocate_pinned (self->pool, self->n_buffers, NULL);
   if (allocation != NULL && buf_pool_get_available_memory (self->pool) < size)
     g_clear_pointer (&allocation, buf_pool_allocation_unref);
@@ -142,7 +144,7 @@ end_reading (BufReaderCore *self)
   g_mutex_unlock (&self->mutex);
 }
 
-/* Returns whether to go on. What was cancelled by the end of the reader is no item. */
+/* Returns whether to continue. A read that the end of the reader cancelled is not an item. */
 static gboolean
 push_ahead (BufReaderCore *self, const BufReaderItem *item)
 {
@@ -180,7 +182,7 @@ read_ahead_once (BufReaderCore *self)
   return push_ahead (self, &item);
 }
 
-/* Whether an operation has not begun to read meanwhile. */
+/* Returns FALSE if an operation has begun to read in the meantime. */
 static gboolean
 begin_job (BufReaderCore *self)
 {
@@ -263,7 +265,7 @@ buf_reader_core_take (BufReaderCore *self, BufReaderItem *item)
   return take;
 }
 
-/* Waits for the thread that reads. Returns WAIT only if that was cancelled. */
+/* Waits for the reading thread. Returns WAIT only if the wait was cancelled. */
 BufTake
 buf_reader_core_take_waiting (BufReaderCore *self, GCancellable *cancellable, BufReaderItem *item)
 {
@@ -283,7 +285,7 @@ buf_reader_core_take_waiting (BufReaderCore *self, GCancellable *cancellable, Bu
   return take;
 }
 
-/* A source that calls @function with @task, once something has changed. */
+/* Creates a source that calls @function with @task after a change. */
 static void
 attach_later_locked (BufReaderCore *self, GTask *task, GSource *source)
 {
@@ -304,7 +306,7 @@ new_source (GTask *task, GSourceFunc function)
   return source;
 }
 
-/* With WAIT, or when the task is cancelled meanwhile, @function is called later. */
+/* On WAIT, @function is called later, or when the task is cancelled. */
 BufTake
 buf_reader_core_take_or_attach (BufReaderCore *self,
                                 GTask *task,
@@ -326,7 +328,7 @@ buf_reader_core_take_or_attach (BufReaderCore *self,
   return take;
 }
 
-/* After READ: the operation has got this item, which it does not give away here. */
+/* Called after READ: the operation keeps the item that it has read. */
 void
 buf_reader_core_end_read (BufReaderCore *self, const BufReaderItem *item)
 {
@@ -337,7 +339,8 @@ buf_reader_core_end_read (BufReaderCore *self, const BufReaderItem *item)
   g_mutex_unlock (&self->mutex);
 }
 
-/* What an operation has got, and nobody was given: it comes next. Takes @bytes. */
+/* Puts back an item that an operation fetched but did not deliver. It comes next. Takes ownership
+ * of @bytes. */
 void
 buf_reader_core_put_back (BufReaderCore *self, GBytes *bytes)
 {
@@ -348,7 +351,7 @@ buf_reader_core_put_back (BufReaderCore *self, GBytes *bytes)
   g_mutex_unlock (&self->mutex);
 }
 
-/* From now on nothing is read ahead. A thread that reads is told to stop. */
+/* From now on, nothing is read ahead. A reading thread is told to stop. */
 void
 buf_reader_core_stop (BufReaderCore *self)
 {
@@ -370,7 +373,7 @@ buf_reader_core_wait_until_stopped (BufReaderCore *self)
   g_mutex_unlock (&self->mutex);
 }
 
-/* If a thread still reads, @function is called with @task later. */
+/* If a thread is still reading, @function is called with @task later. */
 gboolean
 buf_reader_core_is_stopped_or_attach (BufReaderCore *self, GTask *task, GSourceFunc function)
 {

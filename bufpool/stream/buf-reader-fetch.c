@@ -7,21 +7,22 @@
 #include "stream/buf-reader-core-private.h"
 
 /*
- * The next block of a reader, for a thread and for a main loop.
+ * Fetches the next block of a reader, for a thread and for a main loop.
  *
- * What was read ahead comes first. Otherwise the operation reads by itself. A stream that can be
- * polled is waited for without any memory; its "pending" flag is set meanwhile, so that others get
- * an error when they close it or read from it. Only when there is something to read, the request
- * waits for the budget. Any other stream needs a block before it is known whether it has anything:
- * the main loop then uses the stream's own asynchronous read.
+ * Blocks that were read ahead come first. If there are none, the operation reads itself. If the
+ * stream can be polled, the operation waits for it without holding memory. The "pending" flag of
+ * the stream is set during this wait, so that other code gets an error if it closes the stream or
+ * reads from it. The operation allocates only when there is something to read. Any other stream
+ * needs a block before it is known whether it has data. In a main loop, the operation then uses the
+ * asynchronous read of the stream.
  *
- * A stream may say that there is something to read and then have nothing. It is not asked again at
- * once, but after a pause that grows.
+ * A stream may report that it is readable and then have no data. The operation polls it again after
+ * a pause, which grows.
  */
 
 #define MAX_PAUSE 16 /* milliseconds */
 
-/* The next pause, in milliseconds. */
+/* Returns the next pause, in milliseconds. */
 static guint
 lengthen_pause (guint pause)
 {
@@ -40,7 +41,7 @@ wait_until_readable (BufReaderCore *self, GCancellable *cancellable, GError **er
   return FALSE;
 }
 
-/* Returns whether @item is complete; otherwise the stream has nothing to read after all. */
+/* Returns whether @item is complete. Otherwise, the stream has no data after all. */
 static gboolean
 allocate_and_read (BufReaderCore *self, GCancellable *cancellable, BufReaderItem *item)
 {
@@ -98,16 +99,16 @@ buf_reader_core_fetch (BufReaderCore *self, GCancellable *cancellable, GError **
   return item.bytes;
 }
 
-/* In a main loop. The data of the task: */
+/* The task data of a fetch in a main loop. */
 typedef struct
 {
   BufReaderCore *core;
   BufCancelWatch *watch;
   BufPoll poll;
-  gboolean reads;                /* whether it reads from the stream itself */
-  gboolean pending;              /* whether it has set the flag of the stream */
+  gboolean reads;                /* whether the operation itself reads from the stream */
+  gboolean pending;              /* whether the operation has set the flag of the stream */
   guint pause;                   /* milliseconds */
-  BufPoolAllocation *allocation; /* what is read into */
+  BufPoolAllocation *allocation; /* the allocation to read into */
 } Fetch;
 
 static void
@@ -121,7 +122,7 @@ fetch_free (gpointer data)
   g_free (self);
 }
 
-/* The result. When nobody fetches it, the block comes next. */
+/* The result. If it is not fetched, the block comes next. */
 typedef struct
 {
   BufReaderCore *core;
@@ -149,7 +150,7 @@ return_bytes (GTask *task, BufReaderCore *core, GBytes *bytes)
   g_task_return_pointer (task, fetched, fetched_free);
 }
 
-/* Takes the item. */
+/* Takes ownership of the item. */
 static void
 settle (GTask *task, const BufReaderItem *item)
 {
@@ -216,7 +217,7 @@ on_block_read (GObject *stream, GAsyncResult *result, gpointer user_data)
   settle (task, &item);
 }
 
-/* Takes the allocation. */
+/* Takes ownership of the allocation. */
 static void
 read_for (GTask *task, BufPoolAllocation *allocation)
 {
@@ -261,7 +262,7 @@ allocate_for (GTask *task)
   BufReaderCore *core = ((Fetch *) g_task_get_task_data (task))->core;
   BufPoolAllocation *allocation = buf_pool_try_allocate_pinned (core->pool, core->n_buffers, NULL);
 
-  /* Why it was refused, if that is for good, the request tells. */
+  /* If the refusal is permanent, the request reports the reason. */
   if (allocation != NULL)
     read_for (task, allocation);
   else
@@ -347,8 +348,8 @@ look (gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
-/* Returns the next block by a task, whose data it sets; buf_reader_core_fetch_finish() fetches it.
- */
+/* Returns the next block as the result of a task, and sets the task data.
+ * buf_reader_core_fetch_finish() fetches the result. */
 void
 buf_reader_core_fetch_for (BufReaderCore *self, GTask *task)
 {
@@ -374,7 +375,7 @@ buf_reader_core_fetch_async (BufReaderCore *self,
   buf_reader_core_fetch_for (self, task);
 }
 
-/* A block that comes after the request was cancelled is kept for the next one. */
+/* A block that arrives after the request was cancelled is kept for the next request. */
 GBytes *
 buf_reader_core_fetch_finish (GAsyncResult *result, GError **error)
 {

@@ -7,8 +7,8 @@
 #include "stream/buf-reader-private.h"
 
 /*
- * One operation at a time: as with the streams of GIO, there is a flag, which is cleared before the
- * callback runs.
+ * One operation at a time: like the streams of GIO, a reader has a flag, which is cleared before
+ * the callback runs.
  */
 
 static gboolean
@@ -25,7 +25,7 @@ check_construction (BufReader *self, GError **error)
   return FALSE;
 }
 
-/* Whether the caller is the only operation now. */
+/* Returns whether the caller is now the only operation. */
 gboolean
 buf_reader_begin (BufReader *self, GError **error)
 {
@@ -37,7 +37,7 @@ buf_reader_begin (BufReader *self, GError **error)
   g_set_error_literal (error,
                        G_IO_ERROR,
                        G_IO_ERROR_PENDING,
-                       "Another operation of this reader is under way");
+                       "Another operation of the reader is in progress");
   return FALSE;
 }
 
@@ -68,14 +68,15 @@ new_reader_task (BufReader *self,
 {
   GTask *task = g_task_new (self, cancellable, callback, user_data);
 
-  /* In parentheses: the macro of this name would copy a name for each task. */
+  /* The parentheses avoid the macro of this name, which would copy the name for each task. */
   (g_task_set_source_tag) (task, source_tag);
   g_task_set_priority (task, io_priority);
   g_task_set_check_cancellable (task, FALSE);
   return task;
 }
 
-/* Returns NULL if there is another operation, or cannot be one: then @callback gets an error. */
+/* Returns NULL if another operation is in progress or the reader is invalid. @callback then gets an
+ * error. */
 GTask *
 buf_reader_begin_async (BufReader *self,
                         int io_priority,

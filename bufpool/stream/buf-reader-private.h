@@ -14,16 +14,16 @@ struct _BufReader
 {
   GObject parent_instance;
 
-  /* Constant once the reader is constructed. */
+  /* Constant after construction. */
   GInputStream *stream;
   BufPool *pool;
   guint64 n_buffers;
   BufReaderCore *core;
 
   _Atomic guint read_ahead;     /* atomic; the core has a copy */
-  _Atomic gboolean busy;        /* atomic; whether there is an operation */
+  _Atomic gboolean busy;        /* atomic; whether an operation is in progress */
   _Atomic guint64 position;     /* atomic */
-  GAsyncReadyCallback callback; /* of the operation: owned by who has set @busy */
+  GAsyncReadyCallback callback; /* of the operation; owned by the thread that set @busy */
 };
 
 gboolean buf_reader_begin (BufReader *self, GError **error);

@@ -13,7 +13,7 @@
  * buf_reader_get_stream:
  * @self: a reader
  *
- * Returns the stream that is read. Do not use it while the reader does.
+ * Gets the stream to read from. Do not use it while the reader does.
  *
  * Returns: (transfer none): the stream
  *
@@ -31,7 +31,7 @@ buf_reader_get_stream (BufReader *self)
  * buf_reader_get_pool:
  * @self: a reader
  *
- * Returns the pool that the blocks come from.
+ * Gets the pool that the blocks come from.
  *
  * Returns: (transfer none): the pool
  *
@@ -49,7 +49,7 @@ buf_reader_get_pool (BufReader *self)
  * buf_reader_get_n_buffers:
  * @self: a reader
  *
- * Returns how many buffers a block has.
+ * Gets the number of buffers in a block.
  *
  * Returns: the number of buffers
  *
@@ -67,7 +67,7 @@ buf_reader_get_n_buffers (BufReader *self)
  * buf_reader_get_read_ahead:
  * @self: a reader
  *
- * Returns how many blocks are read ahead, at most.
+ * Gets the maximum number of blocks to read ahead.
  *
  * Returns: the number of blocks
  *
@@ -84,9 +84,9 @@ buf_reader_get_read_ahead (BufReader *self)
 /**
  * buf_reader_set_read_ahead:
  * @self: a reader
- * @read_ahead: how many blocks, or 0
+ * @read_ahead: the maximum number of blocks to read ahead, or 0 to disable reading ahead
  *
- * Sets how many blocks are read ahead, at most, from the next request on.
+ * Sets the maximum number of blocks to read ahead, from the next request on.
  *
  * Since: 1.0
  */
@@ -105,7 +105,7 @@ buf_reader_set_read_ahead (BufReader *self, guint read_ahead)
  * buf_reader_get_position:
  * @self: a reader
  *
- * Returns how many bytes were returned or written so far: see [property@Reader:position].
+ * Gets the number of bytes that were returned or written so far, see [property@Reader:position].
  *
  * Returns: the number of bytes
  *

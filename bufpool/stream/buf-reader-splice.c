@@ -7,20 +7,21 @@
 #include "stream/buf-reader-private.h"
 
 /*
- * A splice: each block is written as a whole before the next one is fetched, while a thread reads
- * ahead. What was read and could not be written goes back to the reader.
+ * Splice: each block is written completely before the next one is fetched, while a thread reads
+ * ahead. Data that was read and could not be written goes back to the reader.
  *
- * A target that can be polled is waited for before a block is fetched, so that a peer that takes
- * nothing does not hold memory. Nobody else writes to the target meanwhile: its "pending" flag is
- * set. An error of the target is left to the write that follows.
+ * If the target can be polled, the operation waits for it before it fetches a block, so that a peer
+ * that accepts nothing holds no memory. No other code writes to the target in the meantime, because
+ * its "pending" flag is set. The write that follows reports any error of the target.
  *
- * Short blocks are not shrunk: they are dropped as soon as they are written.
+ * Short blocks are not shrunk, because they are freed as soon as they are written.
  *
- * The streams are closed also after an error, as in g_output_stream_splice(). A thread that reads
- * ahead is stopped before the source is closed, which cannot be closed while it is in use.
+ * The streams are closed even after an error, as in g_output_stream_splice(). A thread that reads
+ * ahead is stopped before the source is closed, because a stream cannot be closed while it is in
+ * use.
  */
 
-/* Takes the block, of which @n_written bytes were written. */
+/* Takes ownership of the block, of which @n_written bytes were written. */
 static void
 end_block (BufReader *self, GBytes *bytes, gsize n_written)
 {
@@ -38,7 +39,7 @@ end_block (BufReader *self, GBytes *bytes, gsize n_written)
   g_bytes_unref (bytes);
 }
 
-/* The target, if it has to be waited for. */
+/* Returns the target if the operation has to wait for it. */
 static GPollableOutputStream *
 get_unready (GOutputStream *target)
 {
@@ -114,27 +115,28 @@ close_source (BufReader *self, GCancellable *cancellable)
  * buf_reader_splice:
  * @self: a reader
  * @target: a stream to write to
- * @flags: which streams to close at the end
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @flags: the streams to close at the end
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
- * Writes all blocks of the reader to @target, until the stream ends. It reads and writes at the
- * same time: see [property@Reader:read-ahead]. It holds the block that is being written, and what
- * was read ahead. While it waits for a target that can be polled, such as a socket, to take more,
- * it holds only what was read ahead: with sockets at both ends, nothing. It blocks the calling
- * thread.
+ * Writes all blocks of the reader to @target until the stream ends. It reads and writes at the same
+ * time, see [property@Reader:read-ahead]. It holds the block that is being written and the blocks
+ * that were read ahead. While it waits for a target that can be polled, such as a socket, it holds
+ * only the blocks that were read ahead. With sockets at both ends, it then holds nothing. This
+ * function blocks the calling thread.
  *
- * [property@Reader:position] counts what was written, also when it fails. What was read and not
- * written stays in the reader, so that another splice goes on where this one has failed.
+ * [property@Reader:position] counts the bytes that were written, even if the operation fails. Data
+ * that was read but not written stays in the reader, so that another splice continues where this
+ * one failed.
  *
- * Streams are closed as by [method@Gio.OutputStream.splice], also after an error: an error of
- * closing the source is ignored, and one of closing the target is reported if there is no other.
+ * The streams are closed like in [method@Gio.OutputStream.splice], even after an error. An error
+ * from closing the source is ignored. An error from closing the target is reported if there is no
+ * other error.
  *
- * Fails with the errors of [method@Reader.next_block] and of
- * [method@Gio.OutputStream.write_all]. An error in reading is reported after the data that precedes
- * it was written.
+ * Fails with the errors of [method@Reader.next_block] and of [method@Gio.OutputStream.write_all]. A
+ * read error is reported after the preceding data has been written.
  *
- * Returns: whether all was written
+ * Returns: %TRUE if everything was written, %FALSE with an error otherwise
  *
  * Since: 1.0
  */
@@ -165,7 +167,7 @@ buf_reader_splice (BufReader *self,
   return done;
 }
 
-/* In a main loop. The data of the task: */
+/* The task data of a splice in a main loop. */
 typedef struct
 {
   GOutputStream *target;
@@ -249,7 +251,7 @@ close_source_for (gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
-/* Takes the error, or NULL. */
+/* Takes ownership of the error, or NULL. */
 static void
 end_splice (GTask *task, GError *error)
 {
@@ -336,7 +338,7 @@ on_target_writable (GObject *target, gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
-/* The next block, once there is somebody to take it. A fetch looks at the cancellable itself. */
+/* Fetches the next block once the target can accept it. A fetch checks the cancellable itself. */
 static void
 next_for (GTask *task)
 {
@@ -360,14 +362,14 @@ next_for (GTask *task)
  * buf_reader_splice_async:
  * @self: a reader
  * @target: a stream to write to
- * @flags: which streams to close at the end
+ * @flags: the streams to close at the end
  * @io_priority: the priority of the operation, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @callback: (scope async) (nullable): what to call when it is done
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @callback: (scope async) (nullable): the function to call when the operation ends
  * @user_data: data for @callback
  *
- * Like [method@Reader.splice], for programs with a main loop. The callback runs in the
- * thread-default main context of the caller, and calls [method@Reader.splice_finish].
+ * The asynchronous version of [method@Reader.splice]. The callback runs in the thread-default main
+ * context of the caller. Call [method@Reader.splice_finish] in it.
  *
  * Since: 1.0
  */
@@ -407,12 +409,12 @@ buf_reader_splice_async (BufReader *self,
 /**
  * buf_reader_splice_finish:
  * @self: a reader
- * @result: what the callback was given
- * @error: return location for an error
+ * @result: the result passed to the callback
+ * @error: return location for an error, or %NULL
  *
- * Fetches the result of [method@Reader.splice_async].
+ * Finishes an operation that [method@Reader.splice_async] started.
  *
- * Returns: whether all was written
+ * Returns: %TRUE if everything was written, %FALSE with an error otherwise
  *
  * Since: 1.0
  */

@@ -10,12 +10,12 @@
 /**
  * BufReader:
  *
- * Reads a stream in blocks that come from a [class@Pool], and hands them on.
+ * Reads a stream in blocks that come from a [class@Pool].
  *
  * Each block is a [struct@GLib.Bytes] that shows the memory of an allocation, without a copy. The
  * block counts against the limit of the pool until the last reference on its bytes is dropped. When
- * the limit is reached, the reader waits, and so the stream is read only as fast as the program
- * drops blocks.
+ * the limit is reached, the reader waits. So the stream is read only as fast as the program frees
+ * blocks.
  *
  * ```c
  * #include <bufpool/bufpool.h>
@@ -43,28 +43,28 @@
  *
  * [method@Reader.splice] writes all blocks to another stream.
  *
- * If the stream can be polled, as sockets and pipes can, the reader waits until there is something
- * to read, and allocates memory only then: readers of ten thousand idle connections hold nothing.
- * Any other stream, such as a file, needs a block before it is known whether it has anything to
- * read. A block has what one read returned. It can be shorter than the reader's blocks, at the end
- * of the stream, and when a peer has not sent more yet. Then it holds only the buffers that it
- * needs, if the limit has room to exchange it: see [method@PoolAllocation.shrink].
+ * If the stream can be polled, like a socket or a pipe, the reader waits until there is something
+ * to read, and only then allocates memory: readers of ten thousand idle connections hold nothing.
+ * Any other stream, such as a file, needs a block before it is known whether there is something to
+ * read. A block contains the data of one read. It can be shorter than the reader's block size, at
+ * the end of the stream or if a peer has not sent more yet. Then it holds only the buffers that it
+ * needs, if the limit has room for the exchange, see [method@PoolAllocation.shrink].
  *
- * All blocks are pinned, see [method@Pool.allocate_pinned]. The pool can be dropped before them,
- * and the reader keeps its pool.
+ * All blocks are pinned, see [method@Pool.allocate_pinned]. You can drop the pool before its
+ * blocks. The reader holds a reference on its pool.
  *
- * While the program works on a block, another thread reads up to [property@Reader:read-ahead]
- * blocks of a stream that cannot be polled. For a stream that can be polled, the system does so. A
- * block is read ahead only if the limit has room for it and for another block of its size. So it
- * never waits for memory, and it leaves a block for the other readers of the pool.
+ * While the program processes a block, another thread reads up to [property@Reader:read-ahead]
+ * blocks of a stream that cannot be polled. For a stream that can be polled, the system reads
+ * ahead. A block is read ahead only if the limit has room for it and for another block of its size.
+ * So reading ahead never waits for memory, and it leaves a block for the other readers of the pool.
  *
- * An error is reported after the data that precedes it. A block is never lost: if a request is
- * cancelled, or if [method@Reader.splice] fails to write it, the next request gets it.
+ * An error is reported after the data that precedes it. Blocks are never lost: if a request is
+ * cancelled, or if [method@Reader.splice] fails to write a block, the next request gets it.
  *
- * A reader can be used in any thread, but for one operation at a time: a request fails with
- * %G_IO_ERROR_PENDING while there is another one. The getters and setters can be called from any
- * thread at any time. The stream belongs to the reader, since a thread may be reading ahead; use it
- * otherwise only after the reader is gone.
+ * A reader can be used from any thread, but only for one operation at a time: a request fails with
+ * %G_IO_ERROR_PENDING while another operation is in progress. The getters and setters can be called
+ * from any thread at any time. The reader owns the use of the stream, because a thread may be
+ * reading ahead. Do not use the stream otherwise before the reader is finalized.
  *
  * Since: 1.0
  */
@@ -184,7 +184,7 @@ buf_reader_class_init (BufReaderClass *klass)
   /**
    * BufReader:stream: (getter get_stream)
    *
-   * The stream that is read.
+   * The stream to read from.
    *
    * Since: 1.0
    */
@@ -204,8 +204,8 @@ buf_reader_class_init (BufReaderClass *klass)
   /**
    * BufReader:n-buffers: (getter get_n_buffers)
    *
-   * How many buffers a block has, from 1 to %BUF_POOL_MAX_BUFFERS. With any other number, each
-   * request fails with %BUF_POOL_ERROR_INVALID_COUNT.
+   * The number of buffers in a block, from 1 to %BUF_POOL_MAX_BUFFERS. If the number is invalid,
+   * each request fails with %BUF_POOL_ERROR_INVALID_COUNT.
    *
    * Since: 1.0
    */
@@ -215,8 +215,9 @@ buf_reader_class_init (BufReaderClass *klass)
   /**
    * BufReader:read-ahead: (getter get_read_ahead) (setter set_read_ahead)
    *
-   * How many blocks are read ahead, at most, while the program works. With 0, the stream is read
-   * only inside of requests. It can be changed at any time; blocks that were read ahead stay.
+   * The maximum number of blocks to read ahead while the program works. If the value is 0, the
+   * stream is read only inside requests. You can change this property at any time; blocks that were
+   * already read ahead stay.
    *
    * Since: 1.0
    */
@@ -233,10 +234,10 @@ buf_reader_class_init (BufReaderClass *klass)
   /**
    * BufReader:position: (getter get_position)
    *
-   * How many bytes were returned by [method@Reader.next_block] or written by
-   * [method@Reader.splice] so far, without what was read ahead. It is right also after an error,
-   * and while an operation is under way. It does not notify: read it with a timer to show how far
-   * an operation has come.
+   * The number of bytes that [method@Reader.next_block] has returned or [method@Reader.splice] has
+   * written so far. It does not include blocks that were read ahead. It is correct even after an
+   * error, and while an operation is in progress. This property does not notify: read it with a
+   * timer to show progress.
    *
    * Since: 1.0
    */
@@ -262,12 +263,12 @@ buf_reader_init (BufReader *self)
  * buf_reader_new:
  * @stream: the stream to read
  * @pool: the pool that the blocks come from
- * @n_buffers: how many buffers a block has, from 1 to %BUF_POOL_MAX_BUFFERS
+ * @n_buffers: the number of buffers in a block, from 1 to %BUF_POOL_MAX_BUFFERS
  *
- * Creates a reader. It reads nothing before the first request. An invalid @n_buffers makes each
- * request fail.
+ * Creates a reader. The reader reads nothing before the first request. If @n_buffers is invalid,
+ * each request fails.
  *
- * Returns: (transfer full): the reader
+ * Returns: (transfer full): a new reader
  *
  * Since: 1.0
  */
@@ -290,20 +291,21 @@ buf_reader_new (GInputStream *stream, BufPool *pool, gsize n_buffers)
 /**
  * buf_reader_next_block:
  * @self: a reader
- * @cancellable: (nullable): a cancellable
- * @error: return location for an error
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @error: return location for an error, or %NULL
  *
- * Returns the next block of the stream. It blocks the calling thread until there is something to
- * read and the pool has granted a block.
+ * Reads the next block of the stream. This function blocks the calling thread until there is
+ * something to read and the pool has granted a block.
  *
- * At the end of the stream it returns %NULL without an error. After an error or the end, the next
- * request reads again.
+ * At the end of the stream, this function returns %NULL without an error. After an error or the
+ * end, the next request reads again.
  *
  * Fails with the errors of [method@Gio.InputStream.read] and of [method@Pool.allocate], with
- * %G_IO_ERROR_PENDING if there is another operation, and with %G_IO_ERROR_CANCELLED. A read ahead
- * that is under way when the request is cancelled goes on, and the next request gets its block.
+ * %G_IO_ERROR_PENDING if another operation is in progress, and with %G_IO_ERROR_CANCELLED. If a
+ * block is being read ahead when the request is cancelled, the next request gets that block.
  *
- * Returns: (transfer full) (nullable): the block, or %NULL at the end or with an error
+ * Returns: (transfer full) (nullable): the block, or %NULL at the end of the stream or with an
+ * error
  *
  * Since: 1.0
  */
@@ -330,16 +332,16 @@ buf_reader_next_block (BufReader *self, GCancellable *cancellable, GError **erro
 /**
  * buf_reader_next_block_async:
  * @self: a reader
- * @io_priority: the priority at which the callback runs, such as %G_PRIORITY_DEFAULT
- * @cancellable: (nullable): a cancellable
- * @callback: (scope async) (nullable): what to call when there is a block or an error
+ * @io_priority: the priority of the callback, such as %G_PRIORITY_DEFAULT
+ * @cancellable: (nullable): a cancellable, or %NULL
+ * @callback: (scope async) (nullable): the function to call when the request ends
  * @user_data: data for @callback
  *
- * Like [method@Reader.next_block], for programs with a main loop. The callback runs in the
- * thread-default main context of the caller, and never inside of this call. It calls
- * [method@Reader.next_block_finish], and can start the next operation.
+ * The asynchronous version of [method@Reader.next_block]. The callback runs in the thread-default
+ * main context of the caller, and never inside this call. Call [method@Reader.next_block_finish] in
+ * it. The callback can start the next operation.
  *
- * A stream that cannot be polled is read in a thread of GIO.
+ * A stream that cannot be polled is read in a worker thread of GIO.
  *
  * Since: 1.0
  */
@@ -371,14 +373,16 @@ buf_reader_next_block_async (BufReader *self,
 /**
  * buf_reader_next_block_finish:
  * @self: a reader
- * @result: what the callback was given
- * @error: return location for an error
+ * @result: the result passed to the callback
+ * @error: return location for an error, or %NULL
  *
- * Fetches the result of [method@Reader.next_block_async], once. If the request was cancelled
- * meanwhile, it fails with %G_IO_ERROR_CANCELLED, and the next request gets the block. So does the
- * block of a result that is not fetched.
+ * Finishes a request that [method@Reader.next_block_async] started. Call this function once for
+ * each request. If the request was cancelled in the meantime, it fails with %G_IO_ERROR_CANCELLED,
+ * and the next request gets the block. The next request also gets the block of a result that is
+ * never fetched.
  *
- * Returns: (transfer full) (nullable): the block, or %NULL at the end or with an error
+ * Returns: (transfer full) (nullable): the block, or %NULL at the end of the stream or with an
+ * error
  *
  * Since: 1.0
  */

@@ -19,8 +19,8 @@ test_permits (void)
                   1,
                   G_IO_ERROR,
                   G_IO_ERROR_WOULD_BLOCK,
-                  "1 byte was asked for, but only 0 of 1000 bytes are available, and 0 others "
-                  "wait");
+                  "Cannot acquire 1 byte: only 0 of 1000 bytes are available, and 0 other requests "
+                  "are waiting");
   buf_permit_ref (first);
   buf_permit_unref (first);
   assert_in_use (budget, 1000);
@@ -91,7 +91,7 @@ test_empty (void)
                   1,
                   BUF_POOL_ERROR,
                   BUF_POOL_ERROR_TOO_LARGE,
-                  "1 byte was asked for, but the budget never has more than 0 bytes");
+                  "Cannot acquire 1 byte: the budget never has more than 0 bytes");
 
   g_cancellable_cancel (cancelled);
   g_assert_null (buf_budget_acquire (nothing, 0, cancelled, &error));
@@ -211,8 +211,8 @@ test_times_out (void)
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
   g_assert_cmpstr (error->message,
                    ==,
-                   "70 bytes were asked for, but only 0 of 100 bytes are available, and 0 others "
-                   "wait");
+                   "Cannot acquire 70 bytes: only 0 of 100 bytes are available, and 0 other "
+                   "requests are waiting");
   g_assert_cmpuint (buf_budget_get_waiting (budget), ==, 0);
 }
 
@@ -369,15 +369,15 @@ test_reserve (void)
                   71,
                   BUF_POOL_ERROR,
                   BUF_POOL_ERROR_TOO_LARGE,
-                  "71 bytes were asked for, but the budget never has more than 70 bytes beyond "
-                  "its reserve");
+                  "Cannot acquire 71 bytes: the budget never has more than 70 bytes outside its "
+                  "reserve");
   normal = acquire (budget, 70);
   assert_refused (budget,
                   1,
                   G_IO_ERROR,
                   G_IO_ERROR_WOULD_BLOCK,
-                  "1 byte was asked for, but only 30 of 100 bytes are available (30 of them "
-                  "reserved), and 0 others wait");
+                  "Cannot acquire 1 byte: only 30 of 100 bytes are available (30 of them "
+                  "reserved), and 0 other requests are waiting");
   urgent = buf_budget_acquire_full (budget, 30, -1, G_PRIORITY_HIGH, NULL, &error);
   g_assert_no_error (error);
 
@@ -387,8 +387,8 @@ test_reserve (void)
                   1,
                   G_IO_ERROR,
                   G_IO_ERROR_WOULD_BLOCK,
-                  "1 byte was asked for, but only 25 of 100 bytes are available (25 of them "
-                  "reserved), and 0 others wait");
+                  "Cannot acquire 1 byte: only 25 of 100 bytes are available (25 of them "
+                  "reserved), and 0 other requests are waiting");
   buf_permit_unref (urgent);
   buf_permit_unref (acquire (budget, 25));
   buf_permit_unref (normal);
@@ -429,7 +429,7 @@ test_overload (void)
   g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_OVERLOADED);
   g_assert_cmpstr (error->message,
                    ==,
-                   "10 bytes were asked for, but 1 request waits at the budget already, and no "
+                   "Cannot acquire 10 bytes: 1 request is already waiting for the budget, and no "
                    "more may wait");
   g_clear_error (&error);
   buf_permit_unref (all);
@@ -462,7 +462,7 @@ test_overloaded_task (void)
   g_assert_null (buf_budget_acquire_finish (budget, second, &error));
   g_assert_cmpstr (error->message,
                    ==,
-                   "10 bytes were asked for, but 1 request waits at the budget already, and no "
+                   "Cannot acquire 10 bytes: 1 request is already waiting for the budget, and no "
                    "more may wait");
   test_iterate_until (&first);
   buf_permit_unref (buf_budget_acquire_finish (budget, first, NULL));

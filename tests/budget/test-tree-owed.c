@@ -129,8 +129,8 @@ test_refusal (Fixture *self, gconstpointer data)
                   2,
                   G_IO_ERROR,
                   G_IO_ERROR_WOULD_BLOCK,
-                  "2 bytes were asked for, but only 65537 of 1048576 bytes of the budget are "
-                  "available (65536 of them owed to an older request), and 1 other waits");
+                  "Cannot acquire 2 bytes: only 65537 of 1048576 bytes of the budget are available "
+                  "(65536 of them owed to an older request), and 1 other request is waiting");
   buf_permit_unref (rest);
 }
 

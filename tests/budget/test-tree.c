@@ -55,20 +55,20 @@ test_levels (void)
                        1,
                        G_IO_ERROR,
                        G_IO_ERROR_WOULD_BLOCK,
-                       "1 buffer of 100 bytes was asked for, but only 0 of 1000 bytes of the "
-                       "budget \"total\" are available, and 0 others wait");
+                       "Cannot allocate 1 buffer of 100 bytes: only 0 of 1000 bytes of the budget "
+                       "\"total\" are available, and 0 other requests are waiting");
   assert_pool_refuses (pool,
                        7,
                        BUF_POOL_ERROR,
                        BUF_POOL_ERROR_TOO_LARGE,
-                       "7 buffers of 100 bytes (700 bytes together) were asked for, but the budget "
-                       "never has more than 600 bytes");
+                       "Cannot allocate 7 buffers of 100 bytes (700 bytes): the budget never has "
+                       "more than 600 bytes");
   assert_pool_refuses (pool,
                        51,
                        BUF_POOL_ERROR,
                        BUF_POOL_ERROR_TOO_LARGE,
-                       "51 buffers of 100 bytes (5100 bytes together) were asked for, but the pool "
-                       "never has more than 5000 bytes");
+                       "Cannot allocate 51 buffers of 100 bytes (5100 bytes): the pool never has "
+                       "more than 5000 bytes");
   assert_in_use (root, 1000);
 
   buf_pool_allocation_unref (allocation);
@@ -279,7 +279,7 @@ test_maximum (void)
   g_assert_error (waiter.error, BUF_POOL_ERROR, BUF_POOL_ERROR_TOO_LARGE);
   g_assert_cmpstr (waiter.error->message,
                    ==,
-                   "90 bytes were asked for, but the budget never has more than 80 bytes");
+                   "Cannot acquire 90 bytes: the budget never has more than 80 bytes");
   g_clear_error (&waiter.error);
   buf_permit_unref (all);
 }
@@ -352,9 +352,9 @@ test_describes (void)
 
   g_test_summary ("What is outstanding is told with the levels above");
 
-  g_assert_nonnull (
-      strstr (description,
-              "It draws on the budget \"total\" (200 of 1000 bytes), at which 0 requests wait."));
+  g_assert_nonnull (strstr (description,
+                            "It counts against the budget \"total\" (200 of 1000 bytes), where 0 "
+                            "requests are waiting."));
   buf_pool_allocation_unref (allocation);
 }
 

@@ -117,7 +117,7 @@ test_leaks_in_the_warning (void)
       g_thread_join (thread);
       return;
     }
-  g_test_trap_assert_stderr ("*waits for 4 allocations (112 bytes)*"
+  g_test_trap_assert_stderr ("*waiting for 4 allocations (112 bytes)*"
                              "  3 allocations (96 bytes) by thread *:\n"
                              "    forget_to_drop*test_leaks_in_the_warning*"
                              "  1 allocation (16 bytes) by thread *:\n"
@@ -137,9 +137,9 @@ test_without_leaks (void)
 
       g_assert_cmpstr (description,
                        ==,
-                       "The pool has 1 allocation outstanding (32 of 1600 bytes), and 0 requests "
-                       "wait.\n"
-                       "  Run the program with BUFPOOL_DEBUG=leaks to see where they come from.\n");
+                       "The pool has 1 outstanding allocation (32 of 1600 bytes), and 0 requests "
+                       "are waiting.\n  Run the program with BUFPOOL_DEBUG=leaks to see where they "
+                       "come from.\n");
     }
 }
 
@@ -299,7 +299,7 @@ get_field (const GLogField *fields, gsize n_fields, const gchar *key)
 static gboolean
 is_in_progress (const gchar *message)
 {
-  return message != NULL && strstr (message, "still waits, overtaken") != NULL;
+  return message != NULL && strstr (message, "still waiting, overtaken") != NULL;
 }
 
 static GLogWriterOutput
@@ -315,8 +315,8 @@ check_wait (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpoin
   g_assert_cmpuint (g_ascii_strtoull (waited, NULL, 10), >=, 1000);
   g_assert_true (
       g_pattern_match_simple ("The pool: a request for 64 bytes by thread * waited *.??? ms and "
-                              "was granted, overtaken 2 times. Meanwhile 2 others were served, "
-                              "the last: 16 bytes to thread *, 32 bytes to thread *",
+                              "was granted, overtaken 2 times. In the meantime, 2 other requests "
+                              "were served, the last: 16 bytes to thread *, 32 bytes to thread *",
                               message));
   n_logged++;
   return G_LOG_WRITER_HANDLED;
@@ -388,7 +388,7 @@ test_waits_that_fail (void)
       g_assert_true (g_pattern_match_simple ("* ms and timed out*"
                                              "* ms and was cancelled*"
                                              "* ms and became too large*"
-                                             "* ms and failed, since the pool was closed*",
+                                             "* ms and failed because the pool was closed*",
                                              logged->str));
       g_string_free (logged, TRUE);
     }
@@ -447,7 +447,7 @@ test_fill (void)
 static void
 test_guard (void)
 {
-  g_test_summary ("guard finds who has written behind the end, and where that was allocated");
+  g_test_summary ("guard finds who has written past the end, and where that was allocated");
 
   if (test_skip_without_stacks ())
     return;
@@ -462,7 +462,7 @@ test_guard (void)
       buf_pool_allocation_unref (allocation);
       return;
     }
-  g_test_trap_assert_stderr ("*CRITICAL*up to 3 bytes behind the end*    forget_to_drop*");
+  g_test_trap_assert_stderr ("*CRITICAL*up to 3 bytes past the end*    forget_to_drop*");
 }
 
 static void

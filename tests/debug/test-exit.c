@@ -57,7 +57,7 @@ test_outstanding (void)
       forget_to_drop (make_pool ("pictures"));
       return;
     }
-  g_test_trap_assert_stderr ("*At exit: The pool \"pictures\" has 1 allocation *forget_to_drop*");
+  g_test_trap_assert_stderr ("*At exit: The pool \"pictures\" has 1 outstanding allocation *forget_to_drop*");
   g_test_trap_assert_stderr_unmatched ("*At exit*At exit*");
 }
 
@@ -82,7 +82,7 @@ test_gone (void)
       outlive_the_pool ();
       return;
     }
-  g_test_trap_assert_stderr ("*At exit: The pool \"gone\" has 1 allocation *outlive_the_pool*");
+  g_test_trap_assert_stderr ("*At exit: The pool \"gone\" has 1 outstanding allocation *outlive_the_pool*");
   g_test_trap_assert_stderr_unmatched ("*At exit*At exit*");
 }
 

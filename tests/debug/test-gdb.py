@@ -63,7 +63,7 @@ PICTURES = (
     r"  stripes: \d+ of \d+\n(    \d+: revoked\n)+"
     r"  waiting: 2\n"
     r"    48 bytes, in thread \d+ \(LWP \d+\), TIME, overtaken 0 times\n"
-    r"    16 bytes, a task, asked for by thread 1 \(LWP \d+\), TIME, overtaken 0 times\n"
+    r"    16 bytes, a task, requested by thread 1 \(LWP \d+\), TIME, overtaken 0 times\n"
     r"  draining: 0\n"
     r"  outstanding: 1\n"
     r'    64 bytes at 0x[0-9a-f]+, by thread 1 \(LWP \d+\) ".*", TIME\n'
@@ -93,9 +93,9 @@ GONE = (
     r"      outlive_the_pool \(hanging.c:\d+\)\n      main \(hanging.c:\d+\)\n"
 )
 TREE = (
-    r'Budget "total": 350 of 1000 bytes in use, 0 reserved, 0 requests wait\n'
-    r"  Budget without a name: 300 of 500 bytes in use, 0 reserved, 0 requests wait\n"
-    r"    Pool without a name: 1 allocation with 300 of 9007199254740991 bytes, 0 requests wait\n"
+    r'Budget "total": 350 of 1000 bytes in use, 0 reserved, 0 requests are waiting\n'
+    r"  Budget without a name: 300 of 500 bytes in use, 0 reserved, 0 requests are waiting\n"
+    r"    Pool without a name: 1 allocation with 300 of 9007199254740991 bytes, 0 requests are waiting\n"
 )
 FOR = r"for \d+\.\d{3} s"
 SINCE = r"since \d+\.\d{3} s of the monotonic clock"
@@ -128,7 +128,7 @@ CHECKS = {
     and "pictures" not in text,
     "it shows the stripes": with_stripes,
     "a pool is printed in one line": lambda: finds(
-        r'BufPool "pictures": 1 allocation with 64 of 64 bytes, 2 requests wait',
+        r'BufPool "pictures": 1 allocation with 64 of 64 bytes, 2 requests are waiting',
         gdb(*each("print *(BufPool *) ((BufMemory *) 'buf-memory.c'::all_memories.head->data)->owner"), program, core),
     ),
     "it says when there are no pools": lambda: finds(

@@ -20,7 +20,7 @@ drop_everything (GLogLevelFlags level, const GLogField *fields, gsize n_fields, 
 {
   const gchar *message = test_get_log_message (fields, n_fields);
 
-  if (strstr (message, "still waits, overtaken") != NULL)
+  if (strstr (message, "still waiting, overtaken") != NULL)
     return G_LOG_WRITER_HANDLED;
 
   g_ptr_array_add (messages, g_strdup (message));
@@ -187,7 +187,7 @@ test_drain_warning (void)
     {
       prepare ();
       g_object_unref (g_steal_pointer (&pool));
-      assert_message ("*still waits for 1 allocation*");
+      assert_message ("*still waiting for 1 allocation*");
     }
 }
 
@@ -201,13 +201,13 @@ write_behind_the_end (BufPoolAllocation *overrun)
 static void
 test_overrun (void)
 {
-  g_test_summary ("What was written behind the end is logged when the bytes have gone back");
+  g_test_summary ("What was written past the end is logged when the bytes have gone back");
 
   if (test_run_with ("guard", NULL, NULL))
     {
       prepare ();
       write_behind_the_end (test_allocate (pool, 1));
-      assert_message ("*up to 3 bytes behind the end of the allocation*");
+      assert_message ("*up to 3 bytes past the end of the allocation*");
     }
 }
 
@@ -225,7 +225,7 @@ test_pinned_overrun (void)
       g_clear_pointer (&allocation, buf_pool_allocation_unref);
       g_clear_object (&pool);
       write_behind_the_end (pinned);
-      assert_message ("*up to 3 bytes behind the end of the allocation*");
+      assert_message ("*up to 3 bytes past the end of the allocation*");
     }
 }
 
@@ -240,7 +240,7 @@ test_bad_number (void)
       g_log_set_writer_func (drop_everything, NULL, NULL);
       pool = test_pool_new (16, 4);
       g_clear_object (&pool);
-      assert_message ("BUFPOOL_WAIT_THRESHOLD is to be a number of milliseconds*");
+      assert_message ("BUFPOOL_WAIT_THRESHOLD must be a number of milliseconds*");
     }
 }
 

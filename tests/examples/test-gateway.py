@@ -107,7 +107,7 @@ def test_refusal():
     assert gateway.count("premium") == (10, 0), gateway.report
     for answer in standard:
         assert answer in (right(b"s" * 3_000_000), "reset") or re.fullmatch(
-            r'busy: .* 0 requests wait at the budget "standard" already, and no more may wait\n', answer
+            r'busy: .* 0 requests are already waiting for the budget "standard", and no more may wait\n', answer
         ), answer
 
 

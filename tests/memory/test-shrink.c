@@ -47,12 +47,12 @@ test_pinned (void)
                 4,
                 BUF_POOL_ERROR,
                 BUF_POOL_ERROR_OUT_OF_RANGE,
-                "An allocation of 3 buffers cannot shrink to 4");
+                "An allocation of 3 buffers cannot shrink to 4: the valid range is from 1 to 3");
   assert_fails (allocation,
                 0,
                 BUF_POOL_ERROR,
                 BUF_POOL_ERROR_OUT_OF_RANGE,
-                "An allocation of 3 buffers cannot shrink to 0");
+                "An allocation of 3 buffers cannot shrink to 0: the valid range is from 1 to 3");
   buf_pool_allocation_unref (allocation);
   test_assert_figures (pool, 0, 0);
 }
@@ -70,8 +70,8 @@ test_exchange_needs_bytes (void)
                 2,
                 G_IO_ERROR,
                 G_IO_ERROR_WOULD_BLOCK,
-                "An allocation of 6 buffers cannot shrink to 2 (8192 bytes), since only 4096 bytes "
-                "are available for the exchange");
+                "An allocation of 6 buffers cannot shrink to 2 (8192 bytes), because only 4096 "
+                "bytes are available for the exchange");
   test_assert_figures (pool, 7, 2);
   g_assert_true (buf_pool_allocation_shrink (allocation, 1, NULL));
   test_assert_figures (pool, 2, 2);
@@ -148,8 +148,8 @@ test_no_page (void)
                 1,
                 G_IO_ERROR,
                 G_IO_ERROR_NOT_SUPPORTED,
-                "An allocation of 4 buffers cannot shrink to 1, since the rest covers no whole "
-                "pages of memory");
+                "An allocation of 4 buffers cannot shrink to 1, because the rest does not cover a "
+                "whole page of memory");
   buf_pool_allocation_unref (allocation);
 }
 

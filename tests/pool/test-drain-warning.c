@@ -64,7 +64,7 @@ test_without_a_name (void)
   run_with ("10", NULL);
   if (g_test_subprocess ())
     return;
-  g_test_trap_assert_stderr ("*The pool was dropped*");
+  g_test_trap_assert_stderr ("*The last reference to the pool was dropped*");
 }
 
 static void

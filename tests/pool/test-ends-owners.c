@@ -207,7 +207,7 @@ static GLogWriterOutput
 drop_and_write (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
 {
   /* A wait in progress is logged by another thread, see test-stall.c. */
-  if (strstr (test_get_log_message (fields, n_fields), "still waits, overtaken") == NULL)
+  if (strstr (test_get_log_message (fields, n_fields), "still waiting, overtaken") == NULL)
     g_clear_object (&dropped_by_writer);
   return G_LOG_WRITER_HANDLED;
 }

@@ -71,17 +71,20 @@ test_invalid (void)
     { 0,
       5,
       BUF_POOL_ERROR_INVALID_COUNT,
-      "0 buffers were asked for, but an allocation has from 1 to 65535" },
+      "Cannot allocate 0 buffers: an allocation has from 1 to 65535 buffers" },
     { 65536,
       65536,
       BUF_POOL_ERROR_INVALID_COUNT,
-      "65536 buffers were asked for, but an allocation has from 1 to 65535" },
-    { 5, 4, BUF_POOL_ERROR_INVALID_COUNT, "At least 5 and at most 4 buffers were asked for" },
+      "Cannot allocate 65536 buffers: an allocation has from 1 to 65535 buffers" },
+    { 5,
+      4,
+      BUF_POOL_ERROR_INVALID_COUNT,
+      "Cannot allocate from 5 to 4 buffers: the minimum is greater than the maximum" },
     { 11,
       20,
       BUF_POOL_ERROR_TOO_LARGE,
-      "11 buffers of 16 bytes (176 bytes together) were asked for, but the pool never has more "
-      "than 160 bytes" },
+      "Cannot allocate 11 buffers of 16 bytes (176 bytes): the pool never has more than 160 "
+      "bytes" },
   };
 
   g_test_summary ("Bounds that cannot be are refused with their figures");
@@ -250,8 +253,8 @@ test_overload (void)
   g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_OVERLOADED);
   g_assert_cmpstr (error->message,
                    ==,
-                   "1 buffer of 16 bytes was asked for, but 1 request waits at the pool already, "
-                   "and no more may wait");
+                   "Cannot allocate 1 buffer of 16 bytes: 1 request is already waiting for the "
+                   "pool, and no more may wait");
   buf_pool_allocate_async (pool, 1, 0, NULL, on_allocated, &refused);
   iterate_until_done (&refused);
   g_assert_error (refused.error, BUF_POOL_ERROR, BUF_POOL_ERROR_OVERLOADED);

@@ -150,7 +150,7 @@ test_invalid_config (void)
   } configs[] = {
     { 0, 100, 0, { "0", "1" } },
     { 64, 63, 0, { "63", "64" } },
-    { 64, 0, 0, { "budget of 0", "64" } },
+    { 64, 0, 0, { "limit of 0", "64" } },
     { 64, 640, 3, { "3", "power of two" } },
     { 64, 640, 48, { "48", "power of two" } },
     { 96, 960, 64, { "96", "64" } },
@@ -270,7 +270,7 @@ test_would_block (void)
 
   g_test_summary ("Without waiting, a lack of budget is an error that names what there is");
 
-  assert_refused (pool, 5, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK, "80 bytes together");
+  assert_refused (pool, 5, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK, "(80 bytes)");
   assert_refused (pool, 5, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK, "64 of 1024 bytes");
   buf_pool_allocation_unref (test_allocate (pool, 4));
   test_assert_figures (pool, 60, 1);

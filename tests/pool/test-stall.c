@@ -113,16 +113,18 @@ test_threads (void)
   pool = test_pool_new_timed (16, 4);
   for (guint i = 0; i < 2; i++)
     threads[i] = g_thread_new ("holder", hold_and_wait, pool);
-  wait_until_logged ("The oldest waits for 32 bytes, and 0 of 64 are available; 2 allocations are "
+  wait_until_logged ("The oldest waits for 32 bytes, but only 0 of 64 are available; 2 allocations are "
                      "outstanding",
                      1);
-  g_assert_cmpuint (count ("has granted no request for 0.1 s, and 2 requests wait"), ==, 1);
+  g_assert_cmpuint (count ("has not granted a request for 0.1 s, and 2 requests are waiting"),
+                    ==,
+                    1);
   g_assert_cmpuint (count ("hold_and_wait"), >, 0);
   g_assert_cmpuint (count ("BUFPOOL_STALL_WARNING"), ==, 1);
 
   /* The same stall again is not told. */
   g_usleep (200000);
-  g_assert_cmpuint (count ("has granted no request"), ==, 1);
+  g_assert_cmpuint (count ("has not granted a request"), ==, 1);
   buf_pool_close (pool);
   for (guint i = 0; i < 2; i++)
     g_thread_join (threads[i]);
@@ -155,9 +157,8 @@ test_tasks (void)
   pool = test_pool_new_timed (16, 4);
   held = test_allocate (pool, 1);
   buf_pool_allocate_async (pool, 4, 0, NULL, on_allocated, &allocation);
-  wait_until_logged ("and 1 request waits. The oldest waits for 64 bytes, and 48 of 64 are "
-                     "available; "
-                     "1 allocation is outstanding",
+  wait_until_logged ("and 1 request is waiting. The oldest waits for 64 bytes, but only 48 of 64 "
+                     "are available; 1 allocation is outstanding",
                      1);
 
   /* The next stall is another one. */
@@ -167,7 +168,7 @@ test_tasks (void)
     g_main_context_iteration (NULL, TRUE);
   held = NULL;
   buf_pool_allocate_async (pool, 1, 0, NULL, on_allocated, &held);
-  wait_until_logged ("has granted no request", 2);
+  wait_until_logged ("has not granted a request", 2);
   buf_pool_allocation_unref (allocation);
   while (held == NULL)
     g_main_context_iteration (NULL, TRUE);
@@ -210,7 +211,7 @@ test_no_stall (void)
     }
   buf_pool_allocation_unref (held);
   g_thread_join (thread);
-  g_assert_cmpuint (count ("has granted no request"), ==, 0);
+  g_assert_cmpuint (count ("has not granted a request"), ==, 0);
   g_print ("as it should be\n");
 }
 
@@ -257,7 +258,7 @@ test_long_wait (void)
   pool = test_pool_new_timed (16, 4);
   held = test_allocate (pool, 1);
   thread = g_thread_new ("waiter", wait_for_all, pool);
-  wait_until_logged ("and still waits, overtaken 0 times", 3);
+  wait_until_logged ("and is still waiting, overtaken 0 times", 3);
   g_assert_cmpuint (count ("a request for 64 bytes by thread"), ==, 3);
   g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 1);
   buf_pool_allocation_unref (held);
@@ -289,7 +290,7 @@ test_writer_drops_pool (void)
   g_mutex_lock (&mutex);
   to_drop = pool;
   g_mutex_unlock (&mutex);
-  wait_until_logged ("has granted no request", 1);
+  wait_until_logged ("has not granted a request", 1);
 
   buf_pool_allocation_unref (held);
   while (allocation == NULL)

@@ -35,8 +35,8 @@ test_buffers (void)
 
   g_assert_cmpstr (one, ==, "1 buffer of 4096 bytes");
   g_assert_cmpstr (one_byte, ==, "1 buffer of 1 byte");
-  g_assert_cmpstr (two, ==, "2 buffers of 4096 bytes (8192 bytes together)");
-  g_assert_cmpstr (two_bytes, ==, "2 buffers of 1 byte (2 bytes together)");
+  g_assert_cmpstr (two, ==, "2 buffers of 4096 bytes (8192 bytes)");
+  g_assert_cmpstr (two_bytes, ==, "2 buffers of 1 byte (2 bytes)");
 }
 
 static void
@@ -49,14 +49,14 @@ test_too_large (void)
 
   assert_refused (one,
                   2,
-                  "2 buffers of 1 byte (2 bytes together) were asked for, but the pool never has "
-                  "more than 1 byte");
+                  "Cannot allocate 2 buffers of 1 byte (2 bytes): the pool never has more than 1 "
+                  "byte");
   assert_refused (two,
                   2,
-                  "2 buffers of 2 bytes (4 bytes together) were asked for, but the pool never has "
-                  "more than 2 bytes");
+                  "Cannot allocate 2 buffers of 2 bytes (4 bytes): the pool never has more than 2 "
+                  "bytes");
   buf_pool_close (one);
-  assert_refused (one, 1, "1 buffer of 1 byte was asked for, but the pool is closed");
+  assert_refused (one, 1, "Cannot allocate 1 buffer of 1 byte: the pool is closed");
 }
 
 static void
@@ -72,22 +72,22 @@ test_would_block (void)
 
   assert_refused (pool,
                   2,
-                  "2 buffers of 1 byte (2 bytes together) were asked for, but only 1 of 3 bytes is "
-                  "available, and 0 others wait");
+                  "Cannot allocate 2 buffers of 1 byte (2 bytes): only 1 of 3 bytes is available, "
+                  "and 0 other requests are waiting");
   assert_refused (one,
                   1,
-                  "1 buffer of 1 byte was asked for, but only 0 of 1 byte are available, and 0 "
-                  "others wait");
+                  "Cannot allocate 1 buffer of 1 byte: only 0 of 1 byte are available, and 0 other "
+                  "requests are waiting");
   for (guint i = 0; i < G_N_ELEMENTS (requesters); i++)
     {
       requesters[i] = test_requester_start (one, 1);
       test_wait_for_waiting (one, i + 1);
       assert_refused (one,
                       1,
-                      i == 0 ? "1 buffer of 1 byte was asked for, but only 0 of 1 byte are "
-                               "available, and 1 other waits"
-                             : "1 buffer of 1 byte was asked for, but only 0 of 1 byte are "
-                               "available, and 2 others wait");
+                      i == 0 ? "Cannot allocate 1 buffer of 1 byte: only 0 of 1 byte are "
+                               "available, and 1 other request is waiting"
+                             : "Cannot allocate 1 buffer of 1 byte: only 0 of 1 byte are "
+                               "available, and 2 other requests are waiting");
     }
   g_clear_pointer (&all, buf_pool_allocation_unref);
   for (guint i = 0; i < G_N_ELEMENTS (requesters); i++)
@@ -134,15 +134,17 @@ test_description (void)
   g_test_summary ("What is outstanding, and who waits");
 
   assert_described (one,
-                    "The pool has 0 allocations outstanding (0 of 1 byte), and 0 requests wait.\n");
+                    "The pool has 0 outstanding allocations (0 of 1 byte), and 0 requests are "
+                    "waiting.\n");
   requester = test_requester_start (pool, 2);
   test_wait_for_waiting (pool, 1);
   assert_described (pool,
-                    "The pool has 1 allocation outstanding (1 of 2 bytes), and 1 request waits.\n");
+                    "The pool has 1 outstanding allocation (1 of 2 bytes), and 1 request is "
+                    "waiting.\n");
   second = test_allocate (pool, 1);
   assert_described (pool,
-                    "The pool has 2 allocations outstanding (2 of 2 bytes), and 1 request "
-                    "waits.\n");
+                    "The pool has 2 outstanding allocations (2 of 2 bytes), and 1 request is "
+                    "waiting.\n");
   g_clear_pointer (&first, buf_pool_allocation_unref);
   g_clear_pointer (&second, buf_pool_allocation_unref);
   test_requester_end_served (requester);
@@ -160,13 +162,13 @@ test_range (void)
 
   g_assert_null (buf_pool_allocation_extract (one, 1, 1, &error));
   assert_says (g_steal_pointer (&error),
-               "1 byte from offset 1 on does not lie within the 1 byte of the allocation");
+               "Cannot access 1 byte at offset 1: the allocation has 1 byte");
   g_assert_null (buf_pool_allocation_extract (two, 1, 2, &error));
   assert_says (g_steal_pointer (&error),
-               "2 bytes from offset 1 on do not lie within the 2 bytes of the allocation");
+               "Cannot access 2 bytes at offset 1: the allocation has 2 bytes");
   buf_pool_allocation_release (one);
   g_assert_null (buf_pool_allocation_extract (one, 0, 1, &error));
-  assert_says (error, "The allocation of 1 byte was released");
+  assert_says (error, "The allocation of 1 byte has been released");
 
   g_test_expect_message ("BufPool", G_LOG_LEVEL_CRITICAL, "*buffer index 2 is out of range 0 to 1");
   g_assert_null (buf_pool_allocation_get_buffer (two, 2));
@@ -182,7 +184,7 @@ test_configuration (void)
 
   g_assert_null (buf_pool_new (2, 1, &error));
   assert_says (g_steal_pointer (&error),
-               "A budget of 1 byte is not enough for one buffer of 2 bytes");
+               "A limit of 1 byte is too small for one buffer of 2 bytes");
   g_assert_null (g_initable_new (BUF_TYPE_POOL,
                                  NULL,
                                  &error,
@@ -191,8 +193,7 @@ test_configuration (void)
                                  "alignment",
                                  2,
                                  NULL));
-  assert_says (error,
-               "A buffer size of 1 byte is not a multiple of the alignment, which is 2 bytes");
+  assert_says (error, "A buffer size of 1 byte is not a multiple of the alignment of 2 bytes");
 }
 
 int

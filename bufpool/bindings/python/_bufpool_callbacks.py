@@ -55,6 +55,6 @@ def claim(result, *operation):
     """A result can be fetched once, and from where it belongs: for GLib anything else is a bug in the
     program, and not an error."""
     if getattr(result, "bufpool_operation", None) != operation:
-        raise TypeError("not a result of this operation, or it was fetched before")
+        raise TypeError("the result belongs to another operation, or has already been fetched")
     result.bufpool_operation = None
     return result

@@ -142,7 +142,7 @@ function guardFinish(prototype, name, finish, convert) {
     prototype[`${name}_finish`] = function (result) {
         const operation = unfetched.get(result);
         if (operation?.name !== name || operation.owner !== this)
-            throw new TypeError('not a result of this operation, or it was fetched before');
+            throw new TypeError('the result belongs to another operation, or has already been fetched');
         unfetched.delete(result);
         return convert(finish.call(this, result));
     };
