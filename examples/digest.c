@@ -305,17 +305,17 @@ report (void)
 static gint
 run (void)
 {
-  g_autofree GThread **threads = g_new (GThread *, n_workers);
+  g_autoptr (GPtrArray) threads = g_ptr_array_new ();
   guint n_threads = MIN (n_workers, files->len);
 
   start = g_get_monotonic_time ();
   next_drawing = start + PROGRESS_INTERVAL;
   progress = progress && isatty (STDERR_FILENO);
   for (guint i = 0; i < n_threads; i++)
-    threads[i] = g_thread_new ("worker", work, NULL);
+    g_ptr_array_add (threads, g_thread_new ("worker", work, NULL));
   print_files ();
   for (guint i = 0; i < n_threads; i++)
-    g_thread_join (threads[i]);
+    g_thread_join (threads->pdata[i]);
 
   if (!quiet)
     report ();
@@ -330,17 +330,18 @@ add_line (const gchar *line)
 {
   gboolean escaped = line[0] == '\\';
   const gchar *digest = line + escaped;
-  File file = { NULL };
+  File *file;
 
   if (strspn (digest, "0123456789abcdefABCDEF") != DIGEST_LENGTH || digest[DIGEST_LENGTH] != ' ' ||
       strchr (" *", digest[DIGEST_LENGTH + 1]) == NULL || digest[DIGEST_LENGTH + 1] == 0 ||
       digest[DIGEST_LENGTH + 2] == 0)
     return FALSE;
 
-  file.name =
+  g_array_set_size (files, files->len + 1);
+  file = &g_array_index (files, File, files->len - 1);
+  file->name =
       escaped ? g_strcompress (digest + DIGEST_LENGTH + 2) : g_strdup (digest + DIGEST_LENGTH + 2);
-  file.expected = g_ascii_strdown (digest, DIGEST_LENGTH);
-  g_array_append_val (files, file);
+  file->expected = g_ascii_strdown (digest, DIGEST_LENGTH);
   return TRUE;
 }
 
@@ -455,7 +456,7 @@ main (gint argc, gchar **argv)
   setlocale (LC_ALL, "");
   signal (SIGPIPE, SIG_IGN);
   n_workers = MIN (g_get_num_processors (), MAX_WORKERS);
-  files = g_array_new (FALSE, FALSE, sizeof (File));
+  files = g_array_new (FALSE, TRUE, sizeof (File));
 
   if (parse_options (&argc, &argv, &error) && (version || create_pool (&error)))
     status = version ? print_version () : hash_all (&error);

@@ -205,12 +205,12 @@ serve (Gateway *self, GSocketConnection *connection)
   answer = receive (self, kind, connection, n_bytes, &error);
   if (answer != NULL)
     g_atomic_int_inc (&kind->n_served);
-  else if (g_error_matches (error, BUF_POOL_ERROR, BUF_POOL_ERROR_OVERLOADED))
+  else if (error != NULL && g_error_matches (error, BUF_POOL_ERROR, BUF_POOL_ERROR_OVERLOADED))
     {
       g_atomic_int_inc (&kind->n_refused);
       answer = g_strdup_printf ("busy: %s\n", error->message);
     }
-  else
+  else if (error != NULL)
     g_printerr ("%s client: %s\n", kind->name, error->message);
   return answer;
 }

@@ -5,7 +5,8 @@
 """Shows backpressure: hashes files through a buffer pool in the background, and draws what the pool does.
 
 Readers are faster than what hashes, so the budget fills up, and from then on the readers wait for it. The
-budget, the number of hashing threads and the size of a request can be changed while the job runs."""
+budget, the number of hashing threads and the size of a request can be changed while the job runs. Another pool
+shares the budget: what it takes, the job has to do without."""
 
 import collections
 import gc
@@ -20,7 +21,7 @@ gi.require_version("Gdk", "4.0")
 gi.require_version("Graphene", "1.0")
 gi.require_version("Gtk", "4.0")
 from gi.repository import BufPool, Gdk, Gio, GLib, Graphene, Gtk  # noqa: E402
-from monitor_job import MAX_WORKERS, N_READERS, Job, Settings  # noqa: E402
+from monitor_job import MAX_WORKERS, N_READERS, Job, OtherUser, Settings  # noqa: E402
 from monitor_options import create_parser  # noqa: E402
 
 KIB = 1024
@@ -28,30 +29,34 @@ MIB = 1024 * KIB
 BUFFER_SIZE = 4 * KIB
 SAMPLES = 300
 INTERVAL = 50  # milliseconds between two samples
-BLUE, ORANGE, GREEN = "#3584e4", "#ff7800", "#26a269"  # seen on light and on dark
+BLUE, ORANGE, GREEN, PURPLE = "#3584e4", "#ff7800", "#26a269", "#9141ac"  # seen on light and on dark
 
 
 class Chart(Gtk.Widget):
-    """A value over time, and the limit that it has, on the background of the theme."""
+    """A value over time, another one on top of it, and the limit of both, on the background of the theme."""
 
-    def __init__(self, title, colour, describe, smallest_top):
+    def __init__(self, title, colour, describe, smallest_top, other=None):
         super().__init__(accessible_role=Gtk.AccessibleRole.IMG, hexpand=True, vexpand=True)
         self.set_size_request(320, 90)
         self._title = title
         self._colour = colour
         self._describe = describe
         self._smallest_top = smallest_top
+        self._other = other
         self._samples = collections.deque(maxlen=SAMPLES)
         self.update_property([Gtk.AccessibleProperty.LABEL], [title])
 
-    def add(self, value, limit=None):
-        self._samples.append((value, limit))
+    def add(self, value, limit=None, other=0):
+        self._samples.append((value, limit, other))
         self.queue_draw()
 
     def describe(self):
         """In words, for those who do not see it."""
-        value, limit = self._samples[-1]
-        return f"{self._title}: {self._describe(value)}" + (f" of {self._describe(limit)}" if limit else "")
+        value, limit, other = self._samples[-1]
+        text = f"{self._title}: {self._describe(value)}"
+        if self._other and other:
+            text += f", {self._other}: {self._describe(other)}"
+        return text + (f" of {self._describe(limit)}" if limit else "")
 
     def say(self):
         self.update_property([Gtk.AccessibleProperty.DESCRIPTION], [self.describe()])
@@ -62,9 +67,9 @@ class Chart(Gtk.Widget):
         colour.alpha *= alpha
         return colour
 
-    def _get_colour(self, alpha=1.0):
+    def _get_colour(self, alpha=1.0, name=None):
         colour = Gdk.RGBA()
-        colour.parse(self._colour)
+        colour.parse(name or self._colour)
         colour.alpha = alpha
         return colour
 
@@ -86,7 +91,7 @@ class Chart(Gtk.Widget):
             return layout.get_pixel_size()[1] + 4
 
         head = write(self.describe(), False, 1)
-        top = max(self._smallest_top, *(max(value, limit or 0) * 1.1 for value, limit in self._samples))
+        top = max(self._smallest_top, *(max(v + other, limit or 0) * 1.1 for v, limit, other in self._samples))
         write(f"↑ {self._describe(top)}", True, 0.6)
         fill(self._get_foreground(0.07), 0, head, width, height - head)
 
@@ -95,12 +100,16 @@ class Chart(Gtk.Widget):
         area = self._get_colour(0.45)
         line = self._get_colour()
         edge = self._get_foreground(0.8)
-        for i, (value, limit) in enumerate(self._samples):
+        beside = self._get_colour(0.45, PURPLE)
+        for i, (value, limit, other) in enumerate(self._samples):
             x = round(width - (len(self._samples) - i) * step)
             w = round(width - (len(self._samples) - i - 1) * step) - x
             y = round(height - value * scale)
             fill(area, x, y, w, height - y)
             fill(line, x, min(y, height - 2), w, 2)
+            if other:
+                above = round(height - (value + other) * scale)
+                fill(beside, x, above, w, y - above)
             if limit:
                 fill(edge, x, round(height - limit * scale) - 1, w, 2)
 
@@ -116,8 +125,12 @@ def describe_milliseconds(milliseconds):
 class Window(Gtk.ApplicationWindow):
     def __init__(self, application, paths, repeat, report):
         super().__init__(application=application, title="Buffer pool monitor", default_width=820, default_height=600)
-        self._pool = BufPool.Pool(buffer_size=BUFFER_SIZE, max_memory=8 * MIB, name="monitor")
+        self._budget = BufPool.Budget(max_memory=8 * MIB, name="monitor")
+        self._pool = BufPool.Pool(buffer_size=BUFFER_SIZE, budget=self._budget, name="job")
+        self._other_pool = BufPool.Pool(buffer_size=BUFFER_SIZE, budget=self._budget, name="other")
         self._settings = Settings()
+        self._other_user = OtherUser(self._other_pool, self._settings)
+        self._other_user.start()
         self._settings.repeat = repeat
         self._paths = paths
         self._report = report
@@ -150,13 +163,14 @@ class Window(Gtk.ApplicationWindow):
             grid, 2, "_Request", 1, 256, Settings.n_buffers,
             lambda _, v: describe_bytes(v * BUFFER_SIZE), self._set_request,
         )
+        self._add_slider(grid, 3, "Other poo_l", 0, 64, 0, lambda _, v: f"{v:.0f} MiB", self._set_other)
         repeat = Gtk.CheckButton(label="Over and _over", use_underline=True, tooltip_text="Begin again at the end")
         repeat.connect("toggled", lambda button: setattr(self._settings, "repeat", button.get_active()))
         repeat.set_active(self._settings.repeat)
-        grid.attach(repeat, 1, 3, 1, 1)
+        grid.attach(repeat, 1, 4, 1, 1)
 
         self._status = Gtk.Label(xalign=0, ellipsize=3, selectable=True)
-        self._memory = Chart("Memory out", BLUE, describe_bytes, MIB)
+        self._memory = Chart("Memory out", BLUE, describe_bytes, MIB, "other pool")
         self._waiting = Chart("Requests that wait", ORANGE, lambda n: f"{n:.0f}", N_READERS)
         self._wait_time = Chart("A wait takes", GREEN, describe_milliseconds, 1)
         self._charts = (self._memory, self._waiting, self._wait_time)
@@ -182,7 +196,7 @@ class Window(Gtk.ApplicationWindow):
         grid.attach(scale, 1, row, 1, 1)
 
     def _set_budget(self, mebibytes):
-        self._pool.props.max_memory = mebibytes * MIB
+        self._budget.props.max_memory = mebibytes * MIB
 
     def _set_workers(self, n):
         self._settings.n_workers = n
@@ -191,6 +205,9 @@ class Window(Gtk.ApplicationWindow):
 
     def _set_request(self, n):
         self._settings.n_buffers = n
+
+    def _set_other(self, mebibytes):
+        self._settings.other = mebibytes
 
     def _on_choose(self, _button):
         chooser = Gtk.FileChooserNative(
@@ -230,7 +247,9 @@ class Window(Gtk.ApplicationWindow):
         n_over = stats.n_waits - stats.waiting - self._last.n_waits + self._last.waiting
         waited = stats.total_wait_time - self._last.total_wait_time
         self._last = stats
-        self._memory.add(stats.allocated_memory, stats.max_memory)
+        self._memory.add(
+            stats.allocated_memory, self._budget.props.max_memory, self._other_pool.props.allocated_memory
+        )
         self._waiting.add(stats.waiting)
         self._wait_time.add(waited / n_over / 1000 if n_over > 0 else 0)
         self._n_samples += 1
@@ -254,7 +273,8 @@ class Window(Gtk.ApplicationWindow):
             chart.say()
         if self._report:
             figures = {
-                "state": state, "budget": stats.max_memory, "out": stats.allocated_memory, "waits": stats.n_waits,
+                "state": state, "budget": self._budget.props.max_memory, "out": stats.allocated_memory,
+                "other": self._other_pool.props.allocated_memory, "waits": stats.n_waits,
                 "cached": self._pool.props.cached_memory, "hits": stats.n_hits,
                 "waiting": stats.waiting, "files": job.n_files if job else 0, "threads": self._settings.n_workers,
                 "request": self._settings.n_buffers * BUFFER_SIZE,
@@ -266,8 +286,10 @@ class Window(Gtk.ApplicationWindow):
         if self._job:
             self._job.stop()
             self._job.join()
-        self._pool.close()
-        self._pool.drain(None)
+        self._other_user.end()
+        for pool in (self._pool, self._other_pool):
+            pool.close()
+            pool.drain(None)
         return False
 
 

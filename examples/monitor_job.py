@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""The job that monitor.py shows: hashes files with SHA-256, reading them through a buffer pool."""
+"""The job that monitor.py shows: hashes files with SHA-256, reading them through a buffer pool. And another
+user of memory, with a pool of its own below the same budget."""
 
 import collections
 import hashlib
@@ -11,6 +12,8 @@ from gi.repository import Gio, GLib
 
 N_READERS = 4
 MAX_WORKERS = 8
+MIB = 1024 * 1024
+PAUSE = 0.02  # seconds between two steps of the other user
 
 
 class Settings:
@@ -18,6 +21,7 @@ class Settings:
 
     n_workers = 1
     n_buffers = 32
+    other = 0  # MiB that the other user wants
     repeat = False
 
 
@@ -28,6 +32,39 @@ class HashedFile:
         self.digest = hashlib.sha256()
         self.blocks = collections.deque()
         self.busy = False  # some thread hashes a block of it, or is about to
+
+
+class OtherUser(threading.Thread):
+    """Holds about as much of its pool as the settings say, and exchanges it for new blocks all the time. It
+    waits for memory as the readers of the job do, so the two pools give way to each other."""
+
+    def __init__(self, pool, settings):
+        super().__init__()
+        self._pool = pool
+        self._settings = settings
+        self._ended = threading.Event()
+        self._held = collections.deque()
+
+    def end(self):
+        self._ended.set()
+        self.join()
+
+    def _step(self):
+        wanted = self._settings.other * MIB
+        if self._held and self._pool.props.allocated_memory + MIB > wanted:
+            self._held.popleft().release()
+        if self._pool.props.allocated_memory + MIB <= wanted:
+            n_buffers = MIB // self._pool.props.buffer_size
+            self._held.append(self._pool.allocate(n_buffers, at_least=1, timeout=PAUSE))
+
+    def run(self):
+        while not self._ended.wait(PAUSE):
+            try:
+                self._step()
+            except GLib.Error:
+                pass  # it comes again
+        for allocation in self._held:
+            allocation.release()
 
 
 class Job:

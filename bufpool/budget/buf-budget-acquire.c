@@ -85,6 +85,40 @@ wait_for_bytes (BufBudget *self,
   return outcome;
 }
 
+static BufPermit *
+make_permit (BufBudget *self,
+             const BufWant *want,
+             BufOutcome outcome,
+             const BufSemaphoreFigures *figures,
+             GError **error)
+{
+  if (outcome == BUF_OUTCOME_GRANTED)
+    return buf_permit_new (self, want->bytes);
+
+  set_error (self, want, outcome, figures, error);
+  return NULL;
+}
+
+/* The caller is inside, and has left when this returns. The budget is kept meanwhile: another
+ * thread may drop the reference that the caller relies on. */
+static BufPermit *
+wait_for_permit (BufBudget *self,
+                 BufWant *want,
+                 gint64 timeout_us,
+                 GCancellable *cancellable,
+                 GError **error)
+{
+  BufSemaphoreFigures figures;
+  BufPermit *permit;
+  BufOutcome outcome;
+
+  g_object_ref (self);
+  outcome = wait_for_bytes (self, want, timeout_us, cancellable, &figures);
+  permit = make_permit (self, want, outcome, &figures, error);
+  g_object_unref (self);
+  return permit;
+}
+
 /**
  * buf_budget_acquire:
  * @self: a budget
@@ -142,7 +176,6 @@ buf_budget_acquire_full (BufBudget *self,
                          GError **error)
 {
   BufWant want = get_want (n_bytes, io_priority);
-  g_autoptr (BufBudget) kept = NULL;
   BufSemaphoreFigures figures;
   BufOutcome outcome;
 
@@ -155,15 +188,8 @@ buf_budget_acquire_full (BufBudget *self,
 
   outcome = take_bytes (self, &want, TRUE, &figures);
   if (outcome == BUF_OUTCOME_PENDING)
-    {
-      kept = g_object_ref (self);
-      outcome = wait_for_bytes (self, &want, timeout_us, cancellable, &figures);
-    }
-  if (outcome == BUF_OUTCOME_GRANTED)
-    return buf_permit_new (self, want.bytes);
-
-  set_error (self, &want, outcome, &figures, error);
-  return NULL;
+    return wait_for_permit (self, &want, timeout_us, cancellable, error);
+  return make_permit (self, &want, outcome, &figures, error);
 }
 
 /**
@@ -192,11 +218,7 @@ buf_budget_try_acquire (BufBudget *self, gsize n_bytes, GError **error)
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
   outcome = take_bytes (self, &want, FALSE, &figures);
-  if (outcome == BUF_OUTCOME_GRANTED)
-    return buf_permit_new (self, want.bytes);
-
-  set_error (self, &want, outcome, &figures, error);
-  return NULL;
+  return make_permit (self, &want, outcome, &figures, error);
 }
 
 static void

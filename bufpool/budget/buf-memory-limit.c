@@ -3,11 +3,10 @@
 
 #include "config.h"
 
-#ifdef G_OS_UNIX
-#include <unistd.h>
-#endif
-#ifdef G_OS_WIN32
+#ifdef _WIN32
 #include <windows.h>
+#else
+#include <unistd.h>
 #endif
 
 #include "budget/buf-budget-private.h"

@@ -8,7 +8,7 @@
 G_BEGIN_DECLS
 
 /* The size, in bytes, from which on a block gets pages of its own. */
-#define BUF_LARGE_MIN_SIZE (128 * 1024)
+#define BUF_LARGE_MIN_SIZE ((gsize) 128 * 1024)
 
 /* How many bytes before the data belong to the caller. */
 #define BUF_LARGE_ROOM 16

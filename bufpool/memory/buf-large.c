@@ -163,7 +163,7 @@ buf_large_free (gpointer data)
 
 /* From this size on, fresh pages are cheaper than writing zeros to existing ones, even if the
  * program accesses all of them. */
-#define CLEAR_SIZE (1024 * 1024)
+#define CLEAR_SIZE ((gsize) 1024 * 1024)
 
 /* Fills the memory with zeros. Linux guarantees that pages it took back read as zero. */
 void

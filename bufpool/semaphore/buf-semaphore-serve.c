@@ -112,17 +112,18 @@ end_section_locked (BufSemaphore *self)
 static gboolean
 serve_locked (BufSemaphore *self)
 {
+  BufTree *tree = self->tree;
   gboolean all_served;
 
   for (BufSemaphore *each = self; each != NULL; each = each->parent)
     if (each->level.drainers.head != NULL &&
         buf_semaphore_is_drained_locked (each, each->level.pinned))
       buf_wait_queue_note_drained_locked (&each->level);
-  all_served = buf_wait_queue_serve_locked (&self->tree->queue, &self->tree->ready);
+  all_served = buf_wait_queue_serve_locked (&tree->queue, &tree->ready);
 
   for (BufSemaphore *each = self; each != NULL; each = each->parent)
     end_section_locked (each);
-  buf_semaphore_set_watch_locked (self->tree);
+  buf_semaphore_set_watch_locked (tree);
   return all_served;
 }
 

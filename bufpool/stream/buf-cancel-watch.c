@@ -34,13 +34,13 @@ watch_unref (BufCancelWatch *self)
 }
 
 static void
-drop_closure (gpointer data, GClosure *closure)
+drop_watch_closure (gpointer data, GClosure *closure)
 {
   watch_unref (data);
 }
 
 static void
-on_cancelled (GCancellable *cancellable, gpointer user_data)
+on_watch_cancelled (GCancellable *cancellable, gpointer user_data)
 {
   BufCancelWatch *self = user_data;
 
@@ -67,9 +67,9 @@ buf_cancel_watch_new (GCancellable *cancellable, BufCancelWatchFunc function, gp
   g_mutex_init (&self->mutex);
   self->handler = g_signal_connect_data (cancellable,
                                          "cancelled",
-                                         G_CALLBACK (on_cancelled),
+                                         G_CALLBACK (on_watch_cancelled),
                                          self,
-                                         drop_closure,
+                                         drop_watch_closure,
                                          0);
   return self;
 }

@@ -86,7 +86,7 @@ buf_reader_core_unref (BufReaderCore *self)
 
 /* The caller attaches no source under the mutex that can run there. */
 static void
-wake_locked (BufReaderCore *self)
+wake_reader_locked (BufReaderCore *self)
 {
   g_cond_broadcast (&self->changed);
   if (self->waiting == NULL)
@@ -103,7 +103,7 @@ buf_reader_core_wake (gpointer data)
   BufReaderCore *self = data;
 
   g_mutex_lock (&self->mutex);
-  wake_locked (self);
+  wake_reader_locked (self);
   g_mutex_unlock (&self->mutex);
 }
 
@@ -140,7 +140,7 @@ end_reading (BufReaderCore *self)
 {
   g_mutex_lock (&self->mutex);
   self->reading = BUF_READING_NONE;
-  wake_locked (self);
+  wake_reader_locked (self);
   g_mutex_unlock (&self->mutex);
 }
 
@@ -158,7 +158,7 @@ push_ahead (BufReaderCore *self, const BufReaderItem *item)
   more = !is_dropped && wants_more_locked (self, atomic_load (&self->read_ahead));
   if (!more)
     self->reading = BUF_READING_NONE;
-  wake_locked (self);
+  wake_reader_locked (self);
   g_mutex_unlock (&self->mutex);
 
   if (is_dropped)
@@ -243,7 +243,7 @@ pop_locked (BufReaderCore *self, BufReaderItem *item)
 }
 
 static BufTake
-take_locked (BufReaderCore *self, BufReaderItem *item)
+take_item_locked (BufReaderCore *self, BufReaderItem *item)
 {
   if (pop_locked (self, item))
     return BUF_TAKE_ITEM;
@@ -260,7 +260,7 @@ buf_reader_core_take (BufReaderCore *self, BufReaderItem *item)
   BufTake take;
 
   g_mutex_lock (&self->mutex);
-  take = take_locked (self, item);
+  take = take_item_locked (self, item);
   g_mutex_unlock (&self->mutex);
   return take;
 }
@@ -277,7 +277,7 @@ buf_reader_core_take_waiting (BufReaderCore *self, GCancellable *cancellable, Bu
 
   watch = buf_cancel_watch_new (cancellable, buf_reader_core_wake, self);
   g_mutex_lock (&self->mutex);
-  while ((take = take_locked (self, item)) == BUF_TAKE_WAIT &&
+  while ((take = take_item_locked (self, item)) == BUF_TAKE_WAIT &&
          !g_cancellable_is_cancelled (cancellable))
     g_cond_wait (&self->changed, &self->mutex);
   g_mutex_unlock (&self->mutex);
@@ -317,11 +317,11 @@ buf_reader_core_take_or_attach (BufReaderCore *self,
   BufTake take;
 
   g_mutex_lock (&self->mutex);
-  take = take_locked (self, item);
+  take = take_item_locked (self, item);
   if (take == BUF_TAKE_WAIT)
     attach_later_locked (self, task, g_steal_pointer (&source));
   if (take == BUF_TAKE_WAIT && g_cancellable_is_cancelled (g_task_get_cancellable (task)))
-    wake_locked (self);
+    wake_reader_locked (self);
   g_mutex_unlock (&self->mutex);
 
   g_clear_pointer (&source, g_source_unref);

@@ -205,7 +205,7 @@ pause_for (GTask *task)
 }
 
 static void
-on_read (GObject *stream, GAsyncResult *result, gpointer user_data)
+on_block_read (GObject *stream, GAsyncResult *result, gpointer user_data)
 {
   g_autoptr (GTask) task = user_data;
   Fetch *self = g_task_get_task_data (task);
@@ -233,7 +233,7 @@ read_for (GTask *task, BufPoolAllocation *allocation)
                                  buf_pool_allocation_get_allocated_bytes (allocation),
                                  g_task_get_priority (task),
                                  cancellable,
-                                 on_read,
+                                 on_block_read,
                                  g_object_ref (task));
     }
   else if (buf_reader_core_read_once (self->core, allocation, cancellable, &item))

@@ -59,12 +59,12 @@ on_done (GObject *source, GAsyncResult *result, gpointer user_data)
 }
 
 static GTask *
-new_task (BufReader *self,
-          int io_priority,
-          GCancellable *cancellable,
-          GAsyncReadyCallback callback,
-          gpointer user_data,
-          gpointer source_tag)
+new_reader_task (BufReader *self,
+                 int io_priority,
+                 GCancellable *cancellable,
+                 GAsyncReadyCallback callback,
+                 gpointer user_data,
+                 gpointer source_tag)
 {
   GTask *task = g_task_new (self, cancellable, callback, user_data);
 
@@ -91,10 +91,10 @@ buf_reader_begin_async (BufReader *self,
   if (buf_reader_begin (self, &error))
     {
       self->callback = callback;
-      return new_task (self, io_priority, cancellable, on_done, user_data, source_tag);
+      return new_reader_task (self, io_priority, cancellable, on_done, user_data, source_tag);
     }
 
-  refused = new_task (self, io_priority, cancellable, callback, user_data, source_tag);
+  refused = new_reader_task (self, io_priority, cancellable, callback, user_data, source_tag);
   g_task_return_error (refused, error);
   return NULL;
 }

@@ -271,7 +271,7 @@ end_splice (GTask *task, GError *error)
 static void next_for (GTask *task);
 
 static void
-on_written (GObject *target, GAsyncResult *result, gpointer user_data)
+on_block_written (GObject *target, GAsyncResult *result, gpointer user_data)
 {
   g_autoptr (GTask) task = user_data;
   BufReader *self = g_task_get_source_object (task);
@@ -311,7 +311,7 @@ on_fetched (GObject *source, GAsyncResult *result, gpointer user_data)
                                    size,
                                    g_task_get_priority (task),
                                    g_task_get_cancellable (task),
-                                   on_written,
+                                   on_block_written,
                                    g_object_ref (task));
 }
 

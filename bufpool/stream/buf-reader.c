@@ -71,18 +71,18 @@
 
 enum
 {
-  PROP_0,
-  PROP_STREAM,
-  PROP_POOL,
-  PROP_N_BUFFERS,
-  PROP_READ_AHEAD,
-  PROP_POSITION,
-  N_PROPS
+  READER_PROP_0,
+  READER_PROP_STREAM,
+  READER_PROP_POOL,
+  READER_PROP_N_BUFFERS,
+  READER_PROP_READ_AHEAD,
+  READER_PROP_POSITION,
+  READER_N_PROPS
 };
 
 #define DEFAULT_READ_AHEAD 1
 
-static GParamSpec *properties[N_PROPS];
+static GParamSpec *reader_properties[READER_N_PROPS];
 
 G_DEFINE_FINAL_TYPE (BufReader, buf_reader, G_TYPE_OBJECT)
 
@@ -93,19 +93,19 @@ buf_reader_get_property (GObject *object, guint prop_id, GValue *value, GParamSp
 
   switch (prop_id)
     {
-    case PROP_STREAM:
+    case READER_PROP_STREAM:
       g_value_set_object (value, self->stream);
       break;
-    case PROP_POOL:
+    case READER_PROP_POOL:
       g_value_set_object (value, self->pool);
       break;
-    case PROP_N_BUFFERS:
+    case READER_PROP_N_BUFFERS:
       g_value_set_uint64 (value, self->n_buffers);
       break;
-    case PROP_READ_AHEAD:
+    case READER_PROP_READ_AHEAD:
       g_value_set_uint (value, buf_reader_get_read_ahead (self));
       break;
-    case PROP_POSITION:
+    case READER_PROP_POSITION:
       g_value_set_uint64 (value, buf_reader_get_position (self));
       break;
     default:
@@ -120,16 +120,16 @@ buf_reader_set_property (GObject *object, guint prop_id, const GValue *value, GP
 
   switch (prop_id)
     {
-    case PROP_STREAM:
+    case READER_PROP_STREAM:
       self->stream = g_value_dup_object (value);
       break;
-    case PROP_POOL:
+    case READER_PROP_POOL:
       self->pool = g_value_dup_object (value);
       break;
-    case PROP_N_BUFFERS:
+    case READER_PROP_N_BUFFERS:
       self->n_buffers = g_value_get_uint64 (value);
       break;
-    case PROP_READ_AHEAD:
+    case READER_PROP_READ_AHEAD:
       buf_reader_set_read_ahead (self, g_value_get_uint (value));
       break;
     default:
@@ -188,7 +188,7 @@ buf_reader_class_init (BufReaderClass *klass)
    *
    * Since: 1.0
    */
-  properties[PROP_STREAM] =
+  reader_properties[READER_PROP_STREAM] =
       g_param_spec_object ("stream", NULL, NULL, G_TYPE_INPUT_STREAM, construct_only);
 
   /**
@@ -198,7 +198,8 @@ buf_reader_class_init (BufReaderClass *klass)
    *
    * Since: 1.0
    */
-  properties[PROP_POOL] = g_param_spec_object ("pool", NULL, NULL, BUF_TYPE_POOL, construct_only);
+  reader_properties[READER_PROP_POOL] =
+      g_param_spec_object ("pool", NULL, NULL, BUF_TYPE_POOL, construct_only);
 
   /**
    * BufReader:n-buffers: (getter get_n_buffers)
@@ -208,7 +209,7 @@ buf_reader_class_init (BufReaderClass *klass)
    *
    * Since: 1.0
    */
-  properties[PROP_N_BUFFERS] =
+  reader_properties[READER_PROP_N_BUFFERS] =
       g_param_spec_uint64 ("n-buffers", NULL, NULL, 0, G_MAXUINT64, 1, construct_only);
 
   /**
@@ -220,7 +221,7 @@ buf_reader_class_init (BufReaderClass *klass)
    *
    * Since: 1.0
    */
-  properties[PROP_READ_AHEAD] =
+  reader_properties[READER_PROP_READ_AHEAD] =
       g_param_spec_uint ("read-ahead",
                          NULL,
                          NULL,
@@ -240,15 +241,16 @@ buf_reader_class_init (BufReaderClass *klass)
    *
    * Since: 1.0
    */
-  properties[PROP_POSITION] = g_param_spec_uint64 ("position",
-                                                   NULL,
-                                                   NULL,
-                                                   0,
-                                                   G_MAXUINT64,
-                                                   0,
-                                                   G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+  reader_properties[READER_PROP_POSITION] =
+      g_param_spec_uint64 ("position",
+                           NULL,
+                           NULL,
+                           0,
+                           G_MAXUINT64,
+                           0,
+                           G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
 
-  g_object_class_install_properties (object_class, N_PROPS, properties);
+  g_object_class_install_properties (object_class, READER_N_PROPS, reader_properties);
 }
 
 static void

@@ -153,6 +153,14 @@ def the_other_sliders_are_obeyed():
     monitor.wait_for(lambda r: r["request"] == MIB, "a request is not 1 MiB")
 
 
+def the_pools_give_way_to_each_other():
+    monitor.press("alt+l", "End")
+    monitor.wait_for(lambda r: r["other"] > 16 * MIB, "the other pool does not grow")
+    monitor.press("Home")
+    monitor.wait_for(lambda r: r["other"] == 0 and r["out"] > 0, "the other pool does not shrink")
+    assert all(r["out"] + r["other"] <= r["budget"] for r in monitor.reports if r["other"] > 0), monitor.reports
+
+
 def files_get_done():
     monitor.wait_for(lambda r: r["files"] >= 8, "no files are done")
 
@@ -206,7 +214,8 @@ def it_ends_by_itself():
 
 
 TESTS = [
-    it_runs_the_job, it_draws, the_budget_slider_is_obeyed, the_other_sliders_are_obeyed, files_get_done, it_stops,
+    it_runs_the_job, it_draws, the_budget_slider_is_obeyed, the_other_sliders_are_obeyed,
+    the_pools_give_way_to_each_other, files_get_done, it_stops,
     it_starts_again, it_never_exceeds_the_budget, it_quits_while_it_runs, it_is_dark_and_can_be_closed_with_the_mouse,
     it_starts_without_files, it_ends_by_itself,
 ]

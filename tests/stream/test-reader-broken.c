@@ -52,6 +52,7 @@ test_leaves_a_block (void)
   buf_reader_set_read_ahead (first, 10);
   buf_reader_set_read_ahead (second, 10);
   held = buf_reader_next_block (first, NULL, NULL);
+  g_assert_nonnull (held);
   test_wait_until_calm (first);
   test_assert_figures (pool, 2, 2);
   test_assert_next_is (FALSE, second, "0,1,");

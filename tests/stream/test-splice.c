@@ -389,7 +389,7 @@ test_many_at_once (void)
 {
   guint n = test_scale (100);
   g_autofree GAsyncResult **results = g_new0 (GAsyncResult *, n);
-  g_autofree GOutputStream **targets = g_new0 (GOutputStream *, n);
+  g_autoptr (GPtrArray) targets = g_ptr_array_new_with_free_func (g_object_unref);
   g_autoptr (BufPool) pool = test_pool_new (512, 8);
   g_autoptr (GBytes) text = test_make_text (20000);
 
@@ -400,9 +400,9 @@ test_many_at_once (void)
       g_autoptr (GInputStream) stream = test_make_stream (i % TEST_N_STREAMS, text);
       g_autoptr (BufReader) reader = buf_reader_new (stream, pool, 1);
 
-      targets[i] = g_memory_output_stream_new_resizable ();
+      g_ptr_array_add (targets, g_memory_output_stream_new_resizable ());
       buf_reader_splice_async (reader,
-                               targets[i],
+                               targets->pdata[i],
                                3,
                                G_PRIORITY_DEFAULT,
                                NULL,
@@ -417,9 +417,8 @@ test_many_at_once (void)
         g_main_context_iteration (NULL, TRUE);
       reader = g_async_result_get_source_object (results[i]);
       g_assert_true (buf_reader_splice_finish (BUF_READER (reader), results[i], NULL));
-      assert_written (targets[i], g_bytes_get_data (text, NULL), 20000);
+      assert_written (targets->pdata[i], g_bytes_get_data (text, NULL), 20000);
       g_object_unref (results[i]);
-      g_object_unref (targets[i]);
     }
   test_wait_until (buf_pool_get_allocated_memory (pool) == 0);
 }
