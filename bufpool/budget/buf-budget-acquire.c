@@ -99,8 +99,8 @@ make_permit (BufBudget *self,
   return NULL;
 }
 
-/* The caller is inside, and has left when this returns. The budget is kept meanwhile: another
- * thread may drop the reference that the caller relies on. */
+/* The caller is inside on entry, but not on return. A reference keeps the budget alive, because
+ * another thread may drop the one that the caller depends on. */
 static BufPermit *
 wait_for_permit (BufBudget *self,
                  BufWant *want,

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What GDB tells of buffer pools. It loads this file with the library, if it may: see "help bufpool"."""
+"""GDB support for buffer pools. GDB loads this file with the library, if it is allowed to: see "help bufpool"."""
 
 import re
 import time
@@ -19,7 +19,7 @@ def pointer_to(type_name, value):
 
 
 def each_in_queue(queue, type_name):
-    """What a GQueue holds."""
+    """The elements of a GQueue."""
     link = queue["head"]
     while int(link) != 0:
         yield pointer_to(type_name, link["data"])
@@ -27,7 +27,7 @@ def each_in_queue(queue, type_name):
 
 
 def each_stripe(semaphore):
-    """Credit and count of each stripe that is used; None when it is revoked."""
+    """The credit and count of each stripe in use, or None if it is revoked."""
     for i in range(int(semaphore["mask"]) + 1):
         word = int(semaphore["stripes"][i]["word"])
         credit = word & ((1 << CREDIT_BITS) - 1)
@@ -43,7 +43,7 @@ def name_of(memory):
 
 
 def is_alive():
-    """Whether there is a process, whose clock goes on, and not only its core."""
+    """Returns whether there is a process with a running clock, and not only a core file."""
     connection = getattr(gdb.selected_inferior(), "connection", None)
     return connection is not None and connection.type != "core"
 
@@ -55,7 +55,7 @@ def describe_since(microseconds):
 
 
 def describe_thread(thread_id):
-    """By the number that GDB gives it, if it still runs."""
+    """Describes a thread by its GDB number, if it is still running."""
     for thread in gdb.selected_inferior().threads():
         if thread.ptid[1] == int(thread_id):
             return f"thread {thread.num} (LWP {int(thread_id)})"
@@ -63,7 +63,7 @@ def describe_thread(thread_id):
 
 
 def describe_frame(address):
-    """Names the function and the line of a call, and tells whether that is in the library."""
+    """Returns the function and the line of a call, and whether it is in the library."""
     call = int(address) - 1
     place = gdb.find_pc_line(call)
     block = gdb.block_for_pc(call)
@@ -80,7 +80,7 @@ def describe_frame(address):
 
 
 def count_cached(memory):
-    """The bytes and the number of the blocks that the pool keeps, or is about to free."""
+    """The bytes and the number of the blocks that the pool caches, or is about to free."""
     semaphore, depot = memory["semaphore"], memory["control"]["depot"]
     n_bytes = int(depot["bytes"]) + int(semaphore["returning"])
     n_blocks = int(depot["n_blocks"]) + int(semaphore["n_returning"])
@@ -93,8 +93,8 @@ def count_cached(memory):
 
 
 class Figures:
-    """How much there is of what. In a running program, which may be in the middle of something, they may
-    not add up."""
+    """The figures of a pool. In a running program, which may be in the middle of a change, they may not add
+    up."""
 
     def __init__(self, memory):
         self.semaphore = memory["semaphore"]
@@ -186,14 +186,14 @@ def print_memory(memory):
 
 
 def is_below(semaphore, other):
-    """Whether it is that semaphore, or a descendant of it."""
+    """Returns whether a semaphore is the other one, or a descendant of it."""
     while int(semaphore) != 0 and int(semaphore) != int(other):
         semaphore = semaphore["parent"]
     return int(semaphore) != 0
 
 
 class Tree:
-    """The budgets of a program, and the pools that draw on them."""
+    """The budgets of a program, and the pools below them."""
 
     def __init__(self, cores, memories):
         self.cores = cores
@@ -228,23 +228,23 @@ class Tree:
 
 
 class BufPoolCommand(gdb.Command):
-    """Show how buffer pools stand: bufpool [EXPRESSION]
+    """Show the state of buffer pools: bufpool [EXPRESSION]
 
-Without an argument it shows the budgets of the program, each with the pools and the budgets below it,
-and then every pool, also those that are gone but still have allocations. With an argument it shows
+Without an argument, it shows the budgets of the program, each with the pools and the budgets below it,
+and then every pool, including pools that are gone but still have allocations. With an argument, it shows
 the pool that the expression points to. For each pool:
 
-  budget       what of it is in use, free, and dealt out to the stripes, in bytes
-  state        closed; revoked: every request and release goes through the lock; abandoned: the
-               pool is gone, and what it shares with its allocations goes with the last of them
-  stripes      the credit of each, and its count of allocations, less those given back to it
-  waiting      requests in their order: bytes, thread, for how long, how often it was overtaken,
-               and whether it was woken to try
-  draining     who waits until nothing is outstanding, as the end of a pool does
+  budget       how much is in use, free, in stripes and cached, in bytes
+  state        closed; revoked: every request and release takes the lock; abandoned: the pool is
+               gone, and the state it shares with its allocations is freed with the last of them
+  stripes      the credit of each, and its count of allocations, minus those released to it
+  waiting      requests in their order: bytes, thread, time, number of overtakings, and whether the
+               thread has been woken
+  draining     threads that wait until nothing is outstanding, such as at the end of a pool
   outstanding  allocations; with BUFPOOL_DEBUG=leaks each one with its size and call stack
 
-It reads memory only, so it works on the core of a program as well. A core has no clock: it shows when
-a wait began, and not how long ago that is. The debug information of libbufpool is needed."""
+The command only reads memory, so it also works on the core file of a program. A core file has no clock:
+it shows when a wait began, not how long ago. The command needs the debug information of libbufpool."""
 
     def __init__(self):
         super().__init__("bufpool", gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
@@ -271,7 +271,7 @@ a wait began, and not how long ago that is. The debug information of libbufpool 
 
 
 class PoolPrinter:
-    """One line for a pool, where GDB prints the structure. Its fields are shown by print /r."""
+    """Prints a pool in one line. To see the fields of the structure, use print /r."""
 
     def __init__(self, pool):
         self.pool = pool

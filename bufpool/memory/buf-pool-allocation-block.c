@@ -94,7 +94,7 @@ buf_pool_allocation_new_pinned (BufMemory *memory, gsize n_buffers, gint64 bytes
   return new_with_flags (memory, n_buffers, bytes, BUF_WORD_DETACHED | BUF_WORD_PINNED, error);
 }
 
-/* There is no memory for the handle: the block is freed, and the caller tries without the cache. */
+/* There is no memory for the handle: frees the block. The caller tries without the cache. */
 static void
 free_pinned_block (BufMemory *memory, BufPoolAllocation *block, gint64 bytes)
 {
@@ -102,7 +102,8 @@ free_pinned_block (BufMemory *memory, BufPoolAllocation *block, gint64 bytes)
   buf_semaphore_release_pinned (&memory->semaphore, bytes);
 }
 
-/* Of a cached block, or NULL. From here on the pool may be gone. */
+/* Makes a pinned allocation of a cached block, or returns NULL. From here on, the pool may be
+ * gone. */
 BufPoolAllocation *
 buf_pool_allocation_new_cached_pinned (BufMemory *memory, gsize n_buffers)
 {

@@ -164,8 +164,8 @@ end_allocation (BufPoolAllocation *self, gboolean pinned_for_holds)
   buf_debug_record_complain (record);
 }
 
-/* Whether the only reference is all that there is of a pinned allocation: no views, not released,
- * and nothing unusual. */
+/* Returns whether a pinned allocation has only one reference and nothing else: no views, no
+ * release, and nothing unusual. */
 static gboolean
 is_sole_pinned (BufPoolAllocation *self, guint64 word)
 {
@@ -177,7 +177,8 @@ is_sole_pinned (BufPoolAllocation *self, guint64 word)
          detached->block != NULL;
 }
 
-/* Nobody else can join the only owner: no need to ask the other processors. */
+/* No other thread can add a reference to the only one, so this needs no atomic
+ * read-modify-write. */
 static void
 end_sole_pinned (BufDetachedAllocation *self, gsize n_buffers)
 {

@@ -307,8 +307,9 @@ buf_pool_allocate_async (BufPool *self,
  * @result: the result passed to the callback
  * @error: return location for an error, or %NULL
  *
- * Fetches the result of [method@Pool.allocate_async], once. In languages other than C the
- * results of [method@Pool.allocate_pinned_async] come here, too.
+ * Finishes a request that [method@Pool.allocate_async] started. Call this function once for each
+ * request. In languages other than C, it also accepts the results of
+ * [method@Pool.allocate_pinned_async].
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
  *

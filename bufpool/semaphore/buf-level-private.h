@@ -53,13 +53,13 @@ struct _BufLevel
   guint n_waiting;                           /* LOCK: mutex; for bytes, at this level or below */
   gint max_waiting;  /* LOCK: mutex; limits @n_waiting; negative: no limit */
   GQueue active;     /* LOCK: mutex; children with waiters at or below them */
-  GQueue stuck;      /* LOCK: mutex; likewise, but nobody there can be served for now */
+  GQueue stuck;      /* LOCK: mutex; children with waiters that cannot be served for now */
   gboolean is_stuck; /* LOCK: mutex; in @stuck of the parent */
   GList link;        /* LOCK: mutex; in @active or @stuck of the parent */
 
   guint64 n_taken;    /* LOCK: mutex; by any request */
-  gint64 sum_since;   /* LOCK: mutex; of all that are in @waiters, modulo 2⁶⁴ */
-  BufHistory history; /* LOCK: mutex; of waits that are over */
+  gint64 sum_since;   /* LOCK: mutex; sum over @waiters, modulo 2⁶⁴ */
+  BufHistory history; /* LOCK: mutex; of finished waits */
 };
 
 void buf_level_init (BufLevel *self, BufWaitQueue *queue, BufLevel *parent, gint64 maximum);

@@ -16,12 +16,11 @@
  * each level of its path. An urgent request may still use the reserve, which the owed waiter cannot
  * use either unless it is urgent itself.
  *
- * A level is *stuck* when none of its waiters that are asleep fits into what is free there, and all
- * children with waiters are stuck, too. Whatever happens elsewhere in the tree, nobody there can be
- * served, so the levels that are stuck are not looked at: there may be thousands of pools that are
- * at their own limits. What could change that *stirs* the level: more free bytes, a smaller
- * reserve, and another waiter that is asleep. Its stripes do not come back while somebody waits
- * there.
+ * A level is *stuck* when none of its sleeping waiters fits into its free bytes, and all children
+ * with waiters are stuck as well. Whatever happens elsewhere in the tree, no request there can be
+ * served. So stuck levels are not searched: there may be thousands of pools at their own limits.
+ * Three events can change this, and *stir* the level: more free bytes, a smaller reserve, and
+ * another sleeping waiter. The stripes of a level are not restored while a request waits there.
  */
 
 void
@@ -64,7 +63,8 @@ set_stuck_locked (BufLevel *self, gboolean stuck)
   g_queue_push_tail_link (get_list_of_parent (self), &self->link);
 }
 
-/* Somebody at this level or below may fit now. Above a level that is not stuck, none is. */
+/* A waiter at this level or below may fit now. No level above a level that is not stuck is
+ * stuck. */
 void
 buf_level_stir_locked (BufLevel *self)
 {
@@ -87,7 +87,8 @@ fits_any_locked (BufLevel *self)
   return FALSE;
 }
 
-/* Finds out whether the level, at which or below which somebody waits, is stuck. It is not yet. */
+/* Determines whether the level, which has waiters at it or below it, is stuck. It is not marked as
+ * stuck yet. */
 void
 buf_level_check_stuck_locked (BufLevel *self)
 {
@@ -169,8 +170,8 @@ buf_level_get_ceiling_locked (const BufLevel *self, gboolean urgent)
   return self->maximum - (urgent ? 0 : MIN (self->reserved, self->maximum));
 }
 
-/* The most bytes that any waiter of that urgency wants, at this level or below, unless it is stuck
- * further below. */
+/* Returns the largest number of bytes that a waiter of this urgency wants, at this level or below,
+ * except at stuck levels further below. */
 static gint64
 find_largest_locked (BufLevel *self, gboolean urgent)
 {

@@ -9,8 +9,8 @@
  * Waits for a stream that can be polled, in a thread or in a main loop.
  *
  * The source of the stream is created without the cancellable. GIO's source for a cancellable can
- * block when it is dropped, and leaks when it is cancelled at that moment in a context that is not
- * iterated any more. A watch makes the source of the stream ready instead, so it is dispatched.
+ * block when it is freed, and leaks if it is cancelled at that moment in a context that is no
+ * longer iterated. Instead, a watch makes the source of the stream ready, so that it is dispatched.
  */
 
 static void
@@ -28,8 +28,8 @@ begin (BufPoll *self, GSource *source, GCancellable *cancellable)
     make_ready (source);
 }
 
-/* Takes the source. In the context of the task it calls @function with the task, once, when the
- * stream is ready or the cancellable was cancelled; that ends the poll. */
+/* Takes ownership of the source. In the context of the task, it calls @function with the task once,
+ * when the stream is ready or the cancellable is cancelled. That ends the poll. */
 void
 buf_poll_begin (BufPoll *self,
                 GSource *source,
@@ -60,8 +60,9 @@ on_ready (GObject *stream, gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
-/* Takes the source. Blocks until the stream is ready, or the cancellable was cancelled: in a
- * context of its own, since the thread may have none, or may not want it to be iterated. */
+/* Takes ownership of the source. Blocks until the stream is ready or the cancellable is cancelled.
+ * Uses a private context, because the thread may have no context, or its context must not be
+ * iterated here. */
 void
 buf_poll_block (GSource *source, GCancellable *cancellable)
 {

@@ -6,7 +6,7 @@
 #include "stream/buf-reader-private.h"
 
 /*
- * The functions that get and set the properties of a reader.
+ * The getters and setters of a reader.
  */
 
 /**

@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: The libbufpool authors
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// What the binding has beyond the GIR: allocation[i], and foreach over the buffers. Both give the
-// memory itself, as an array that knows its length. The bodies are compiled into the program.
+// Additions to the GIR: allocation[i], and foreach over the buffers. Both return the memory itself, as an
+// array that knows its length. The bodies are compiled into the program.
 
 namespace BufPool {
 	public class PoolAllocation {
@@ -14,8 +14,8 @@ namespace BufPool {
 			return buffer;
 		}
 
-		// With an iterator, and not with a property called size, since only then the variable of
-		// foreach is as unowned as the element. Otherwise Vala would copy each buffer.
+		// Uses an iterator, not a property called size, because only then the variable of foreach is
+		// unowned like the element. Otherwise, Vala would copy each buffer.
 		public PoolAllocationIter iterator () {
 			return PoolAllocationIter (this);
 		}
@@ -48,7 +48,7 @@ namespace BufPool {
 		}
 	}
 
-	// foreach (var bytes in reader): the blocks of a reader. What goes wrong is thrown.
+	// foreach (var bytes in reader): the blocks of a reader. Errors are thrown.
 	public class Reader : GLib.Object {
 		[CCode (cname = "_buf_reader_iterator")]
 		public unowned Reader iterator () {
