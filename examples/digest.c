@@ -23,12 +23,12 @@
 #include "sha256.h"
 
 /*
- * Prints the SHA-256 of files, as sha256sum does, but hashes many at once, within a budget.
+ * Prints the SHA-256 of files, like sha256sum, but hashes many files at once within a memory limit.
  *
- * Each worker takes the next file, and hashes its blocks: a reader reads them ahead. It waits for
- * data before it waits for memory, and a worker drops a block before it wants the next one. So
- * nobody holds memory while waiting for the pool, or for a program at the far end of a pipe, and
- * one block is enough for any number of workers.
+ * Each worker takes the next file and hashes its blocks, which a reader reads ahead. The reader
+ * waits for data before it waits for memory, and a worker frees a block before it fetches the next
+ * one. So no worker holds memory while it waits for the pool, or for a program at the far end of a
+ * pipe, and one block is enough for any number of workers.
  */
 
 #define EXIT_USAGE        2
@@ -41,7 +41,7 @@ typedef struct
 {
   gchar *name;
   gchar *expected; /* with --check */
-  gchar *digest;   /* LOCK: mutex, like what follows; in hexadecimal */
+  gchar *digest;   /* LOCK: mutex, like the following fields; in hexadecimal */
   GError *error;
   gboolean done;
 } File;
@@ -58,7 +58,7 @@ static _Atomic guint n_started;
 static GMutex mutex;
 static GCond file_done;
 static guint n_printed, n_failed, n_unequal;
-static gboolean drawn; /* there is a progress line */
+static gboolean drawn; /* whether there is a progress line */
 static gint64 start, next_drawing;
 static _Atomic guint64 n_bytes, n_blocks, most_memory;
 
@@ -90,8 +90,8 @@ fail_to_open (gint fd, gint code, GError **error)
   return NULL;
 }
 
-/* Not by way of GFile, which takes the name apart by itself, and opens another file than the system
- * would when there is a “..” behind a symbolic link. */
+/* GFile is not used, because it normalizes the name, and opens another file than the system would
+ * if ".." follows a symbolic link. */
 static GInputStream *
 open_file (const gchar *name, gboolean *is_small, GError **error)
 {
@@ -190,7 +190,8 @@ clear_progress (void)
   drawn = FALSE;
 }
 
-/* Nobody wants the rest. Threads may be waiting for a pipe: so they are not waited for. */
+/* The other results are not needed. Threads may still be waiting for a pipe, so they are not
+ * joined. */
 static void
 check_output (gboolean written)
 {
@@ -203,7 +204,7 @@ check_output (gboolean written)
   _exit (EXIT_FAILURE);
 }
 
-/* As sha256sum does it, so that each file has one line. */
+/* The same format as sha256sum, so that each file has one line. */
 static gchar *
 escape_name (const gchar *name)
 {
@@ -218,7 +219,7 @@ escape_name (const gchar *name)
 static void
 print_file (const File *file)
 {
-  /* With --check, sha256sum leaves a name alone that does not break the line. */
+  /* With --check, sha256sum does not escape a name that does not break the line. */
   gboolean is_plain = check != NULL && strpbrk (file->name, "\n\r") == NULL;
   g_autofree gchar *escaped = is_plain ? g_strdup (file->name) : escape_name (file->name);
   const gchar *mark = g_str_equal (file->name, escaped) ? "" : "\\";
@@ -253,7 +254,7 @@ print_files (void)
       g_mutex_lock (&mutex);
       while (!file->done)
         {
-          /* What was printed is to be seen meanwhile. */
+          /* Show what has been printed in the meantime. */
           g_mutex_unlock (&mutex);
           check_output (fflush (stdout) == 0);
           draw_progress ();
@@ -323,7 +324,7 @@ run (void)
   return n_failed + n_unequal > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* A line of what digest or sha256sum has printed. */
+/* A line of the output of digest or sha256sum. */
 static gboolean
 add_line (const gchar *line)
 {
@@ -412,7 +413,7 @@ parse_options (gint *argc, gchar ***argv, GError **error)
   return *error == NULL;
 }
 
-/* Tries one block: the pool tells at once when it could never grant it, and why. */
+/* Tries to allocate one block: if the pool can never grant it, it reports why immediately. */
 static gboolean
 create_pool (GError **error)
 {

@@ -1,14 +1,13 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A gateway for uploads of two kinds of clients, within one limit on memory.
+/* A gateway for uploads from two kinds of clients, within one memory limit.
  *
  * A client sends a line, "premium N" or "standard N", and then N bytes. The gateway answers with a
- * line: "ok" and the SHA-256 of the bytes, or "busy" and the reason. All clients share the total;
- * each kind has a cap; a premium client goes first, and a part of the total is reserved for it; and
- * if too many standard clients wait, the next one is refused. A client that sends slowly holds no
- * memory: a block is allocated when there is something to read.
- */
+ * line: "ok" and the SHA-256 of the bytes, or "busy" and the reason. All clients share the total,
+ * and each kind has its own limit. Premium clients go first, and a part of the total is reserved
+ * for them. If too many standard clients are waiting, the next one is refused. A client that sends
+ * slowly holds no memory, because a block is allocated only when there is something to read. */
 
 #include <bufpool/bufpool.h>
 #include <gio/gio.h>
@@ -104,7 +103,7 @@ note_peak (Gateway *self)
     peak = g_atomic_int_get (&self->peak);
 }
 
-/* Waits, without any memory, until there is something to read or the client is gone. */
+/* Waits, without memory, until there is something to read or the client is gone. */
 static gboolean
 wait_for_data (GSocketConnection *connection, GError **error)
 {
@@ -114,7 +113,7 @@ wait_for_data (GSocketConnection *connection, GError **error)
                                   error);
 }
 
-/* Reads what there is, but not more than @n_bytes. Returns how much, or -1 with an error. */
+/* Reads what is available, up to @n_bytes. Returns how much it read, or -1 with an error. */
 static gssize
 read_some (Gateway *self,
            Kind *kind,
@@ -162,7 +161,7 @@ receive (Gateway *self, Kind *kind, GSocketConnection *connection, guint64 n_byt
   return g_strdup_printf ("ok %s\n", g_checksum_get_string (checksum));
 }
 
-/* The line comes byte by byte, so that nothing behind it is read. */
+/* Reads the line byte by byte, so that nothing after it is read. */
 static gchar *
 read_line (GInputStream *input)
 {
@@ -216,7 +215,7 @@ serve (Gateway *self, GSocketConnection *connection)
   return answer;
 }
 
-/* In a thread of its own. */
+/* Runs in a separate thread. */
 static gboolean
 on_run (GThreadedSocketService *service,
         GSocketConnection *connection,
@@ -333,7 +332,7 @@ main (int argc, char *argv[])
       return 2;
     }
 
-  /* Threads may serve clients to the end: what they use ends with the process. */
+  /* Threads may still serve clients at the end, so what they use lives as long as the process. */
   gateway_init (&gateway);
   if (run (&gateway, &error))
     return EXIT_SUCCESS;

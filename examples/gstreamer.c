@@ -11,12 +11,12 @@
 #include "number-option.h"
 
 /*
- * Feeds a file to a GStreamer pipeline, from a pool.
+ * Feeds a file from a pool to a GStreamer pipeline.
  *
- * Each GstBuffer is a block of the reader, without a copy: it gives its memory back when the last
- * element has dropped it. So the pool holds the source back, and not a queue: what all elements
- * hold of the file together never exceeds the limit. It has to be more than they want to hold at a
- * time.
+ * Each GstBuffer is a block of the reader, without a copy. Its memory is freed when the last
+ * element drops it. So the pool throttles the source, and no queue is needed: what all elements
+ * hold of the file together never exceeds the limit. The limit has to be more than they hold at the
+ * same time.
  */
 
 #define EXIT_USAGE 2

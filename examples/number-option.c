@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* Sets the number of the option of this name, which is among @options. */
+/* Sets the number of the option of this name in @options. */
 gboolean
 number_option_set (const NumberOption *options,
                    const gchar *name,

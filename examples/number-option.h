@@ -7,7 +7,7 @@
 
 G_BEGIN_DECLS
 
-/* An option whose value is a number, perhaps with K, M or G behind it. */
+/* An option whose value is a number, optionally followed by K, M or G. */
 typedef struct
 {
   const gchar *name;

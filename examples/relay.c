@@ -15,33 +15,33 @@
 #include "number-option.h"
 
 /*
- * A TCP server that echoes what it receives, or forwards it, for any number of connections, in one
- * thread. All data passes through one pool, so the memory for it is bounded whatever clients do.
+ * A TCP server that echoes or forwards what it receives, for any number of connections, in one
+ * thread. All data passes through one pool, so its memory is bounded no matter what clients do.
  *
- * A connection is one splice; when it forwards, two, one for each direction. A splice holds memory
- * only while there is something to read and somebody to take it. While the pool is used up it does
- * not read, and TCP holds the sender back.
+ * A connection is one splice, or two when it forwards, one for each direction. A splice holds
+ * memory only while there is something to read and the receiver can accept it. When the limit is
+ * reached, it does not read, and TCP slows down the sender.
  */
 
 #define EXIT_USAGE 2
 
 typedef struct
 {
-  GSocketConnection *client, *server; /* no server: echo */
+  GSocketConnection *client, *server; /* NULL for the server: echo */
   GCancellable *cancellable;
   guint n_readers;
   gboolean failed;
   struct Direction
   {
     GSocketConnection *from, *to;
-    BufReader *reader; /* NULL: it has ended, or never began */
-    guint64 position;  /* when it was last looked at */
-    guint n_idle;      /* for how many seconds @to has taken nothing */
+    BufReader *reader; /* NULL if it has ended or never begun */
+    guint64 position;  /* at the last check */
+    guint n_idle;      /* how many seconds @to has accepted nothing */
   } directions[2];
 } Connection;
 
 static guint64 max_memory = 1 << 20, buffer_size = 4096, n_buffers = 4, port = 0, timeout = 60;
-static GSocketConnectable *target; /* NULL: echo */
+static GSocketConnectable *target; /* NULL for echo */
 static BufPool *pool;
 static GMainLoop *loop;
 static GSocketService *service;
@@ -51,7 +51,7 @@ static gboolean version;
 static guint64 n_connections, n_failed, n_bytes;
 static gsize most_out;
 
-/* Looks how much memory is out whenever the main loop has nothing else to do. */
+/* Samples how much memory is outstanding whenever the main loop is idle. */
 static gint
 poll_and_look (GPollFD *fds, guint n_fds, gint wait)
 {
@@ -86,7 +86,7 @@ connection_fail (Connection *self)
   g_cancellable_cancel (self->cancellable);
 }
 
-/* The sender has finished: the receiver is told so, and the other direction goes on. */
+/* The sender has finished. Tells the receiver, while the other direction continues. */
 static void
 on_spliced (GObject *source, GAsyncResult *result, gpointer user_data)
 {
@@ -155,7 +155,7 @@ on_incoming (GSocketService *server, GSocketConnection *client, GObject *source,
   return TRUE;
 }
 
-/* Whether the receiver has taken nothing for too long. */
+/* Returns whether the receiver has accepted nothing for too long. */
 static gboolean
 is_stuck (struct Direction *self)
 {
@@ -190,7 +190,8 @@ on_grace_over (gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
-/* What has arrived is still written, for a second. A second signal ends the program at once. */
+/* Data that has arrived is still written, for up to a second. A second signal ends the program
+ * immediately. */
 static gboolean
 on_signal (gpointer user_data)
 {
@@ -243,7 +244,7 @@ set_number (const gchar *option, const gchar *value, gpointer data, GError **err
   return number_option_set (numbers, option, value, error);
 }
 
-/* A request that can never be granted is better found out now than by the first client. */
+/* A request that can never be granted should fail now, not with the first client. */
 static gboolean
 create_pool (GError **error)
 {
@@ -315,7 +316,7 @@ run (void)
   g_autoptr (BufPoolStats) stats = NULL;
   struct rlimit limit;
 
-  /* Each connection takes a file descriptor, or two. */
+  /* Each connection needs one or two file descriptors. */
   if (getrlimit (RLIMIT_NOFILE, &limit) == 0)
     {
       limit.rlim_cur = limit.rlim_max;

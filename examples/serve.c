@@ -14,12 +14,13 @@
 #include "number-option.h"
 
 /*
- * An HTTP server for the files below a folder. All file data pass through one pool, so any number
- * of clients gets by with a bounded amount of memory.
+ * An HTTP server for the files in a folder. All file data passes through one pool, so a bounded
+ * amount of memory serves any number of clients.
  *
- * A transfer waits until the socket of its client can take more, then for a block of the file,
- * which waits for the pool. It hands the block to libsoup without a copy, and libsoup drops it when
- * it was written. So a client that takes nothing holds one block at most, and only until --timeout.
+ * A transfer waits until the socket of its client is writable, and then for a block of the file,
+ * which may wait for the pool. It passes the block to libsoup without a copy, and libsoup frees it
+ * after writing it. So a client that accepts nothing holds at most one block, and only until
+ * --timeout.
  *
  *   socket is writable -> block -> written -> socket is writable ...
  */
@@ -72,7 +73,7 @@ transfer_free (Transfer *self)
   g_free (self);
 }
 
-/* The client sees that something is missing, since the last chunk does not come. */
+/* The client notices that data is missing, because the last chunk does not arrive. */
 static void
 transfer_abort (Transfer *self)
 {
@@ -159,7 +160,7 @@ on_wrote_chunk (SoupServerMessage *message, gpointer user_data)
     transfer_next (self);
 }
 
-/* All was sent, or the client has gone. */
+/* Everything has been sent, or the client is gone. */
 static void
 on_finished (SoupServerMessage *message, gpointer user_data)
 {
@@ -194,7 +195,7 @@ transfer_begin (SoupServerMessage *message, GInputStream *file)
   transfer_next (self);
 }
 
-/* The path is decoded, and begins with a slash. */
+/* The path is decoded and begins with a slash. */
 static GInputStream *
 open_file (const gchar *path)
 {
@@ -285,7 +286,7 @@ run (GError **error)
   GSList *uris;
   struct rlimit limit;
 
-  /* Each client takes two file descriptors. */
+  /* Each client needs two file descriptors. */
   if (getrlimit (RLIMIT_NOFILE, &limit) == 0)
     {
       limit.rlim_cur = limit.rlim_max;

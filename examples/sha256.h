@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* SHA-256 by libcrypto, which uses the instructions of the processor for it; without it, by GLib.
- */
+/* SHA-256 from libcrypto, which uses the instructions of the processor, or from GLib if libcrypto
+ * is not available. */
 
 #pragma once
 
@@ -32,7 +32,7 @@ sha256_update (Sha256 *self, GBytes *bytes)
   EVP_DigestUpdate (self, data, size);
 }
 
-/* Frees it, and returns the digest in hexadecimal. */
+/* Frees the checksum, and returns the digest in hexadecimal. */
 static inline gchar *
 sha256_end (Sha256 *self)
 {

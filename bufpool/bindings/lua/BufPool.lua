@@ -1,8 +1,8 @@
 -- SPDX-FileCopyrightText: The libbufpool authors
 -- SPDX-License-Identifier: LGPL-2.1-or-later
 
--- What makes BufPool natural in Lua, with lgi: numbers that are checked, and integers; coroutines also for
--- streams; and a synchronous allocate() that does not wait for what only this thread could give back.
+-- Makes BufPool idiomatic in Lua with lgi: checked numbers, integers, coroutines even for streams, and a
+-- synchronous allocate() that does not wait for memory that only this thread could free.
 
 local lgi = require 'lgi'
 local gi = require('lgi.core').gi
@@ -10,10 +10,10 @@ local GLib, Gio, GObject = lgi.GLib, lgi.Gio, lgi.GObject
 local BufPool = lgi.BufPool
 local Pool, PoolAllocation = BufPool.Pool, BufPool.PoolAllocation
 
--- Above this, not all whole numbers are numbers of lgi; and it takes 2^64 for 0.
+-- Above this, lgi cannot represent all integers, and it converts 2^64 to 0.
 local GREATEST = 2 ^ 53
 
--- Raises an error that points at the caller: the first function that is neither of this file nor of lgi.
+-- Raises an error that points to the caller: the first function that is in neither this file nor lgi.
 local function fail(message)
    local here, level = debug.getinfo(1, 'S').source, 2
    local info = debug.getinfo(level, 'S')
@@ -35,7 +35,7 @@ local function integer(value, name, least)
    return math.tointeger(value) or value
 end
 
--- Microseconds; negative is no limit.
+-- In microseconds; a negative value means no limit.
 local function time(timeout_us)
    return integer(timeout_us, 'timeout_us', -GREATEST)
 end
@@ -48,7 +48,7 @@ local function as_integer(value)
    return type(value) == 'number' and math.tointeger(value) or value
 end
 
--- The originals, before they are replaced.
+-- The original functions, which are replaced below.
 local original = { Budget = {}, Permit = {}, Pool = {}, PoolAllocation = {} }
 for class_name, methods in pairs(original) do
    for i = 1, #gi.BufPool[class_name].methods do
@@ -60,7 +60,7 @@ local pool_methods, allocation_methods = original.Pool, original.PoolAllocation
 local Budget, budget_methods = BufPool.Budget, original.Budget
 local Permit, permit_methods = BufPool.Permit, original.Permit
 
--- lgi makes a float of each number that may have 64 bits.
+-- lgi converts each number that may have 64 bits to a float.
 local function return_integers(class, methods)
    for name, method in pairs(methods) do
       if name:find('^get_') then
@@ -79,7 +79,7 @@ for i = 1, #gi.BufPool.PoolStats.fields do
    }
 end
 
--- What can be set, and its least value.
+-- The writable properties and their minimum values.
 local LEAST = { max_memory = 0, reserved_memory = 0, max_waiting = -1, max_cached_memory = -1 }
 
 local function override_limits(class, methods)
@@ -95,7 +95,7 @@ function Pool:trim(target)
    return as_integer(pool_methods.trim(self, integer(target, 'target')))
 end
 
--- Properties are attributes, for integers and checks. Construction checks numbers, too.
+-- Properties are attributes, so that they are integers and checked. Construction also checks numbers.
 local function override_properties(class, class_name, methods)
    local properties = {}
    class._attribute = {}
@@ -130,9 +130,9 @@ function Pool.new(buffer_size, max_memory)
    return pool_methods.new(integer(buffer_size, 'buffer_size'), integer(max_memory, 'max_memory'))
 end
 
--- Garbage can hold the memory that a request waits for, and nothing but a collection frees it. That takes
--- time in proportion to everything that is alive, so it is the last resort, and takes a bounded share of the
--- time. A collection that freed memory is not counted, since the request needed it.
+-- Garbage can hold the memory that a request waits for, and only a collection frees it. A collection takes
+-- time in proportion to the live heap, so it is the last resort, and uses a bounded share of the time. A
+-- collection that freed memory does not count, because the request needed it.
 local collector = {
    BRIEF = 5, -- milliseconds that a request waits before the first collection
    INTERVAL = 100, -- milliseconds until the next look after a collection that freed nothing
@@ -147,7 +147,7 @@ function collector.now()
    return GLib.get_monotonic_time() / 1000
 end
 
--- Twice: an object with a finalizer is freed by the collection after that which finds it.
+-- Twice: an object with a finalizer is freed by the collection after the one that finds it.
 function collector.collect()
    collectgarbage()
    collectgarbage()
@@ -161,8 +161,8 @@ function collector:get_pause()
    return self.credit > 0 and 0 or math.ceil(-self.credit / self.SHARE) + 1
 end
 
--- Collects if that is allowed; returns whether memory of this pool or budget was freed, also if a waiter has
--- got it.
+-- Collects if that is allowed. Returns whether memory of this pool or budget was freed, even if a waiter
+-- has got it.
 function collector:run(source)
    if self:get_pause() > 0 then return false end
    local allocated, waiting, begin = source:get_allocated_memory(), source:get_waiting(), self.now()
@@ -172,12 +172,12 @@ function collector:run(source)
    return helped
 end
 
--- lgi has nil for the data of an empty GLib.Bytes, such as extract(0, 0).
+-- lgi returns nil for the data of an empty GLib.Bytes, such as extract(0, 0).
 local get_data = GLib.Bytes._attribute.data.get
 GLib.Bytes._attribute.data = { get = function(bytes) return get_data(bytes) or '' end }
 
--- How many asynchronous requests of this program wait for a pool or budget: meanwhile, garbage is collected
--- now and then.
+-- How many asynchronous requests of this program wait for a pool or budget. While some do, garbage is
+-- collected occasionally.
 local waits = setmetatable({}, { __mode = 'k' })
 
 local function look_later(source, delay)
@@ -205,14 +205,14 @@ local function end_to_wait(source)
    waits[source] = waits[source] - 1
 end
 
--- Calls back as lgi does: a function, or a coroutine that waits for it.
+-- Calls back like lgi: calls a function, or resumes a coroutine that waits.
 local function call_back(callback, ...)
    if type(callback) ~= 'thread' then return callback(...) end
    local resumed, problem = coroutine.resume(callback, ...)
    if not resumed then error(problem, 0) end
 end
 
--- What callbacks were given as results, and did not fetch yet.
+-- Results that were passed to callbacks and not fetched yet.
 local unfetched = setmetatable({}, { __mode = 'k' })
 
 local function override_finish(name, methods)
@@ -223,7 +223,7 @@ local function override_finish(name, methods)
    end
 end
 
--- Starts an operation. What its callback has not fetched when it fails goes back: nobody has it any more.
+-- Starts an operation. If its callback fails before it fetches the result, the result is freed.
 local function start(class, methods, name, self, may_wait, arguments, io_priority, cancellable, callback)
    if type(callback) ~= 'function' and type(callback) ~= 'thread' then
       fail(('callback must be a function or a coroutine, not %s'):format(tostring(callback)))
@@ -246,7 +246,7 @@ local function start(class, methods, name, self, may_wait, arguments, io_priorit
    if may_wait then begin_to_wait(self) end
 end
 
--- In a coroutine, by the priority and the cancellable that Gio.Async has for it.
+-- In a coroutine, with the priority and the cancellable that Gio.Async has for it.
 local function operate(class, name, self, ...)
    local arguments = table.pack(...)
    local n = arguments.n
@@ -265,9 +265,9 @@ function Pool:try_allocate(count)
    return pool_methods.try_allocate(self, integer(count, 'n_buffers'))
 end
 
--- A program has one thread that runs Lua: while it waited, nothing that Lua holds could come back,
--- and it would wait for ever. So it collects what is garbage, and if that is not enough it fails. Who
--- wants to wait has async_allocate().
+-- A program has one thread that runs Lua. While it waited, no memory that Lua holds could be freed, and it
+-- would wait indefinitely. So this collects garbage, and fails if that is not enough. Use async_allocate()
+-- to wait.
 function Pool:allocate(count, cancellable)
    integer(count, 'n_buffers')
    if cancellable and cancellable:is_cancelled() then
@@ -278,8 +278,8 @@ function Pool:allocate(count, cancellable)
    return allocation, problem
 end
 
--- A wait in C, by wait(timeout_us): negative is no limit, but then it fails like allocate(). What other threads
--- hold, in C, may come back meanwhile; no garbage arises.
+-- Waits in C, by wait(timeout_us). A negative value means no limit, but then it fails like allocate(). Other
+-- threads, in C, may free memory in the meantime; no garbage arises.
 local function wait_in_c(source, timeout_us, wait)
    local value, problem = wait(0)
    if value or not problem:matches(Gio.IOErrorEnum, 'TIMED_OUT') then return value, problem end
@@ -332,14 +332,14 @@ function Pool:allocate_async(count, io_priority, cancellable, callback)
 end
 
 Pool.allocate_finish = override_finish('allocate', pool_methods)
--- allocate_async() is the pinned request of C, whose own finish function is visible, too.
+-- allocate_async() is the pinned request in C, whose own finish function is also visible.
 Pool.allocate_pinned_finish = Pool.allocate_finish
 
 function Pool:async_allocate(count)
    return operate(Pool, 'allocate', self, count)
 end
 
--- Likewise: who wants to wait has async_drain(). Draining is rare, so the collection is not counted.
+-- Fails instead of waiting. Use async_drain() to wait. Draining is rare, so the collection does not count.
 function Pool:drain(cancellable)
    local drained, problem = pool_methods.drain_timeout(self, 0, cancellable)
    if drained or not problem:matches(Gio.IOErrorEnum, 'TIMED_OUT') then return drained, problem end
@@ -413,7 +413,7 @@ function Permit:shrink(n_bytes)
    return permit_methods.shrink(self, integer(n_bytes, 'n_bytes'))
 end
 
--- lgi would make one of arbitrary memory.
+-- lgi would create one from arbitrary memory.
 function PoolAllocation:_new()
    fail('allocations come from a pool: use BufPool.Pool.allocate()')
 end
@@ -432,7 +432,7 @@ function PoolAllocation:extract(offset, size)
    return allocation_methods.extract(self, integer(offset, 'offset'), integer(size, 'size'))
 end
 
--- For C an index out of range is a bug of the program, and not an error.
+-- In C, an index that is out of range is a programming error.
 for _, name in pairs { 'get_buffer', 'get_buffer_bytes' } do
    PoolAllocation[name] = function(self, index)
       local length = self:get_length()
@@ -443,7 +443,7 @@ for _, name in pairs { 'get_buffer', 'get_buffer_bytes' } do
    end
 end
 
--- The number of bytes, or false and an error. lgi makes no coroutines for boxed types.
+-- The number of bytes, or false and an error. lgi does not provide coroutines for boxed types.
 for _, name in pairs { 'fill_from_stream', 'write_to_stream' } do
    PoolAllocation[name] = function(self, stream, offset, size, cancellable)
       local n_bytes, problem = allocation_methods[name](
@@ -465,7 +465,7 @@ end
 
 PoolAllocation._len = PoolAllocation.get_length
 
--- for buffer in allocation:buffers() do: each buffer as a string, so as a copy.
+-- for buffer in allocation:buffers() do: each buffer is a string, which is a copy.
 function PoolAllocation:buffers()
    local size, length, i = self:get_buffer_size(), self:get_length(), -1
 
@@ -475,8 +475,8 @@ function PoolAllocation:buffers()
    end
 end
 
--- Readers. A block is a GLib.Bytes, whose memory comes back when the collector has found it. So what is
--- garbage is collected when the pool has no block.
+-- Readers. A block is a GLib.Bytes, whose memory is freed when the collector finds it. So garbage is
+-- collected when the pool has no block.
 local Reader = BufPool.Reader
 local new_reader, next_block = Reader._method.new, Reader._method.next_block
 local next_block_async, set_read_ahead = Reader._method.next_block_async, Reader._method.set_read_ahead
@@ -506,7 +506,7 @@ function Reader:set_read_ahead(blocks)
    set_read_ahead(self, integer(blocks, 'read_ahead'))
 end
 
--- Like allocate(), it fails where it would wait for memory. Who wants to wait has async_next_block().
+-- Fails instead of waiting for memory, like allocate(). Use async_next_block() to wait.
 function Reader:next_block(cancellable)
    collect_for(self)
    if lacks_memory(self) then
@@ -522,7 +522,7 @@ function Reader:next_block_async(...)
    return next_block_async(self, ...)
 end
 
--- lgi makes this one of the original, but not of a function of Lua.
+-- lgi provides this for the original, but not for a Lua function.
 function Reader:async_next_block()
    self:next_block_async(Gio.Async.io_priority, Gio.Async.cancellable, coroutine.running())
    local _, result = coroutine.yield()

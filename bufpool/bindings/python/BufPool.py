@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What makes BufPool natural in Python: construction that checks, waiting that Ctrl-C interrupts, calls
-that can be awaited, properties as attributes, and allocations that are sequences of writable buffers."""
+"""Makes BufPool idiomatic in Python: checked construction, waits that Ctrl-C interrupts, awaitable calls,
+properties as attributes, and allocations that are sequences of writable buffers."""
 
 import ctypes
 from operator import index as whole_number
@@ -20,8 +20,8 @@ from ._bufpool_waiting import unless, wait
 
 BufPool = get_introspection_module("BufPool")
 
-# PyGObject makes an enumeration when it is first looked at: then adds the values, so that another thread
-# could find it without. Importing is done by one thread.
+# PyGObject creates an enumeration on its first use, and adds the values afterwards, so another thread could
+# see it without them. Only one thread imports.
 _WOULD_BLOCK = Gio.IOErrorEnum.WOULD_BLOCK
 _RELEASED = int(BufPool.PoolError.RELEASED)
 
@@ -53,7 +53,7 @@ _try_allocate = _Pool.try_allocate
 
 
 class Pool(Limits, BufPool.Pool):
-    """A buffer pool with a memory budget. A configuration that makes no sense raises GLib.Error."""
+    """A buffer pool with a memory limit. An invalid configuration raises GLib.Error."""
 
     def __init__(self, **properties):
         super().__init__(**check_properties(properties))
@@ -66,14 +66,14 @@ class Pool(Limits, BufPool.Pool):
 
     @classmethod
     def new_with_budget(cls, buffer_size, budget):
-        """A pool that draws on a budget."""
+        """Creates a pool whose allocations count against a budget."""
         return cls(buffer_size=buffer_size, budget=budget)
 
     def allocate(
         self, n_buffers, cancellable=None, *, at_least=None, timeout=None, priority=GLib.PRIORITY_DEFAULT
     ):
-        """Allocates n_buffers buffers, or fewer, if at_least is given and no more are available. Waits if
-        need be: for at most timeout seconds, or without a limit if it is None."""
+        """Allocates n_buffers buffers, or fewer if at_least is given and no more are available. Waits if
+        necessary, for at most timeout seconds, or without a limit if it is None."""
         if type(n_buffers) is not int or not 0 <= n_buffers <= MAX_SIZE:
             n_buffers = integer(n_buffers, "n_buffers")
         if at_least is not None or priority != GLib.PRIORITY_DEFAULT:
@@ -87,12 +87,12 @@ class Pool(Limits, BufPool.Pool):
         return self.allocate_timeout(n_buffers, microseconds(timeout), cancellable)
 
     def allocate_timeout(self, n_buffers, timeout_us, cancellable=None):
-        """Like allocate(), but waits for at most timeout_us microseconds; without a limit if negative."""
+        """Like allocate(), but waits for at most timeout_us microseconds, or without a limit if negative."""
         arguments = integer(n_buffers, "n_buffers"), _time(timeout_us)
         return self._allocate(_Pool.allocate_timeout, *arguments, cancellable=cancellable)
 
     def allocate_full(self, min_buffers, max_buffers, timeout_us, io_priority, cancellable=None):
-        """Allocates between min_buffers and max_buffers buffers, with a time limit and a priority."""
+        """Allocates between min_buffers and max_buffers buffers, with a timeout and a priority."""
         counts = _counts(min_buffers, max_buffers)
         limits = _time(timeout_us), priority_of(io_priority)
         return request_full(self, _Pool.allocate_full, counts, *limits, cancellable)
@@ -120,8 +120,8 @@ class Pool(Limits, BufPool.Pool):
         at_least=None,
         timeout=None,
     ):
-        """Like allocate(), but calls back from the main loop. Without a callback, the result is to be
-        awaited: allocation = await pool.allocate_async(4), or async with pool.allocate_async(4)."""
+        """Like allocate(), but calls back from the main loop. Without a callback, await the
+        result: allocation = await pool.allocate_async(4), or async with pool.allocate_async(4)."""
         n_buffers, io_priority = integer(n_buffers, "n_buffers"), priority_of(io_priority)
         if at_least is not None or timeout is not None:
             if callback is not None:
@@ -141,7 +141,7 @@ class Pool(Limits, BufPool.Pool):
         callback=None,
         *user_data,
     ):
-        """Like allocate_full(), but calls back from the main loop, or is to be awaited."""
+        """Like allocate_full(), but calls back from the main loop, or is awaited."""
         counts, limit = _counts(min_buffers, max_buffers), _time(timeout_us)
         arguments = *counts, limit, priority_of(io_priority)
         attempt = lambda: unless(TIMED_OUT, _Pool.allocate_full, self, *counts, 0, io_priority, None)  # noqa: E731
@@ -175,7 +175,7 @@ class Pool(Limits, BufPool.Pool):
         """Fetches the allocation, in the callback."""
         return super().allocate_finish(claim(result, "allocate", self))
 
-    # allocate_async() is the pinned request of C, whose own finish function is visible, too.
+    # allocate_async() is the pinned request in C, whose own finish function is also visible.
     allocate_pinned_finish = allocate_finish
 
     def drain(self, cancellable=None, *, timeout=None):
@@ -183,7 +183,7 @@ class Pool(Limits, BufPool.Pool):
         return self.drain_timeout(microseconds(timeout), cancellable)
 
     def drain_timeout(self, timeout_us, cancellable=None):
-        """Like drain(), but waits for at most timeout_us microseconds; without a limit if negative."""
+        """Like drain(), but waits for at most timeout_us microseconds, or without a limit if negative."""
         return self._drain(_Pool.drain_timeout, _time(timeout_us), cancellable=cancellable)
 
     def _drain(self, drain, *arguments, cancellable):
@@ -193,7 +193,7 @@ class Pool(Limits, BufPool.Pool):
         )
 
     def drain_async(self, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None, callback=None, *user_data):
-        """Like drain(), but calls back from the main loop, or is to be awaited."""
+        """Like drain(), but calls back from the main loop, or is awaited."""
         arguments = (priority_of(io_priority),)
         check_cancellable(cancellable)
         if callback is None:
@@ -211,11 +211,11 @@ class Pool(Limits, BufPool.Pool):
         return super().drain_finish(claim(result, "drain", self))
 
     def set_max_cached_memory(self, max_cached_memory):
-        """Changes how many bytes of free blocks the pool keeps: -1 lets it choose."""
+        """Sets the maximum size of the cached blocks, in bytes; -1 lets the pool choose."""
         super().set_max_cached_memory(checked("max_cached_memory", max_cached_memory))
 
     def trim(self, target):
-        """Frees cached blocks until at most target bytes remain; returns how many bytes that were."""
+        """Frees cached blocks until at most target bytes remain; returns the number of bytes."""
         return super().trim(integer(target, "target"))
 
 
@@ -252,7 +252,7 @@ class PoolAllocation(BufPool.PoolAllocation):
         return not self.is_released()
 
     def _memory(self):
-        """All bytes, as a flat memoryview that keeps the data, though not the budget's owner."""
+        """All bytes, as a flat memoryview that keeps the data alive, but not the pool."""
         view = self.get_bytes()
         address = self.get_first() if view is not None else None
         if not address:
@@ -263,14 +263,14 @@ class PoolAllocation(BufPool.PoolAllocation):
         return memoryview(array).cast("B")
 
     def view(self):
-        """All buffers as one writable memoryview of bytes. It stays valid when the allocation goes."""
+        """All buffers as one writable memoryview of bytes. It stays valid after the allocation is freed."""
         return self._memory()
 
     def __buffer__(self, _flags):
         return self._memory()
 
     def __array__(self, dtype=None, copy=None):
-        """For numpy, which would otherwise take the buffers for a sequence, and copy them."""
+        """For numpy, which would otherwise treat the buffers as a sequence, and copy them."""
         import numpy  # pylint: disable=import-outside-toplevel
 
         view = numpy.asarray(self._memory())
@@ -301,7 +301,7 @@ class PoolAllocation(BufPool.PoolAllocation):
         return bytes(self._memory())
 
     def _reaches(self, index):
-        """Whether there is a buffer to be returned: there is none any more when it was released."""
+        """Returns whether there is a buffer to return: there is none after the release."""
         length = len(self)
         try:
             index = whole_number(index)
@@ -312,7 +312,7 @@ class PoolAllocation(BufPool.PoolAllocation):
         return length > 0
 
     def get_data(self):
-        """All bytes, as a copy. It is made while a view holds them: another thread may release them."""
+        """All bytes, as a copy. A view holds them during the copy, because another thread may release them."""
         return bytes(self)
 
     def get_buffer(self, index):
@@ -324,7 +324,7 @@ class PoolAllocation(BufPool.PoolAllocation):
         return super().get_buffer_bytes(index) if self._reaches(index) else None
 
     def fill(self, offset, data):
-        """Copies data into the allocation: the bytes of any bytes-like object, also of an array."""
+        """Copies data into the allocation: the bytes of any bytes-like object, including arrays."""
         return super().fill(integer(offset, "offset"), bytes_of(data))
 
     def extract(self, offset, size):
@@ -332,7 +332,7 @@ class PoolAllocation(BufPool.PoolAllocation):
         return super().extract(integer(offset, "offset"), integer(size, "size"))
 
     def fill_from_stream(self, stream, offset, size, cancellable=None):
-        """Reads into the allocation; returns how many bytes that were."""
+        """Reads into the allocation; returns the number of bytes."""
         return super().fill_from_stream(stream, *part(offset, size), cancellable)[1]
 
     def fill_from_stream_async(
@@ -345,7 +345,7 @@ class PoolAllocation(BufPool.PoolAllocation):
         callback=None,
         *user_data,
     ):
-        """Like fill_from_stream(), but calls back from the main loop, or is to be awaited."""
+        """Like fill_from_stream(), but calls back from the main loop, or is awaited."""
         arguments = self, stream, *part(offset, size), priority_of(io_priority)
         return self._transfer("fill_from_stream", arguments, cancellable, callback, user_data)
 
@@ -366,7 +366,7 @@ class PoolAllocation(BufPool.PoolAllocation):
         return super().fill_from_stream_finish(claim(result, "fill_from_stream", self))[1]
 
     def write_to_stream(self, stream, offset, size, cancellable=None):
-        """Writes a part of the allocation; returns how many bytes that were."""
+        """Writes a part of the allocation; returns the number of bytes."""
         return super().write_to_stream(stream, *part(offset, size), cancellable)[1]
 
     def write_to_stream_async(
@@ -379,12 +379,12 @@ class PoolAllocation(BufPool.PoolAllocation):
         callback=None,
         *user_data,
     ):
-        """Like write_to_stream(), but calls back from the main loop, or is to be awaited."""
+        """Like write_to_stream(), but calls back from the main loop, or is awaited."""
         arguments = self, stream, *part(offset, size), priority_of(io_priority)
         return self._transfer("write_to_stream", arguments, cancellable, callback, user_data)
 
     def shrink(self, n_buffers):
-        """Keeps n_buffers buffers, and returns the rest to the budget."""
+        """Keeps n_buffers buffers, and frees the rest."""
         return super().shrink(integer(n_buffers, "n_buffers"))
 
     def write_to_stream_finish(self, result):

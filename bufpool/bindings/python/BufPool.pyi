@@ -79,7 +79,7 @@ class PoolError(GObject.GEnum):
     IN_USE: PoolError
 
 class PoolStats(GObject.GBoxed):
-    """How a pool stood at one moment, and what had happened to its requests. Times are in microseconds."""
+    """The state of a pool at one moment, and statistics about its requests. Times are in microseconds."""
 
     active_allocations: int
     allocated_memory: int
@@ -106,7 +106,7 @@ class PoolStats(GObject.GBoxed):
     def copy(self) -> PoolStats: ...
 
 class Pool(GObject.Object, Gio.Initable):
-    """A buffer pool with a memory budget. A configuration that makes no sense raises GLib.Error."""
+    """A buffer pool with a memory limit. An invalid configuration raises GLib.Error."""
 
     class Props(GObject.Object.Props):
         active_allocations: int
@@ -285,7 +285,7 @@ class Pool(GObject.Object, Gio.Initable):
     def trim_all() -> int: ...
 
 class Budget(GObject.Object):
-    """A limit on memory that several pools share, and a semaphore whose unit is a byte."""
+    """A memory limit that several pools share, and a semaphore whose unit is a byte."""
 
     class Props(GObject.Object.Props):
         allocated_memory: int

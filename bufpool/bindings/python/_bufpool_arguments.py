@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What the methods take. Each check names the parameter: PyGObject drops fractions, and its errors name no
-parameter."""
+"""Checks of arguments. Each error names the parameter: PyGObject drops fractions, and its errors do not name
+the parameter."""
 
 from math import isinf
 from operator import index
@@ -27,7 +27,7 @@ def integer(number, name, least=0, greatest=MAX_SIZE):
 
 
 def microseconds(seconds):
-    """A timeout in seconds as C takes it. None is no limit."""
+    """Converts a timeout in seconds to that of C. None means no limit."""
     if seconds is None:
         return -1
     if isinstance(seconds, (str, bytes)) or not float(seconds) >= 0:
@@ -44,7 +44,7 @@ def part(offset, size):
 
 
 def bytes_of(data):
-    """What is to be copied, as bytes. PyGObject takes an array of numbers for an array of bytes."""
+    """The data to copy, as bytes. PyGObject treats an array of numbers as an array of bytes."""
     if isinstance(data, GLib.Bytes):
         return data.get_data()
     if isinstance(data, (bytes, list, tuple)) or hasattr(data, "__bytes__"):
@@ -56,6 +56,6 @@ def bytes_of(data):
 
 
 def check_cancellable(cancellable):
-    """PyGObject refuses it, too, but since 3.50 it calls a function of GLib with NULL meanwhile."""
+    """PyGObject also refuses it, but since 3.50 it calls a GLib function with NULL first."""
     if cancellable is not None and not isinstance(cancellable, Gio.Cancellable):
         raise TypeError(f"cancellable must be a Gio.Cancellable, not {cancellable!r}")

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What asynchronous methods return when they are called without a callback: it can be awaited in every
-event loop of asyncio, GLib's own and the standard one. The standard one does not run GLib's sources, so
-the operation runs in the service thread, and its result is passed on to the loop. Cancelling withdraws
-the request at once, and what was granted meanwhile goes back."""
+"""Asynchronous methods without a callback return an awaitable, which works in every event loop of asyncio,
+GLib's own and the standard one. The standard one does not run GLib's sources, so the operation runs in the
+service thread, which passes the result to the loop. Cancelling withdraws the request immediately; if it was
+granted in the meantime, its memory is freed."""
 
 from collections.abc import Coroutine
 
@@ -13,7 +13,7 @@ from ._bufpool_waiting import Interruption, discard, service
 
 
 class Awaitable(Coroutine):
-    """A coroutine, so that tasks can be made of it, which is a context as well:
+    """A coroutine, so that it can become a task, and also a context manager:
     async with pool.allocate_async(4) as allocation."""
 
     def __init__(self, coroutine):

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Budgets and permits, and what pools have in common with budgets."""
+"""Budgets and permits, and the common parts of pools and budgets."""
 
 from gi.repository import Gio, GLib, GObject
 
@@ -44,7 +44,7 @@ def checked(name, value):
 
 
 def check_properties(properties):
-    """What a constructor was given. For GObject a name that cannot be set is a bug, and not an error."""
+    """Checks the arguments of a constructor. For GObject, a read-only property is a programming error."""
     for name in properties:
         if name.replace("-", "_") in _READ_ONLY:
             raise TypeError(f"{name} cannot be set")
@@ -68,7 +68,7 @@ def add_attributes(cls, base):
 
 
 def request_full(source, function, counts, timeout_us, io_priority, cancellable):
-    """Calls a C function with a time limit and a priority. It is tried first, since waiting is expensive."""
+    """Calls a C function with a timeout and a priority. It tries first, because waiting is expensive."""
     check_cancellable(cancellable)
     arguments = source, *counts
     if timeout_us == 0:
@@ -80,18 +80,18 @@ def request_full(source, function, counts, timeout_us, io_priority, cancellable)
 
 
 class Limits:
-    """The limits that a pool and a budget have."""
+    """The limits of a pool or a budget."""
 
     def set_max_memory(self, max_memory):
-        """Changes the limit, in bytes."""
+        """Sets the limit, in bytes."""
         super().set_max_memory(checked("max_memory", max_memory))
 
     def set_reserved_memory(self, reserved_memory):
-        """Changes how many bytes only urgent requests can use."""
+        """Sets how many bytes only urgent requests can use."""
         super().set_reserved_memory(checked("reserved_memory", reserved_memory))
 
     def set_max_waiting(self, max_waiting):
-        """Changes how many requests can wait; -1 is no limit."""
+        """Sets the maximum number of waiting requests; -1 means no limit."""
         super().set_max_waiting(checked("max_waiting", max_waiting))
 
 
@@ -99,7 +99,7 @@ _Budget = BufPool.Budget
 
 
 class Budget(Limits, BufPool.Budget):
-    """A limit on memory that several pools share, and a semaphore whose unit is a byte."""
+    """A memory limit that several pools share, and a semaphore whose unit is a byte."""
 
     __module__ = OVERRIDES
 
@@ -113,7 +113,7 @@ class Budget(Limits, BufPool.Budget):
 
     @classmethod
     def new_child(cls, parent, max_memory):
-        """A budget below another one."""
+        """Creates a budget below another one."""
         if not isinstance(parent, _Budget):
             raise TypeError(f"parent must be a BufPool.Budget, not {parent!r}")
         return cls(parent=parent, max_memory=max_memory)
@@ -124,7 +124,7 @@ class Budget(Limits, BufPool.Budget):
         return self.acquire_full(n_bytes, microseconds(timeout), priority, cancellable)
 
     def acquire_full(self, n_bytes, timeout_us, io_priority, cancellable=None):
-        """Like acquire(), with a time limit in microseconds, negative for none, and a priority."""
+        """Like acquire(), with a timeout in microseconds, negative for none, and a priority."""
         counts = (integer(n_bytes, "n_bytes"),)
         limit = integer(timeout_us, "timeout_us", -MAX_TIME, MAX_TIME)
         return request_full(self, _Budget.acquire_full, counts, limit, priority(io_priority), cancellable)
@@ -136,7 +136,7 @@ class Budget(Limits, BufPool.Budget):
     def acquire_async(
         self, n_bytes, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None, callback=None, *user_data
     ):
-        """Like acquire(), but calls back from the main loop, or is to be awaited."""
+        """Like acquire(), but calls back from the main loop, or is awaited."""
         arguments = integer(n_bytes, "n_bytes"), priority(io_priority)
         start, finish = _Budget.acquire_async, _Budget.acquire_finish
         check_cancellable(cancellable)

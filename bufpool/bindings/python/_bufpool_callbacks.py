@@ -22,8 +22,8 @@ def in_context(source):
 
 
 def call_back(start, finish, operation, arguments, callback, user_data, waiting=None):
-    """Starts an asynchronous operation. What its callback is given as the result can then be claimed. If
-    the callback raises before it does, the result goes back: the traceback would keep it."""
+    """Starts an asynchronous operation, whose callback can then claim the result. If the callback raises
+    before it does, the result is freed: the traceback would keep it alive."""
     if not callable(callback):
         raise TypeError(f"callback must be callable, not {callback!r}")
 
@@ -52,8 +52,8 @@ def _drop(finish, operation, result):
 
 
 def claim(result, *operation):
-    """A result can be fetched once, and from where it belongs: for GLib anything else is a bug in the
-    program, and not an error."""
+    """A result can be fetched only once, and only by its own operation. For GLib, anything else is a
+    programming error."""
     if getattr(result, "bufpool_operation", None) != operation:
         raise TypeError("the result belongs to another operation, or has already been fetched")
     result.bufpool_operation = None

@@ -3,10 +3,10 @@
 
 """When to collect garbage for a request that waits.
 
-Garbage in a cycle can hold the memory that a request waits for, and nothing but a collection frees it. A
-full collection takes time in proportion to everything that is alive, so it is the last resort: a request
-tries, waits briefly, and only then collects. The share of time that collections take is bounded, and they
-are repeated while a request waits, since garbage can arise later."""
+Garbage in a cycle can hold the memory that a request waits for, and only a collection frees it. A full
+collection takes time in proportion to the live heap, so it is the last resort: a request tries, waits
+briefly, and only then collects. The share of time that collections use is bounded. They are repeated while a
+request waits, because garbage can arise later."""
 
 import gc
 import time
@@ -54,7 +54,7 @@ collector = Collector()
 
 
 def progress_of(source):
-    """What changes when memory of this pool or budget is freed, also if a waiter gets it immediately."""
+    """A value that changes when memory of this pool or budget is freed, even if a waiter gets it immediately."""
     return lambda: (source.get_allocated_memory(), source.get_waiting())
 
 

@@ -20,7 +20,7 @@ _Reader = get_introspection_module("BufPool").Reader
 
 class Reader(_Reader):
     """Reads a stream in blocks that come from a pool. Iteration, also with "async for", yields read-only
-    memoryviews, without a copy. A block returns to the pool when its last view is gone."""
+    memoryviews, without a copy. A block is freed when its last view is gone."""
 
     __module__ = OVERRIDES
 
@@ -33,7 +33,7 @@ class Reader(_Reader):
         return cls(stream=stream, pool=pool, n_buffers=n_buffers)
 
     def set_read_ahead(self, read_ahead):
-        """Changes how many blocks are read ahead."""
+        """Sets the maximum number of blocks to read ahead."""
         super().set_read_ahead(checked("read_ahead", read_ahead))
 
     def _lacks_memory(self):
@@ -56,7 +56,7 @@ class Reader(_Reader):
     def next_block_async(
         self, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None, callback=None, *user_data
     ):
-        """Like next_block(), but calls back from the main loop, or is to be awaited."""
+        """Like next_block(), but calls back from the main loop, or is awaited."""
         start, finish = _Reader.next_block_async, _Reader.next_block_finish
         arguments = self, priority(io_priority)
         check_cancellable(cancellable)
@@ -82,7 +82,7 @@ class Reader(_Reader):
     def splice_async(
         self, target, flags, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None, callback=None, *user_data
     ):
-        """Like splice(), but calls back from the main loop, or is to be awaited."""
+        """Like splice(), but calls back from the main loop, or is awaited."""
         start, finish = _Reader.splice_async, _Reader.splice_finish
         arguments = self, target, flags, priority(io_priority)
         check_cancellable(cancellable)

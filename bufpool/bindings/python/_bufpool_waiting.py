@@ -3,10 +3,10 @@
 
 """Waiting in a thread, so that a signal interrupts the main thread and garbage is collected.
 
-A signal does not reach Python while its main thread waits in C. So there the C function runs in a helper
-thread, and the main thread waits for a bare lock. Threading's own classes are written in Python: an
-interruption can leave their locks locked. Whatever an interruption hits, the request is cancelled, which
-withdraws it at once, and what it was granted meanwhile goes back: nobody waits for the helper."""
+A signal does not reach Python while its main thread waits in C. So the C function runs in a helper thread,
+and the main thread waits for a plain lock. The classes of threading are written in Python, so an interruption
+can leave their locks locked. Wherever an interruption occurs, the request is cancelled, which withdraws it
+immediately. If it was granted in the meantime, its memory is freed. No thread waits for the helper."""
 
 import _thread
 import atexit
@@ -21,7 +21,7 @@ from ._bufpool_collecting import BRIEF, Waiting, collector, progress_of
 
 
 def discard(value):
-    """Gives back what nobody is there to take."""
+    """Frees a result that no caller will take."""
     if hasattr(value, "release"):
         value.release()
 
@@ -62,7 +62,7 @@ class Interruption:
 
 
 class _Job:
-    """A call that a helper makes. The result is taken once: by the caller, or by who discards it."""
+    """A call in a helper thread. The result is taken once, by the caller or by discard()."""
 
     def __init__(self, function, arguments, cancellable):
         self._function = function

@@ -1,35 +1,35 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-# BufPool for Ruby, by way of ruby-gobject-introspection: require "bufpool". Numbers are checked, what
-# waits lets other threads run and can be interrupted, and a block gives its allocation back.
+# BufPool for Ruby, based on ruby-gobject-introspection: require "bufpool". Numbers are checked, calls that
+# wait can be interrupted and let other threads run, and a block releases its allocation.
 
 require "gobject-introspection"
 begin
   require "gio2"
 rescue LoadError
-  # Without that gem its namespace is still needed, for the errors and the cancellables.
+  # Without that gem, its namespace is still needed for errors and cancellables.
   module Gio
     GObjectIntrospection::Loader.new(self).load("Gio")
   end
 end
 
 module BufPool
-  # Runs without the lock of the interpreter what may wait.
+  # Unlocks the interpreter for functions that may wait.
   class Loader < GObjectIntrospection::Loader
     WAITING = %w[
       allocate allocate_timeout allocate_full acquire acquire_full drain drain_timeout
       fill_from_stream write_to_stream next_block splice
     ].freeze
 
-    # Public, since ruby-gobject-introspection 4.2 asks respond_to? for it, and else keeps the lock.
+    # Public, because ruby-gobject-introspection 4.2 checks respond_to? and otherwise keeps the lock.
     def should_unlock_gvl?(function_info, _klass)
       WAITING.include?(function_info.name)
     end
   end
   Loader.new(self).load("BufPool")
 
-  # Errors of GIO, such as BufPool::IOError::WouldBlock: the gem gio2 gives their class another name.
+  # Errors of GIO, such as BufPool::IOError::WouldBlock: the gem gio2 renames their class.
   IOError = Gio.const_defined?(:IOErrorEnum, false) ? Gio::IOErrorEnum : Gio::IOError
 
   class << self
@@ -45,7 +45,7 @@ module BufPool
       integer(value, "io_priority", -2**31, 2**31 - 1)
     end
 
-    # A timeout in seconds as C takes it; nil is no limit.
+    # Converts a timeout in seconds to that of C; nil means no limit.
     def microseconds(seconds)
       return -1 if seconds.nil?
       unless seconds.is_a?(Numeric) && seconds.real? && seconds >= 0
@@ -61,12 +61,12 @@ module BufPool
       raise TypeError, "cancellable must be a Gio::Cancellable or nil, not #{value.inspect}"
     end
 
-    # Microseconds; negative is no limit.
+    # In microseconds; a negative value means no limit.
     def time(timeout_us)
       integer(timeout_us, "timeout_us", -2**63, 2**63 - 1)
     end
 
-    # What is to be copied, as a string.
+    # The data to copy, as a string.
     def bytes_of(data)
       case data
       when String then data
@@ -77,9 +77,9 @@ module BufPool
     end
   end
 
-  # Garbage can hold the memory that a request waits for, and nothing but a collection frees it. That takes
-  # time in proportion to everything that is alive, so it is the last resort: a request tries, waits briefly,
-  # and only then collects, within a share of the time, for as long as it waits.
+  # Garbage can hold the memory that a request waits for, and only a collection frees it. A collection takes
+  # time in proportion to the live heap, so it is the last resort: a request tries, waits briefly, and only
+  # then collects, within a bounded share of the time, while it waits.
   class Collector
     BRIEF = 0.005 # seconds that a request waits before the first collection
     INTERVAL = 0.1 # seconds until the next look after a collection that freed nothing
@@ -94,7 +94,7 @@ module BufPool
       @at = clock.call
     end
 
-    # Collects if the share allows it. Returns after how many seconds to look again. The result of the block
+    # Collects if the share allows it. Returns after how many seconds to check again. The result of the block
     # changes when a collection frees memory.
     def run
       start = @clock.call
@@ -110,7 +110,7 @@ module BufPool
       fruitful ? BRIEF : INTERVAL
     end
 
-    # For requests on a pool or budget: what changes when its memory is freed, also if a waiter has got it.
+    # A value that changes when memory of the pool or budget is freed, even if a waiter gets it.
     def run_for(source)
       run { [source.allocated_memory, source.waiting] }
     end
@@ -118,7 +118,7 @@ module BufPool
   COLLECTOR = Collector.new
   private_constant :COLLECTOR
 
-  # Collects for asynchronous requests, from the main loop, for as long as some wait.
+  # Collects for asynchronous requests from the main loop, while any of them waits.
   module Waiting
     @counts = {}.compare_by_identity
 
@@ -148,9 +148,9 @@ module BufPool
   end
 
   class << self
-    # Ruby cannot interrupt a thread that waits in C, not even at its own end. So another one waits there,
-    # and an interruption cancels the request, which meanwhile keeps its place in the queue. The cancellable
-    # is one of our own: the caller's is left alone.
+    # Ruby cannot interrupt a thread that waits in C, not even when Ruby ends. So another thread waits there,
+    # and an interruption cancels the request, which keeps its place in the queue until then. It uses its own
+    # cancellable, and does not touch the caller's.
     def wait(source, cancellable)
       Thread.handle_interrupt(Object => :on_blocking) do
         linked(cancellable) do |stop|
@@ -162,7 +162,7 @@ module BufPool
       end
     end
 
-    # A request with a time limit and a priority: tried at first, since waiting is expensive.
+    # A request with a timeout and a priority. It is tried first, because waiting is expensive.
     def wait_if_needed(source, timeout_us, io_priority, cancellable)
       check_cancellable(cancellable)
       return yield(0, io_priority, cancellable) if timeout_us.zero? || cancellable&.cancelled?
@@ -175,7 +175,7 @@ module BufPool
       wait(source, cancellable) { |stop| yield timeout_us, io_priority, stop }
     end
 
-    # Gives what was taken to the block, and releases it at the end; without a block, returns it.
+    # Passes what was allocated to the block and releases it at the end; without a block, returns it.
     def lend(taken)
       return taken unless block_given?
 
@@ -186,7 +186,7 @@ module BufPool
       end
     end
 
-    # Starts an asynchronous operation. What the block has not fetched when it raises goes back: nobody has it.
+    # Starts an asynchronous operation. If the block raises before it fetches the result, the result is freed.
     def call_back(owner, finish, waits)
       raise ArgumentError, "no block given, which is called when it is done" unless block_given?
 
@@ -225,7 +225,7 @@ module BufPool
       end
     end
 
-    # An interruption may be the end of this thread, which is no exception.
+    # An interruption may end this thread, which is not an exception.
     def collect_until_ended(source, thread, stop)
       delay = Collector::BRIEF
       delay = COLLECTOR.run_for(source) until (ended = thread.join(delay))
@@ -256,7 +256,7 @@ module BufPool
     end
   end
 
-  # A result that was fetched does not go back when its block raises.
+  # A result that was fetched is not freed if its block raises.
   module ResultMethods
     def self.for(*names)
       Module.new do
@@ -270,9 +270,9 @@ module BufPool
     end
   end
 
-  # In front of the methods that come from C.
+  # Prepended to the methods from C.
   module BudgetMethods
-    # With a block, the permit is given to it, and released at its end. The timeout is in seconds.
+    # With a block, passes the permit to it, and releases it at the end. The timeout is in seconds.
     def acquire(n_bytes, cancellable = nil, timeout: nil, priority: GLib::PRIORITY_DEFAULT, &block)
       BufPool.lend(acquire_full(n_bytes, BufPool.microseconds(timeout), priority, cancellable), &block)
     end
@@ -309,7 +309,7 @@ module BufPool
       self.max_cached_memory = max_cached_memory if max_cached_memory
     end
 
-    # With a block, the allocation is given to it, and released at its end. The timeout is in seconds.
+    # With a block, passes the allocation to it, and releases it at the end. The timeout is in seconds.
     def allocate(count, cancellable = nil, at_least: nil, timeout: nil, priority: GLib::PRIORITY_DEFAULT, &block)
       limit = BufPool.microseconds(timeout)
       allocation =
@@ -382,7 +382,7 @@ module BufPool
 
     private
 
-    # What need not wait needs no other thread.
+    # A call that need not wait needs no other thread.
     def take(count, cancellable)
       BufPool.check_cancellable(cancellable)
       begin
@@ -397,7 +397,7 @@ module BufPool
   module AllocationMethods
     include Enumerable
 
-    # Each buffer as a string: a copy, since a view would keep the budget until the collector runs.
+    # Each buffer as a string, which is a copy: a view would hold the memory until the collector runs.
     def each
       return to_enum { length } unless block_given?
 
@@ -413,7 +413,7 @@ module BufPool
       super(BufPool.integer(offset, "offset"), BufPool.integer(size, "size"))
     end
 
-    # For C an index out of range is a bug of the program, and not an error.
+    # In C, an index that is out of range is a programming error.
     %i[get_buffer get_buffer_bytes].each do |name|
       define_method(name) do |index|
         if BufPool.integer(index, "index") >= length && length.positive?
@@ -428,7 +428,7 @@ module BufPool
       super(BufPool.integer(count, "n_buffers"))
     end
 
-    # The number of bytes, without the true that C has before it.
+    # The number of bytes, without the true that C returns before it.
     %i[fill_from_stream write_to_stream].each do |name|
       define_method(name) do |stream, offset, size, cancellable = nil|
         BufPool.check_cancellable(cancellable)
@@ -452,8 +452,8 @@ module BufPool
   Permit.prepend(PermitMethods)
   PoolAllocation.prepend(AllocationMethods)
 
-  # A block is a GLib::Bytes, whose memory comes back when the collector has found it. So what is garbage is
-  # collected when the pool has no block.
+  # A block is a GLib::Bytes, whose memory is freed when the collector finds it. So garbage is collected when
+  # the pool has no block.
   module ReaderMethods
     include Enumerable
 

@@ -1,15 +1,15 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What makes BufPool natural in JavaScript: promises, construction that checks, iteration, and a
- * synchronous allocate() that does not wait for what only this thread could give back. */
+/* Makes BufPool idiomatic in JavaScript: promises, checked construction, iteration, and a synchronous
+ * allocate() that does not wait for memory that only this thread could free. */
 
 /* exported _init, collector */
 
 const {Gio, GLib} = imports.gi;
 const System = imports.system;
 
-/* GJS takes Infinity, fractions and numbers that are too large for 0 or another number. */
+/* GJS converts Infinity, fractions and numbers that are too large to 0 or another number. */
 function integer(value, name, least = 0) {
     if (!Number.isSafeInteger(value))
         throw new TypeError(`${name} must be an integer, not ${value}`);
@@ -24,7 +24,7 @@ function checkCancellable(cancellable) {
     return cancellable;
 }
 
-/* Microseconds; negative is no limit. */
+/* In microseconds; a negative value means no limit. */
 function checkTimeout(timeout_us) {
     return integer(timeout_us, 'timeout_us', -Number.MAX_SAFE_INTEGER);
 }
@@ -33,7 +33,7 @@ function checkPriority(priority) {
     return integer(priority, 'io_priority', -(2 ** 31));
 }
 
-/* All bytes of any buffer, view or GLib.Bytes. Of an array of numbers GJS would take each for a byte. */
+/* All bytes of any buffer, view or GLib.Bytes. GJS would convert each number of an array to a byte. */
 function bytesOf(data) {
     if (ArrayBuffer.isView(data))
         return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
@@ -46,9 +46,9 @@ function bytesOf(data) {
     throw new TypeError(`data must be an ArrayBuffer, a view of one, a GLib.Bytes or an array of bytes, not ${data}`);
 }
 
-/* Garbage can hold the memory that a request waits for, and nothing but a collection frees it. That takes time
- * in proportion to everything that is alive, so it is the last resort, and takes a bounded share of the time.
- * A collection that freed memory is not counted, since the request needed it. */
+/* Garbage can hold the memory that a request waits for, and only a collection frees it. A collection takes time
+ * in proportion to the live heap, so it is the last resort, and uses a bounded share of the time. A collection
+ * that freed memory does not count, because the request needed it. */
 var collector = {
     BRIEF: 5, // milliseconds that a request waits before the first collection
     INTERVAL: 100, // milliseconds until the next look after a collection that freed nothing
@@ -68,7 +68,7 @@ var collector = {
         return this.credit > 0 ? 0 : Math.ceil(-this.credit / this.SHARE) + 1;
     },
 
-    /* Collects if that is allowed; returns whether that changed what progress() returns. */
+    /* Collects if that is allowed. Returns whether this changed the result of progress(). */
     run(progress) {
         if (this.getPause() > 0)
             return false;
@@ -83,12 +83,12 @@ var collector = {
     },
 };
 
-/* What changes when memory of a pool or budget is freed, also if a waiter gets it immediately. */
+/* A value that changes when memory of a pool or budget is freed, even if a waiter gets it immediately. */
 function progressOf(source) {
     return () => `${source.get_allocated_memory()} ${source.get_waiting()}`;
 }
 
-/* While requests of this program wait for a pool or budget, collects now and then. Counts the requests. */
+/* Collects occasionally while requests of this program wait for a pool or budget. Counts the requests. */
 const waits = new WeakMap();
 
 function look(source) {
@@ -119,9 +119,9 @@ function endToWait(source) {
     waits.set(source, waits.get(source) - 1);
 }
 
-/* A program has one thread that runs JavaScript: while it waited, nothing that JavaScript holds could come
- * back, and it would wait for ever. So what need not wait is tried; then what is garbage is collected; then
- * it is tried for the last time. */
+/* A program has one thread that runs JavaScript. While it waited, no memory that JavaScript holds could be
+ * freed, and it would wait indefinitely. So this tries without waiting, collects garbage, and tries once
+ * more. */
 function collectBetween(source, code, firstTry, lastTry) {
     try {
         return firstTry();
@@ -134,8 +134,8 @@ function collectBetween(source, code, firstTry, lastTry) {
     return lastTry();
 }
 
-/* What a callback was given may be fetched once, and from where it belongs: for GLib anything else is a
- * bug in the program, and not an error. */
+/* A result can be fetched only once, and only by its own operation. For GLib, anything else is a programming
+ * error. */
 const unfetched = new WeakMap();
 
 function guardFinish(prototype, name, finish, convert) {
@@ -148,7 +148,7 @@ function guardFinish(prototype, name, finish, convert) {
     };
 }
 
-/* What a callback did not fetch before it threw goes back: nobody has it any more. */
+/* If a callback throws before it fetches its result, the result is freed, because nothing else can. */
 function giveBack(owner, name, result) {
     if (!unfetched.has(result))
         return;
@@ -160,9 +160,9 @@ function giveBack(owner, name, result) {
     }
 }
 
-/* Replaces start(…, io_priority, cancellable, callback) and its finish function: only the first nParameters have
- * to be given; without a callback the result is a promise. check() takes and returns the parameters. Not
- * Gio._promisify(), which finishes on the source object of the result: an allocation is none. */
+/* Replaces start(…, io_priority, cancellable, callback) and its finish function. Only the first nParameters are
+ * required. Without a callback, the result is a promise. check() takes and returns the parameters. This does not
+ * use Gio._promisify(), which finishes on the source object of the result; an allocation is not an object. */
 function overrideAsync(prototype, name, nParameters, check, {mayWait = null, convert = value => value} = {}) {
     const {[`${name}_async`]: start, [`${name}_finish`]: finish} = prototype;
     guardFinish(prototype, name, finish, convert);
@@ -201,7 +201,7 @@ function overrideAsync(prototype, name, nParameters, check, {mayWait = null, con
     };
 }
 
-/* Numbers are checked, in whatever spelling the property is given or set. */
+/* Numbers are checked in every spelling of the property. */
 function overrideProperty(prototype, name, least) {
     const {[`get_${name}`]: get, [`set_${name}`]: set} = prototype;
     const checkedSet = function (value) {
@@ -212,7 +212,7 @@ function overrideProperty(prototype, name, least) {
         Object.defineProperty(prototype, spelling, {get, set: checkedSet});
 }
 
-/* What pools and budgets have. */
+/* Common to pools and budgets. */
 function overrideLimits(prototype) {
     overrideProperty(prototype, 'max_memory', 0);
     overrideProperty(prototype, 'reserved_memory', 0);
@@ -240,14 +240,14 @@ function overrideWaiting(Pool) {
         return try_allocate.call(this, integer(count, 'n_buffers'));
     };
 
-    /* It fails where it would wait. Who wants to wait has allocate_async(). */
+    /* Fails instead of waiting. Use allocate_async() to wait. */
     Pool.prototype.allocate = function (count, cancellable = null) {
         checkCancellable(cancellable)?.set_error_if_cancelled();
         const attempt = () => this.try_allocate(count);
         return collectBetween(this, WOULD_BLOCK, attempt, attempt);
     };
 
-    /* Negative is no limit: but then it fails like allocate(). */
+    /* A negative value means no limit, but then this fails like allocate(). */
     Pool.prototype.allocate_timeout = function (count, timeout_us, cancellable = null) {
         if (checkTimeout(timeout_us) < 0)
             return this.allocate(count, cancellable);
@@ -272,7 +272,7 @@ function overrideWaiting(Pool) {
             () => drain_timeout.call(this, timeout_us, cancellable));
     };
 
-    /* Likewise: who wants to wait has drain_async(). Draining is rare, so the collection is not counted. */
+    /* Fails instead of waiting. Use drain_async() to wait. Draining is rare, so the collection does not count. */
     Pool.prototype.drain = function (cancellable = null) {
         if (this.get_active_allocations() > 0)
             collector.collect();
@@ -304,7 +304,7 @@ function overridePool(Pool) {
     overrideAsync(Pool.prototype, 'allocate', 1, count => [integer(count, 'n_buffers')], {mayWait});
     overrideAsync(Pool.prototype, 'allocate_full', 3,
         (least, most, timeout_us = -1) => [...checkCounts(least, most), checkTimeout(timeout_us)], {mayWait});
-    // allocate_async() is the pinned request of C, whose own finish function is visible, too.
+    // allocate_async() is the pinned request in C, whose own finish function is also visible.
     Pool.prototype.allocate_pinned_finish = Pool.prototype.allocate_finish;
     Pool.prototype.allocate_full_pinned_finish = Pool.prototype.allocate_full_finish;
     overrideAsync(Pool.prototype, 'drain', 0, () => [], {
@@ -334,14 +334,14 @@ function overrideBudget(Budget) {
         return try_acquire.call(this, integer(bytes, 'n_bytes'));
     };
 
-    /* Like allocate(): it fails where it would wait. */
+    /* Fails instead of waiting, like allocate(). */
     Budget.prototype.acquire = function (bytes, cancellable = null) {
         checkCancellable(cancellable)?.set_error_if_cancelled();
         const attempt = () => this.try_acquire(bytes);
         return collectBetween(this, WOULD_BLOCK, attempt, attempt);
     };
 
-    /* With a time limit, which bounds the wait, and without one like acquire(). */
+    /* Waits if there is a timeout; without one, like acquire(). */
     Budget.prototype.acquire_full = function (bytes, timeout_us = -1, priority = GLib.PRIORITY_DEFAULT, cancellable = null) {
         const limit = checkTimeout(timeout_us) < 0 ? 0 : timeout_us;
         const parameters = [checkPriority(priority), checkCancellable(cancellable)];
@@ -383,7 +383,7 @@ function overrideAllocation(PoolAllocation) {
         return length > 0 ? get_buffer_bytes.call(this, index) : null;
     };
 
-    /* Addresses are nothing in JavaScript; and whether an array shares the memory of the allocation depends
+    /* Addresses are useless in JavaScript, and whether an array shares the memory of the allocation depends
      * on the version of GJS. */
     for (const name of ['get_data', 'get_first', 'get_buffer'])
         PoolAllocation.prototype[name] = undefined;
@@ -391,8 +391,8 @@ function overrideAllocation(PoolAllocation) {
     for (const name of ['fill_from_stream', 'write_to_stream'])
         overrideTransfer(PoolAllocation.prototype, name);
 
-    /* Each buffer as a copy: a view would hold the budget until the collector runs; and GJS 1.74 never drops
-     * a GLib.Bytes of which a method of C was called, such as get_size(), though toArray() is none. */
+    /* Each buffer is a copy: a view would hold the memory until the collector runs, and GJS 1.74 never frees
+     * a GLib.Bytes after a call to one of its C methods, such as get_size(); toArray() is not one of them. */
     PoolAllocation.prototype[Symbol.iterator] = function* () {
         const size = this.get_buffer_size();
 
@@ -401,7 +401,7 @@ function overrideAllocation(PoolAllocation) {
     };
 }
 
-/* The number of bytes, without the boolean that GJS has before it. */
+/* The number of bytes, without the boolean that GJS returns before it. */
 function overrideTransfer(prototype, name) {
     const transfer = prototype[name];
     const kind = name === 'fill_from_stream' ? Gio.InputStream : Gio.OutputStream;
@@ -425,9 +425,9 @@ function _init() {
     overrideReader(this.Reader);
 }
 
-/* A block is a GLib.Bytes, whose memory comes back when the collector has found it. So what is garbage is
- * collected when the pool has no block. The collector may take the last block that was used for one that is
- * still in use: the pool should have room for two. */
+/* A block is a GLib.Bytes, whose memory is freed when the collector finds it. So garbage is collected when the
+ * pool has no block. The collector may consider the last block to be still in use, so the pool should have
+ * room for two. */
 function overrideReader(Reader) {
     const {_init: construct, next_block, set_read_ahead, get_read_ahead} = Reader.prototype;
 
@@ -449,7 +449,7 @@ function overrideReader(Reader) {
     const lacksMemory = reader =>
         reader.n_buffers * reader.pool.buffer_size > reader.pool.available_memory;
 
-    /* Like allocate(), it fails where it would wait for memory. Who wants to wait has next_block_async(). */
+    /* Fails instead of waiting for memory, like allocate(). Use next_block_async() to wait. */
     Reader.prototype.next_block = function (cancellable = null) {
         if (this.pool && lacksMemory(this)) {
             collector.run(progressOf(this.pool));
@@ -474,7 +474,7 @@ function overrideReader(Reader) {
 
     Reader.prototype[Symbol.asyncIterator] = async function* () {
         for (;;) {
-            // Without a variable here, which would keep the block while the next one is awaited.
+            // Not a variable, which would keep the block alive while the next one is awaited.
             const result = [await this.next_block_async(GLib.PRIORITY_DEFAULT, null)];
             if (result[0] === null)
                 return;
