@@ -28,6 +28,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"/\*\*\n.*?\*/", re.DOTALL)
 PROGRAM = {
     "c": re.compile(r"^main \(", re.MULTILINE),
+    "cpp": re.compile(r"^main \(", re.MULTILINE),
     "vala": re.compile(r"^(int|void) main \(", re.MULTILINE),
     "python": re.compile(r"^(import|from) ", re.MULTILINE),
     "javascript": re.compile(r"^import |= imports\.", re.MULTILINE),
@@ -42,7 +43,7 @@ BINDINGS = {
     "lua": ["-e", "require 'lgi'"],
     "ruby": ["-e", "require 'gobject-introspection'"],
 }
-SUFFIXES = {"c": "c", "vala": "vala", "python": "py", "javascript": "js", "lua": "lua", "ruby": "rb"}
+SUFFIXES = {"c": "c", "cpp": "cpp", "vala": "vala", "python": "py", "javascript": "js", "lua": "lua", "ruby": "rb"}
 SECONDS = 120
 
 
@@ -94,9 +95,10 @@ def run(command, folder, environment):
 
 def compile_program(language, source, environment):
     program = source.with_suffix("")
-    if language == "c":
+    if language in ("c", "cpp"):
         flags = run(["pkg-config", "--cflags", "--libs", "bufpool-1.0"], None, environment)
-        command = f"cc -Wall -Wextra -Wno-unused-parameter -Werror -o {program} {source} {flags.strip()}"
+        compiler = "cc" if language == "c" else "c++"
+        command = f"{compiler} -Wall -Wextra -Wno-unused-parameter -Werror -o {program} {source} {flags.strip()}"
         run(["sh", "-c", command], source.parent, environment)
     else:
         vapis = ["--vapidir", BUILD / "bufpool", "--pkg", "bufpool-1.0", "--pkg", "gio-2.0"]
@@ -136,7 +138,7 @@ def main():
         equal(sum(expected is not None for *_, expected in programs), outputs)
 
     def check_of(language, code, expected):
-        tool = {"c": "cc", "vala": "valac", **INTERPRETERS}[language]
+        tool = {"c": "cc", "cpp": "c++", "vala": "valac", **INTERPRETERS}[language]
 
         def check():
             if shutil.which(tool) is None:
