@@ -35,7 +35,7 @@ def _count(number, thing):
 def _released():
     return GLib.Error.new_literal(
         GLib.quark_from_string("buf-pool-error-quark"),
-        "The allocation was released",
+        "The allocation has been released",
         _RELEASED,
     )
 
