@@ -14,6 +14,8 @@ typedef void (*BufCancelWatchFunc) (gpointer data);
 
 BufCancelWatch *
 buf_cancel_watch_new (GCancellable *cancellable, BufCancelWatchFunc function, gpointer data);
+void buf_cancel_watch_lock (BufCancelWatch *self);
+void buf_cancel_watch_unlock (BufCancelWatch *self);
 void buf_cancel_watch_end (BufCancelWatch *self);
 
 G_END_DECLS

@@ -89,3 +89,25 @@ buf_cancel_watch_end (BufCancelWatch *self)
   g_clear_object (&self->cancellable);
   watch_unref (self);
 }
+
+/* The function is not called until the watch is unlocked. Another thread may end it meanwhile. The
+ * watch may be NULL. */
+void
+buf_cancel_watch_lock (BufCancelWatch *self)
+{
+  if (self == NULL)
+    return;
+
+  g_atomic_int_inc (&self->ref_count);
+  g_mutex_lock (&self->mutex);
+}
+
+void
+buf_cancel_watch_unlock (BufCancelWatch *self)
+{
+  if (self == NULL)
+    return;
+
+  g_mutex_unlock (&self->mutex);
+  watch_unref (self);
+}

@@ -19,13 +19,20 @@ make_ready (gpointer data)
   g_source_set_ready_time (data, 0);
 }
 
+/* The watch is locked meanwhile: until it is attached, nothing else guards the source against the
+ * handler. After this the poll may have ended, in the thread that iterates the context. */
 static void
-begin (BufPoll *self, GSource *source, GCancellable *cancellable)
+begin (BufPoll *self, GSource *source, GMainContext *context, GCancellable *cancellable)
 {
+  BufCancelWatch *watch = buf_cancel_watch_new (cancellable, make_ready, source);
+
   self->source = source;
-  self->watch = buf_cancel_watch_new (cancellable, make_ready, source);
+  self->watch = watch;
+  buf_cancel_watch_lock (watch);
   if (g_cancellable_is_cancelled (cancellable))
     make_ready (source);
+  g_source_attach (source, context);
+  buf_cancel_watch_unlock (watch);
 }
 
 /* Takes ownership of the source. In the context of the task, it calls @function with the task once,
@@ -39,8 +46,7 @@ buf_poll_begin (BufPoll *self,
 {
   g_source_set_priority (source, g_task_get_priority (task));
   g_source_set_callback (source, G_SOURCE_FUNC (function), g_object_ref (task), g_object_unref);
-  begin (self, source, cancellable);
-  g_source_attach (source, g_task_get_context (task));
+  begin (self, source, g_task_get_context (task), cancellable);
 }
 
 void
@@ -71,8 +77,7 @@ buf_poll_block (GSource *source, GCancellable *cancellable)
   BufPoll poll;
 
   g_source_set_callback (source, G_SOURCE_FUNC (on_ready), &fired, NULL);
-  begin (&poll, source, cancellable);
-  g_source_attach (source, context);
+  begin (&poll, source, context, cancellable);
   while (!fired)
     g_main_context_iteration (context, TRUE);
   buf_poll_end (&poll);
