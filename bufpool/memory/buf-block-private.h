@@ -43,14 +43,12 @@ struct _BufPoolAllocation
 typedef struct
 {
   BufPoolAllocation header;
-  guint8 *data;             /* const until nothing holds it */
-  gsize buffer_size;        /* const */
-  _Atomic guint32 holders;  /* atomic; pinned: the released flag and the number of holders of the
-                             * data */
-  _Atomic guint32 parts;    /* atomic; pinned: one each for the references and the data */
-  BufPoolAllocation *block; /* const until nothing holds it; pinned: the plain block of the buffers,
-                             * or NULL */
-  BufDebugRecord *record;   /* const; NULL unless BUFPOOL_DEBUG enables it */
+  guint8 *data;              /* const until nothing holds it */
+  gsize buffer_size;         /* const */
+  _Atomic guint32 holders;   /* atomic; pinned: released flag and holders of the data */
+  _Atomic guint32 parts;     /* atomic; pinned: one for the references, one for the data */
+  BufPoolAllocation *block;  /* const until nothing holds it; pinned: the buffers, or NULL */
+  BufDebugRecord *record;    /* const; NULL unless BUFPOOL_DEBUG enables it */
   _Atomic gsize transferred; /* atomic; pinned: how many bytes the last transfer moved */
 } BufDetachedAllocation;
 

@@ -31,8 +31,7 @@ typedef struct
   BufMagazine magazines[BUF_CACHE_N_MAGAZINES]; /* BIT; most used first */
   gint64 pinned;                                /* BIT; bytes pinned by hits, minus those of puts */
   _Atomic guint64 n_misses;                     /* BIT to write */
-  gboolean closed;                              /* LOCK: mutex; the bit belongs to the thread that
-                                                 * closed it */
+  gboolean closed;                              /* LOCK: mutex; the closing thread has the bit */
 } BufCacheStripe;
 
 /* What each request and each release reads. */

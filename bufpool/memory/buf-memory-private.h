@@ -50,8 +50,7 @@ struct _BufMemory
   BufDebugLedger *ledger; /* NULL unless BUFPOOL_DEBUG enables it */
   _Atomic guint64 n_refused[BUF_N_REFUSALS]; /* atomic */
   guint trace_counter;                       /* for Sysprof; 0 if it is not recording */
-  _Atomic gint64 traced;                     /* atomic; when the counter was last set, in
-                                              * microseconds */
+  _Atomic gint64 traced;                     /* atomic; when that was last set, in microseconds */
 };
 
 BufMemory *buf_memory_new (gpointer owner);

@@ -90,8 +90,7 @@ struct _BufSemaphore
   BufStripe *stripes;  /* const */
   _Atomic guint mask;  /* LOCK: mutex to write; number of live stripes minus 1 */
   gboolean is_child;   /* const; whether there are levels above it */
-  _Atomic gint64 mark; /* LOCK: mutex to write; the most bytes that a stripe holds after a
-                        * release */
+  _Atomic gint64 mark; /* LOCK: mutex to write; most bytes in a stripe after a release */
 
   gchar padding[BUF_CACHE_LINE]; /* keeps what changes on another cache line */
 

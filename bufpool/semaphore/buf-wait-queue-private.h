@@ -53,8 +53,7 @@ struct _BufWaitQueue
 
   gboolean watched;                    /* LOCK: mutex; whether BUFPOOL_DEBUG=waits is set */
   guint64 n_served;                    /* LOCK: mutex; if watched */
-  BufServed last[BUF_WAITER_N_SERVED]; /* LOCK: mutex; if watched; a ring, indexed by their
-                                        * number */
+  BufServed last[BUF_WAITER_N_SERVED]; /* LOCK: mutex; if watched; a ring, by their number */
 };
 
 void

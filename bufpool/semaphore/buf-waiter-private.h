@@ -78,8 +78,7 @@ typedef struct
   BufWaiter *parent;
   BufWaiter *children[2]; /* the subtrees before and after it in the order of service */
   guint32 weight;         /* random; no child has a larger weight than its parent */
-  gint64 smallest;        /* the smallest and largest number of bytes that it and its descendants
-                           * want */
+  gint64 smallest;        /* the least and the most bytes that it and its descendants want */
   gint64 largest;
 } BufWaiterNode;
 
@@ -99,13 +98,11 @@ struct _BufWaiter
   BufOutcome outcome;     /* LOCK: mutex */
   BufWaiterState state;   /* LOCK: mutex */
   gboolean spares_pinned; /* const; whether a drainer ignores pinned bytes */
-  BufLevel *refuser;      /* LOCK: mutex; the level at which it was TOO_LARGE or OVERLOADED; or
-                           * NULL */
+  BufLevel *refuser;      /* LOCK: mutex; that found it TOO_LARGE or OVERLOADED; or NULL */
   gint64 maximum;         /* LOCK: mutex; the most that could be granted there */
   guint n_waiting;        /* LOCK: mutex; how many waited there when it was OVERLOADED */
   gint64 since;           /* LOCK: mutex; when it began to wait (monotonic microseconds) */
-  gint64 waited;          /* LOCK: mutex; how long it waited, set when it is settled; 0 if it did
-                           * not wait */
+  gint64 waited;          /* LOCK: mutex; how long it waited, once settled; 0 if it did not */
   guint thread_id;        /* const; of the thread that made the request */
   BufWakeup *wakeup;      /* const; NULL for a task */
 

@@ -48,8 +48,7 @@ struct _BufReaderCore
   GCancellable *stop; /* cancels reading ahead */
 
   _Atomic guint read_ahead; /* atomic */
-  _Atomic gboolean fits;    /* atomic; whether short blocks are held long enough to be worth
-                             * shrinking */
+  _Atomic gboolean fits;    /* atomic; whether short blocks are worth shrinking */
 
   GMutex mutex;
   GCond changed;               /* an item has arrived, or no thread is reading anymore */
