@@ -106,9 +106,17 @@ module BufPool
       @collect.call
       took = @clock.call - start
       fruitful = yield != before
-      @credit -= fruitful ? took / DISCOUNT : took
+      @credit -= cost(took, fruitful)
       fruitful ? BRIEF : INTERVAL
     end
+
+    # If no other thread runs, a collection that freed memory delays nothing but the request that needs it.
+    def cost(took, fruitful)
+      return took unless fruitful
+
+      Thread.list.size <= 2 ? 0 : took / DISCOUNT
+    end
+    private :cost
 
     # A value that changes when memory of the pool or budget is freed, even if a waiter gets it.
     def run_for(source)
@@ -463,9 +471,9 @@ module BufPool
 
     # The next block, or nil at the end.
     def next_block(cancellable = nil)
-      block = nil
-      BufPool.wait(pool, cancellable) { |stop| (block = super(stop)) || true }
-      block
+      blocks = [] # emptied, because the thread that waited may keep what its block has seen
+      BufPool.wait(pool, cancellable) { |stop| blocks << super(stop) }
+      blocks.pop
     end
 
     def next_block_async(*others, &block)
