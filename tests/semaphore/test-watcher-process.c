@@ -219,6 +219,7 @@ serve_without_watcher (gint n_batches)
   g_autofree BufWaiter *tasks = g_new (BufWaiter, n_tasks);
   BufSemaphore semaphore;
   BufSemaphoreFigures figures;
+  gint n_served;
 
   no_threads = TRUE;
   buf_semaphore_init (&semaphore, NULL, n_tasks, 1, 1);
@@ -230,7 +231,12 @@ serve_without_watcher (gint n_batches)
     }
   no_threads = FALSE;
   buf_semaphore_release (&semaphore, n_tasks);
-  return semaphore.tree->queue.promises ? 1 : n_completed / BUF_WAIT_QUEUE_BATCH;
+  n_served = semaphore.tree->queue.promises ? 1 : n_completed / BUF_WAIT_QUEUE_BATCH;
+
+  buf_semaphore_release (&semaphore, n_tasks);
+  buf_semaphore_close (&semaphore);
+  buf_semaphore_clear (&semaphore);
+  return n_served;
 }
 
 static void
