@@ -342,6 +342,7 @@ test_priority (void)
 
   g_test_summary ("Requests are granted by priority, and then in their order");
 
+  budget_stop_clock (budget);
   acquirer_start (&low, budget, 100, G_PRIORITY_LOW);
   acquirer_start (&first, budget, 100, G_PRIORITY_HIGH);
   acquirer_start (&second, budget, 100, G_PRIORITY_HIGH);
