@@ -88,6 +88,7 @@ test_holds_nothing (void)
 
   g_test_summary ("A request that waits for one level holds nothing of another");
 
+  budget_stop_clock (root);
   acquirer_start (&waiter, child, 50, G_PRIORITY_DEFAULT);
   assert_in_use (child, 0);
   assert_in_use (root, 70);
@@ -108,6 +109,7 @@ test_siblings (void)
 
   g_test_summary ("A request that waits at its own limit does not keep others from theirs");
 
+  budget_stop_clock (root);
   acquirer_start (&waiter, full, 100, G_PRIORITY_DEFAULT);
   g_assert_cmpuint (buf_budget_get_waiting (root), ==, 1);
   g_assert_cmpuint (buf_budget_get_waiting (other), ==, 0);
@@ -127,6 +129,7 @@ test_small_passes_large (void)
 
   g_test_summary ("A small request that fits passes a large one that waits for the root");
 
+  budget_stop_clock (root);
   acquirer_start (&large, child, 90, G_PRIORITY_DEFAULT);
   buf_permit_unref (acquire (child, 40));
   buf_permit_unref (acquire (root, 40));
@@ -145,6 +148,7 @@ test_second_level_is_short (void)
 
   g_test_summary ("A request that waits for one level is woken by another, once that is short");
 
+  budget_stop_clock (root);
   acquirer_start (&waiter, child, 50, G_PRIORITY_DEFAULT);
   in_root = acquire (root, 50);
   g_assert_true (buf_permit_shrink (in_child, 1, NULL)); /* now the child has enough but for one */
