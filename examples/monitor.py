@@ -274,7 +274,8 @@ class Window(Gtk.ApplicationWindow):
         if self._report:
             figures = {
                 "state": state, "budget": self._budget.props.max_memory, "out": stats.allocated_memory,
-                "other": self._other_pool.props.allocated_memory, "waits": stats.n_waits,
+                "other": self._other_pool.props.allocated_memory, "total": self._budget.props.allocated_memory,
+                "waits": stats.n_waits,
                 "cached": self._pool.props.cached_memory, "hits": stats.n_hits,
                 "waiting": stats.waiting, "files": job.n_files if job else 0, "threads": self._settings.n_workers,
                 "request": self._settings.n_buffers * BUFFER_SIZE,

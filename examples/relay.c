@@ -233,7 +233,7 @@ set_forward (const gchar *option, const gchar *value, gpointer data, GError **er
 }
 
 static const NumberOption numbers[] = {
-  { "--max-memory", &max_memory, 1, G_MAXINT64 }, { "--buffer-size", &buffer_size, 1, G_MAXINT64 },
+  { "--max-memory", &max_memory, 1, G_MAXSIZE }, { "--buffer-size", &buffer_size, 1, G_MAXSIZE },
   { "--buffers", &n_buffers, 1, G_MAXINT64 },     { "--port", &port, 0, G_MAXUINT16 },
   { "--timeout", &timeout, 0, G_MAXINT32 },
 };
@@ -331,7 +331,7 @@ run (void)
 
   stats = buf_pool_get_stats (pool);
   g_print ("%" G_GUINT64_FORMAT " connections (%" G_GUINT64_FORMAT " failed), %" G_GUINT64_FORMAT
-           " bytes, at most %" G_GSIZE_FORMAT " of %" G_GSIZE_FORMAT
+           " bytes, at most %" G_GSIZE_FORMAT " of %" G_GUINT64_FORMAT
            " bytes out, %" G_GUINT64_FORMAT " requests waited, %" G_GUINT64_FORMAT
            " used a cached block, %" G_GSIZE_FORMAT " bytes cached\n",
            n_connections,

@@ -18,7 +18,8 @@
 static BufWant
 get_want (gsize n_bytes, gint priority)
 {
-  BufWant want = BUF_WANT ((gint64) MIN ((guint64) n_bytes, (guint64) G_MAXINT64));
+  guint64 wide = n_bytes;
+  BufWant want = BUF_WANT ((gint64) MIN (wide, (guint64) G_MAXINT64));
 
   want.priority = priority;
   return want;

@@ -46,7 +46,9 @@ buf_budget_to_size (guint64 value)
 static inline guint64
 buf_budget_from_size (gsize value)
 {
-  return value == G_MAXSIZE ? BUF_BUDGET_UNLIMITED : MIN ((guint64) value, BUF_BUDGET_UNLIMITED);
+  guint64 wide = value;
+
+  return value == G_MAXSIZE ? BUF_BUDGET_UNLIMITED : MIN (wide, BUF_BUDGET_UNLIMITED);
 }
 
 G_END_DECLS

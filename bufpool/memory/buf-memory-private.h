@@ -83,11 +83,11 @@ buf_memory_has_begun (BufMemory *self)
   return self->semaphore.stripes != NULL;
 }
 
-/* The size of a block that exists, or has existed. */
+/* The size of a block that exists, or has existed. For one that cannot exist, any number. */
 static inline gint64
 buf_memory_get_block_bytes (BufMemory *self, gsize n_buffers)
 {
-  return (gint64) n_buffers * (gint64) self->buffer_size;
+  return (gint64) (n_buffers * self->buffer_size);
 }
 
 static inline BufMemory *

@@ -184,7 +184,7 @@ static void
 measure_frames (Harness *harness, gpointer data)
 {
   FrameSource source = GPOINTER_TO_INT (data);
-  g_autoptr (BufPool) pool = buf_pool_new (4096, G_GUINT64_CONSTANT (4) << 30, NULL);
+  g_autoptr (BufPool) pool = buf_pool_new (4096, (gsize) 3 << 30, NULL);
   gpointer kept = source == FRAME_KEPT ? malloc (FRAME) : NULL;
   guint n = harness_choose (harness, 20, 1);
   gint64 begin = 0;
