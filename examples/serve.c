@@ -25,7 +25,8 @@
  *   socket is writable -> block -> written -> socket is writable ...
  */
 
-#define EXIT_USAGE 2
+#define EXIT_USAGE     2
+#define LISTEN_BACKLOG 1024
 
 static guint64 max_memory = 4 << 20, buffer_size = 16384, n_buffers = 4, port = 0, timeout = 60;
 static BufPool *pool;
@@ -278,6 +279,23 @@ on_signal (gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
+/* With room for many clients that connect at the same time: those that find none try again after
+ * seconds. */
+static gboolean
+listen_on_loopback (SoupServer *server, GError **error)
+{
+  g_autoptr (GSocket) socket =
+      g_socket_new (G_SOCKET_FAMILY_IPV4, G_SOCKET_TYPE_STREAM, G_SOCKET_PROTOCOL_TCP, error);
+  g_autoptr (GInetAddress) loopback = g_inet_address_new_loopback (G_SOCKET_FAMILY_IPV4);
+  g_autoptr (GSocketAddress) address = g_inet_socket_address_new (loopback, (guint16) port);
+
+  if (socket == NULL || !g_socket_bind (socket, address, TRUE, error))
+    return FALSE;
+
+  g_socket_set_listen_backlog (socket, LISTEN_BACKLOG);
+  return g_socket_listen (socket, error) && soup_server_listen_socket (server, socket, 0, error);
+}
+
 static gboolean
 run (GError **error)
 {
@@ -293,7 +311,7 @@ run (GError **error)
       setrlimit (RLIMIT_NOFILE, &limit);
     }
   soup_server_add_handler (server, NULL, on_request, NULL, NULL);
-  if (!soup_server_listen_local (server, port, SOUP_SERVER_LISTEN_IPV4_ONLY, error))
+  if (!listen_on_loopback (server, error))
     return FALSE;
 
   uris = soup_server_get_uris (server);
