@@ -215,6 +215,19 @@ serve (Gateway *self, GSocketConnection *connection)
   return answer;
 }
 
+/* If a connection is closed while the client still sends, the client may lose the answer. */
+static void
+discard_rest (GSocketConnection *connection)
+{
+  GSocket *socket = g_socket_connection_get_socket (connection);
+  gchar rest[BLOCK_SIZE];
+
+  g_socket_shutdown (socket, FALSE, TRUE, NULL);
+  g_socket_set_timeout (socket, 1);
+  while (g_socket_receive (socket, rest, sizeof rest, NULL, NULL) > 0)
+    continue;
+}
+
 /* Runs in a separate thread. */
 static gboolean
 on_run (GThreadedSocketService *service,
@@ -231,6 +244,7 @@ on_run (GThreadedSocketService *service,
                                NULL,
                                NULL,
                                NULL);
+  discard_rest (connection);
   g_io_stream_close (G_IO_STREAM (connection), NULL, NULL);
   return FALSE;
 }
