@@ -70,14 +70,15 @@ finish_drainer (FuzzState *state, guint i, FuzzOutcome outcome)
   remove_waiter (state->drainers, &state->n_drainers, i);
 }
 
-/* What is free, less what is promised to threads that are more urgent. */
+/* What is free, less what is promised to threads that are more urgent, and less what is left for
+ * @owed, unless that is negative. These bytes do not count twice. */
 static gint64
-get_free_for (FuzzModel *self, const FuzzState *state, gint priority)
+get_free_for (FuzzModel *self, const FuzzState *state, gint priority, gint owed)
 {
-  gint64 bytes = state->free;
+  gint64 bytes = state->free - (owed >= 0 ? get_bytes (self, state, owed) : 0);
 
   for (gint i = 0; i < state->n_waiters; i++)
-    if (state->waiters[i].woken && get_priority (self, state, i) < priority)
+    if (i != owed && state->waiters[i].woken && get_priority (self, state, i) < priority)
       bytes -= get_bytes (self, state, i);
   return bytes;
 }
@@ -91,8 +92,7 @@ take (FuzzModel *self, FuzzState *state, gint waiter, const FuzzRequestKind *kin
   gboolean owed = overtakes && is_owed (state, oldest);
   gint64 bytes = kind->bytes;
 
-  if (state->closed || bytes > get_free_for (self, state, kind->priority) -
-                                   (owed ? get_bytes (self, state, oldest) : 0))
+  if (state->closed || bytes > get_free_for (self, state, kind->priority, owed ? oldest : -1))
     return FALSE;
   if (overtakes && !owed && !self->impatient)
     state->waiters[oldest].overtaken++;
@@ -123,7 +123,7 @@ fits (FuzzModel *self, const FuzzState *state, gint waiter, gint64 unpromised)
   if (bytes <= unpromised)
     return TRUE;
   return waiter == get_oldest (state) &&
-         bytes <= get_free_for (self, state, get_priority (self, state, waiter));
+         bytes <= get_free_for (self, state, get_priority (self, state, waiter), -1);
 }
 
 /* The first waiter that fits and has not been told so yet, by priority and then by age; or -1. The
