@@ -196,15 +196,40 @@ count_waiters (GQueue *waiters, guint *n_threads, guint *n_tasks, guint *n_woken
     }
 }
 
+static guint
+count_pending (FuzzPlayer *self, guint first, guint end)
+{
+  guint n = 0;
+
+  for (guint slot = first; slot < end; slot++)
+    n += self->requests[slot].active && !g_atomic_int_get (&self->requests[slot].done);
+  return n;
+}
+
+static gboolean
+has_timeouts (FuzzPlayer *self)
+{
+  for (guint slot = 0; slot < FUZZ_N_THREADS; slot++)
+    {
+      FuzzRequest *request = &self->requests[slot];
+
+      if (request->active && !g_atomic_int_get (&request->done) && request->timeout >= 0)
+        return TRUE;
+    }
+  return FALSE;
+}
+
 /* Whether each request that is not over is in the queue; and, unless it is enough to have arrived
- * there, whether none of them has anything left to do. */
+ * there, whether none of them has anything left to do. A thread that is over between two looks is
+ * not taken for one that has not arrived. */
 static gboolean
 is_settled (FuzzPlayer *self, gboolean arrived_only)
 {
   BufSemaphore *semaphore = &self->pool->memory->semaphore;
-  guint n_threads = 0, n_tasks = 0;
+  guint n_before = count_pending (self, 0, FUZZ_N_THREADS);
   guint n_threads_queued = 0, n_tasks_queued = 0, n_woken = 0;
   gboolean reclaims; /* what the pool keeps is on its way to a waiter */
+  guint n_threads, n_tasks;
 
   /* First those in the queue: who leaves it meanwhile is not over yet. */
   g_mutex_lock (&semaphore->tree->mutex);
@@ -214,21 +239,12 @@ is_settled (FuzzPlayer *self, gboolean arrived_only)
       semaphore->n_returning > 0 || (n_threads_queued + n_tasks_queued > 0 && semaphore->keeps);
   g_mutex_unlock (&semaphore->tree->mutex);
 
-  for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
-    {
-      FuzzRequest *request = &self->requests[slot];
-
-      if (!request->active || g_atomic_int_get (&request->done))
-        continue;
-      if (slot < FUZZ_N_THREADS)
-        n_threads++;
-      else
-        n_tasks++;
-      if (!arrived_only && slot < FUZZ_N_THREADS && request->timeout >= 0)
-        return FALSE;
-    }
-  return n_threads == n_threads_queued &&
-         (arrived_only || (n_tasks == n_tasks_queued && n_woken == 0 && !reclaims));
+  n_threads = count_pending (self, 0, FUZZ_N_THREADS);
+  n_tasks = count_pending (self, FUZZ_N_THREADS, FUZZ_N_REQUESTS);
+  if (n_threads != n_before || n_threads != n_threads_queued)
+    return FALSE;
+  return arrived_only ||
+         (!has_timeouts (self) && n_tasks == n_tasks_queued && n_woken == 0 && !reclaims);
 }
 
 void
