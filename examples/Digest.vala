@@ -83,13 +83,17 @@ class Digest : Object {
         return checksum.get_string ();
     }
 
-    // As sha256sum does it: one line for each file, whatever its name is.
+    // The same format as sha256sum, so that each file has one line.
+    string escape (string name) {
+        return name.replace ("\\", "\\\\").replace ("\n", "\\n").replace ("\r", "\\r");
+    }
+
     void print_result (string name, Result result) {
         if (check != null) {
             print_check (name, result);
             return;
         }
-        var escaped = name.replace ("\\", "\\\\").replace ("\n", "\\n").replace ("\r", "\\r");
+        var escaped = escape (name);
 
         if (result.hexadecimal != null) {
             stdout.printf ("%s%s  %s\n", escaped == name ? "" : "\\", result.hexadecimal, escaped);
@@ -102,8 +106,8 @@ class Digest : Object {
 
     void print_check (string name, Result result) {
         var equal = result.hexadecimal == expected[n_printed];
-        var plain = !name.contains ("\n") && !name.contains ("\r");
-        var shown = plain ? name : "\\" + name.replace ("\\", "\\\\").replace ("\n", "\\n").replace ("\r", "\\r");
+        var escaped = escape (name);
+        var shown = escaped == name ? name : "\\" + escaped;
 
         if (result.problem != null)
             stderr.printf ("digest: %s: %s\n", shown, result.problem);

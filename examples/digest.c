@@ -219,9 +219,7 @@ escape_name (const gchar *name)
 static void
 print_file (const File *file)
 {
-  /* With --check, sha256sum does not escape a name that does not break the line. */
-  gboolean is_plain = check != NULL && strpbrk (file->name, "\n\r") == NULL;
-  g_autofree gchar *escaped = is_plain ? g_strdup (file->name) : escape_name (file->name);
+  g_autofree gchar *escaped = escape_name (file->name);
   const gchar *mark = g_str_equal (file->name, escaped) ? "" : "\\";
   gboolean equal = g_strcmp0 (file->digest, file->expected) == 0;
 

@@ -129,6 +129,11 @@ function escape(name) {
     return name.replace(/\\/g, '\\\\').replace(/\n/g, '\\n').replace(/\r/g, '\\r');
 }
 
+// Before an escaped line.
+function markOf(name) {
+    return escape(name) === name ? '' : '\\';
+}
+
 async function main(args) {
     let options, pool, sums;
 
@@ -159,7 +164,7 @@ async function main(args) {
         const equal = hexadecimal === wanted;
         if (!equal || !options.quiet) {
             const verdict = equal ? 'OK' : hexadecimal ? 'FAILED' : 'FAILED open or read';
-            print(`${/[\n\r]/.test(name) ? `\\${escape(name)}` : name}: ${verdict}`);
+            print(`${markOf(name)}${escape(name)}: ${verdict}`);
         }
         if (!equal)
             status = 1;
@@ -176,7 +181,7 @@ async function main(args) {
             if (expected) {
                 printCheck(names[printed], hexadecimal, expected[printed]);
             } else if (hexadecimal) {
-                print(`${escaped === names[printed] ? '' : '\\'}${hexadecimal}  ${escaped}`);
+                print(`${markOf(names[printed])}${hexadecimal}  ${escaped}`);
             }
             results[printed] = null;
         }

@@ -17,9 +17,11 @@ local lgi = require 'lgi'
 local BufPool = lgi.require('BufPool', '1.0')
 local GLib, Gio = lgi.GLib, lgi.Gio
 
--- Since GLib 2.80 it is in a namespace of its own.
+-- New versions of GLib have namespaces of their own for Unix.
 local has_unix, GioUnix = pcall(lgi.require, 'GioUnix', '2.0')
 local UnixInputStream = has_unix and GioUnix.InputStream or Gio.UnixInputStream
+local has_signals, GLibUnix = pcall(lgi.require, 'GLibUnix', '2.0')
+local signal_add = has_signals and GLibUnix.signal_add or GLib.unix_signal_add
 
 local UNITS = { [''] = 1, K = 1 << 10, M = 1 << 20, G = 1 << 30 }
 
@@ -122,7 +124,8 @@ end
 
 local function print_check(name, hexadecimal, problem, sum, quiet)
    local equal = hexadecimal == sum
-   local shown = name:find('[\n\r]') and '\\' .. escape(name) or name
+   local shown = escape(name)
+   if shown ~= name then shown = '\\' .. shown end
    if problem then io.stderr:write('digest: ', shown, ': ', tostring(problem), '\n') end
    if not equal or not quiet then
       io.stdout:write(shown, ': ', equal and 'OK' or hexadecimal and 'FAILED' or 'FAILED open or read', '\n')
@@ -169,7 +172,7 @@ local function run(pool, options, names, sums)
       return false
    end)
    -- The interpreter looks at a signal only when it runs Lua.
-   GLib.unix_signal_add(GLib.PRIORITY_HIGH, 2, function() os.exit(130) end)
+   signal_add(GLib.PRIORITY_HIGH, 2, function() os.exit(130) end)
    loop:run()
    return status
 end

@@ -95,15 +95,17 @@ def read_sums(path):
     return sums
 
 
+def mark_of(name):
+    """Before an escaped line."""
+    return b"\\" if escape(name) != os.fsencode(name) else b""
+
+
 def print_check(name, verdict):
-    plain = not set("\r\n") & set(name)
-    sys.stdout.buffer.write(b"%s: %s\n" % (os.fsencode(name) if plain else b"\\" + escape(name), verdict.encode()))
+    sys.stdout.buffer.write(b"%s%s: %s\n" % (mark_of(name), escape(name), verdict.encode()))
 
 
 def print_digest(name, hexadecimal):
-    escaped = escape(name)
-    mark = b"\\" if escaped != os.fsencode(name) else b""
-    sys.stdout.buffer.write(b"%s%s  %s\n" % (mark, hexadecimal.encode(), escaped))
+    sys.stdout.buffer.write(b"%s%s  %s\n" % (mark_of(name), hexadecimal.encode(), escape(name)))
 
 
 def print_error(name, message):

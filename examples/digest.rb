@@ -111,7 +111,8 @@ def read_sums(path)
 end
 
 def print_check(name, hexadecimal, error, sum, quiet)
-  shown = name.match?(/[\n\r]/n) ? "\\#{escape(name)}" : name
+  shown = escape(name)
+  shown = "\\#{shown}" if shown != name.b
   $stderr.write("digest: ", shown, ": ", error.message, "\n") if error
   equal = hexadecimal == sum
   verdict = equal ? "OK" : "FAILED"

@@ -5,6 +5,7 @@
 """What waiting costs in Python, and what interrupts it. Usage: test-python-waiting.py, with the paths to the
 library and the overrides set."""
 
+import contextlib
 import gc
 import os
 import random
@@ -14,7 +15,7 @@ import threading
 import time
 
 from cases import leak, new_pool, raises, refuses, run, test
-from gi.overrides import _bufpool_collecting as collecting
+from gi.overrides import _bufpool_collecting as collecting, _bufpool_waiting
 from gi.repository import Gio, GLib
 
 SCALE = int(os.environ.get("TEST_SCALE", "100"))
@@ -211,6 +212,29 @@ def interrupt_requests(count, function):
 
 def count_threads():
     return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
+
+
+class Interrupting:
+    """A queue at which an interruption comes before the job is in it."""
+
+    def put(self, _):
+        raise Interrupted
+
+
+@test
+def an_interruption_before_the_job_is_queued_keeps_no_thread():
+    pool = new_pool()
+    held = pool.allocate(1)
+    helpers = _bufpool_waiting.helpers
+    jobs, helpers._jobs = helpers._jobs, Interrupting()
+    try:
+        with contextlib.suppress(Interrupted):
+            pool.allocate(1)
+            raise AssertionError("not interrupted")
+    finally:
+        helpers._jobs = jobs
+    assert not helpers._unfinished
+    held.release()
 
 
 @test

@@ -120,6 +120,13 @@ def check_position_after_a_failed_write():
     target = Gio.MemoryOutputStream.new_resizable()
     target.close(None)
     raises(Gio.IOErrorEnum.CLOSED, reader.splice, target, Gio.OutputStreamSpliceFlags.NONE)
+    for function in (reader.splice, reader.splice_async):
+        for bad in ((0, 0), "", None, -1, 2**32):
+            try:
+                function(target, bad)
+                raise AssertionError(f"it took {bad!r} for flags")
+            except (TypeError, OverflowError) as error:
+                assert "flags" in str(error), error
     equal(reader.get_position(), 0)
     equal(bytes(next(reader)), TEXT[:8])
 

@@ -118,7 +118,8 @@ check_sums() {
     local names=(files/1 files/600 'odd/back\slash' $'odd/new\nline')
     sha256sum -- "${names[@]}" >sums
     digest --check sums >output 2>errors
-    expect_status $? 0 && sha256sum --check sums | diff - output || return 1
+    # Old versions of sha256sum do not escape a backslash here.
+    expect_status $? 0 && sed -E 's/^(\\?)[0-9a-f]{64}  (.*)$/\1\2: OK/' sums | diff - output || return 1
     digest --quiet --check - <sums >output 2>errors
     expect_status $? 0 && [ ! -s output ]
 }

@@ -338,7 +338,8 @@ checks_sums() {
     local names=(files/1 files/300 'odd/back\slash' $'odd/new\nline')
     sha256sum -- "${names[@]}" >sums
     digest --check sums >output 2>errors || { cat output errors; return 1; }
-    sha256sum --check sums | diff - output || return 1
+    # Old versions of sha256sum do not escape a backslash here.
+    sed -E 's/^(\\?)[0-9a-f]{64}  (.*)$/\1\2: OK/' sums | diff - output || return 1
     digest --quiet --check sums >output 2>errors && [ ! -s output ] && [ ! -s errors ] || return 1
     digest --quiet --check - <sums >output 2>errors && [ ! -s output ]
 }

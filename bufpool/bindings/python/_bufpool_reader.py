@@ -9,13 +9,18 @@ from gi.repository import Gio, GLib
 
 from ..module import get_introspection_module
 from ..overrides import override
-from ._bufpool_arguments import check_cancellable, priority
+from ._bufpool_arguments import check_cancellable, integer, priority
 from ._bufpool_awaiting import Awaitable, operate, request
 from ._bufpool_budget import OVERRIDES, add_attributes, check_properties, checked
 from ._bufpool_callbacks import call_back, claim, in_context
 from ._bufpool_waiting import wait
 
 _Reader = get_introspection_module("BufPool").Reader
+
+
+def _check_flags(flags):
+    """PyGObject 3.58 takes a sequence for a list of names, and does not check that it contains names."""
+    integer(flags, "flags", 0, 2**32 - 1)
 
 
 class Reader(_Reader):
@@ -76,6 +81,7 @@ class Reader(_Reader):
 
     def splice(self, target, flags, cancellable=None):
         """Writes all blocks to another stream."""
+        _check_flags(flags)
         check_cancellable(cancellable)
         return wait(self.get_pool(), _Reader.splice, self, target, flags, cancellable=cancellable, to_the_end=True)
 
@@ -84,6 +90,7 @@ class Reader(_Reader):
     ):
         """Like splice(), but calls back from the main loop, or is awaited."""
         start, finish = _Reader.splice_async, _Reader.splice_finish
+        _check_flags(flags)
         arguments = self, target, flags, priority(io_priority)
         check_cancellable(cancellable)
         if not isinstance(target, Gio.OutputStream):

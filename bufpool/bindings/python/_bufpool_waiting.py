@@ -70,12 +70,16 @@ class _Job:
         self._interruption = Interruption(cancellable)
         self._outcome = []
         self._abandoned = False
+        self.started = False
         self.ended = False
         self.done = _thread.allocate_lock()
         self.done.acquire()
 
     def run(self):
         """In the helper."""
+        self.started = True
+        if self._abandoned:
+            return
         try:
             with self._interruption as cancellable:
                 self._outcome.append((self._function(*self._arguments, cancellable), None))
@@ -123,6 +127,13 @@ class _Helpers:
         self._jobs.put(job)
         if len(self._threads) < len(self._unfinished):
             _thread.start_new_thread(self._run, (object(), self._jobs))
+
+    def abandon(self, job):
+        """An interruption can come before the job is in the queue. A job that is there and has not started
+        does nothing, so it needs no thread."""
+        job.abandon()
+        if not job.started:
+            self._unfinished.discard(job)
 
     def _run(self, thread, jobs):
         # A thread counts itself: an interruption cannot come between.
@@ -225,8 +236,8 @@ def wait(source, function, *arguments, cancellable, to_the_end=False):
         while not job.done.acquire(timeout=delay):
             delay = -1 if source is None else collector.run(progress_of(source))
     except BaseException:
-        job.abandon()
-        if to_the_end and not job.ended:
+        helpers.abandon(job)
+        if to_the_end and job.started and not job.ended:
             job.done.acquire()
         raise
     return job.take()

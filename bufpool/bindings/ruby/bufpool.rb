@@ -199,7 +199,7 @@ module BufPool
       raise ArgumentError, "no block given, which is called when it is done" unless block_given?
 
       Waiting.enter(owner) if waits
-      lambda do |source, result|
+      lambda do |source, result, *|
         Waiting.leave(owner) if waits
         result.instance_variable_set(:@bufpool_unfetched, true)
         begin
