@@ -43,15 +43,24 @@ typedef struct _BufPoolStats BufPoolStats;
  *   nearly reached
  * @n_refills: how many times the credit of a processor was refilled
  * @n_overloaded: the number of requests that failed with %BUF_POOL_ERROR_OVERLOADED
- * @n_hits: the number of requests that were served from a cached block
+ * @n_hits: the number of requests that were served from a cached block. Counting one takes three
+ *   instructions
  * @n_misses: the number of requests that found no cached block of their size while the pool was
- *   caching blocks
+ *   caching blocks. Counting them takes no instruction of a hit
  *
  * The current state of a pool, and statistics about its requests since it was created. See
  * [method@Pool.get_stats].
  *
- * Requests that are granted immediately are not counted, because counting them would slow them
- * down.
+ * Of the requests that are granted immediately, only hits and misses of the cache are counted. A
+ * hit is counted with a load, an addition and a store, on a cache line that it changes anyway; no
+ * instruction is locked. There is no count of all requests: while the pool does not cache blocks,
+ * those that are granted immediately are not counted.
+ *
+ * The statistics describe the pool alone. If it has a budget, its requests may wait for bytes of
+ * that budget, or of one above it, although the pool has bytes available. To see the tree, follow
+ * [property@Pool:budget] and [property@Budget:parent] to the root, and read
+ * [property@Budget:max-memory], [property@Budget:allocated-memory] and [property@Budget:waiting] of
+ * each budget.
  *
  * Since: 1.0
  */

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Where the two references tell about a symbol: SymbolNames, made from a GIR."""
+"""Where the two references document a symbol: SymbolNames, created from a GIR."""
 
 import xml.etree.ElementTree as ElementTree
 
@@ -14,8 +14,8 @@ FUNCTIONS = {"method": "method", "constructor": "ctor", "function": "type_func"}
 
 
 class SymbolNames:
-    """Knows for each public name of C, such as BufPool, buf_pool_close(), BUF_POOL_ERROR_CLOSED and
-    BufPool:closed, the page of gi-docgen, and the identifier that gtk-doc gives it."""
+    """Knows, for each public C name, such as BufPool, buf_pool_close(), BUF_POOL_ERROR_CLOSED and
+    BufPool:closed, the page of gi-docgen, and the identifier that gtk-doc assigns."""
 
     def __init__(self, gir):
         self.pages = {}
@@ -59,7 +59,7 @@ class SymbolNames:
         self.identifiers[name] = identifier + (":CAPS" if capitals else "")
 
     def check(self, name):
-        """Raises LookupError if @name looks like one of ours, and is none."""
+        """Raises LookupError if @name looks like a name of the library, but does not exist."""
         ours = name.startswith(("buf_pool", "buf_budget", "buf_permit", "BUF_POOL_ERROR_", "BUF_BUFFER_SIZE_", "BufPool", "BufBudget", "BufPermit"))
         whole = name.endswith("()") or not name.startswith("buf_")
         if ours and whole and name.replace("_", "").replace(":", "").replace("-", "").removesuffix("()").isalnum():

@@ -2,12 +2,12 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Makes the chapters, which are plain Markdown, into chapters of the two references.
+"""Converts the chapters, which are plain Markdown, to chapters of the two references.
 
 Usage: translate-chapters.py gi-docgen|gtk-doc GIR OUTPUT_DIR CHAPTER...
 
-For gi-docgen they stay Markdown, for gtk-doc they become DocBook. In both, names of symbols become links,
-and so do links to other chapters; links to files that are in no reference become plain text."""
+They stay Markdown for gi-docgen, and become DocBook for gtk-doc. In both, symbol names and links to other
+chapters become links; links to files that are in no reference become plain text."""
 
 import pathlib
 import re
@@ -22,15 +22,15 @@ FENCED = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(?<![`\[])`([^`\n]+)`(?!`)")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
-# Pictures that are wider, in points, take the width of the page.
+# Wider pictures, in points, are scaled to the width of the page.
 WIDE = 600
 
-# gtk-doc colours every listing as if it were C.
+# gtk-doc highlights every listing as C.
 LISTINGS = {"c": "C", "vala": "Vala"}
 
 
 def split_target(target, chapters):
-    """The chapter that a link leads to, and the anchor in it; or None, when it leads elsewhere."""
+    """The chapter and the anchor that a link points to; or None if it points elsewhere."""
     path, _, anchor = target.partition("#")
     name = pathlib.PurePath(path).stem
     if (path.endswith(".md") and name in chapters and "/" not in path) or not path:
@@ -69,7 +69,7 @@ def to_gi_docgen(text, names, chapters):
 
 
 class DocBook:
-    """One chapter on its way from HTML to DocBook."""
+    """A chapter that is converted from HTML to DocBook."""
 
     SAME = {
         "ul": "itemizedlist", "ol": "orderedlist", "table": "informaltable", "thead": "thead", "tbody": "tbody",
@@ -83,7 +83,7 @@ class DocBook:
         self.chapters = chapters
 
     def convert(self, html):
-        """The chapter. HTML has its headings between the rest; DocBook has sections in each other."""
+        """The chapter. In HTML, headings are between the other elements; in DocBook, sections are nested."""
         chapter = ElementTree.Element("chapter", id=self.name)
         # One page for each chapter.
         chapter.append(ElementTree.ProcessingInstruction("dbhtml", "stop-chunking"))
@@ -119,7 +119,7 @@ class DocBook:
         elif element.tag in self.SAME:
             self.fill(ElementTree.SubElement(parent, self.SAME[element.tag]), element)
         else:
-            raise ValueError(f"{self.name}: <{element.tag}> has no counterpart yet")
+            raise ValueError(f"{self.name}: <{element.tag}> is not supported")
 
     def add_strong(self, parent, element):
         self.fill(ElementTree.SubElement(parent, "emphasis", role="strong"), element)

@@ -2,12 +2,12 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Copies sources, with their documentation in gtk-doc's syntax instead of gi-docgen's.
+"""Copies sources, and converts their documentation from the syntax of gi-docgen to that of gtk-doc.
 
 Usage: translate-comments.py OUTPUT_DIR SOURCE...
 
-Comments are written once, for gi-docgen. In the copies, links become what gtk-doc makes links of, code
-between fences becomes a listing, and the essay on a type becomes the description of its page."""
+The comments are written for gi-docgen. In the copies, links become the links of gtk-doc, fenced code becomes
+a listing, and the essay on a type becomes the description of its page."""
 
 import pathlib
 import re
@@ -26,7 +26,7 @@ TYPE_ESSAY = re.compile(r"^ *\* (Buf[A-Z]\w*):(?: \([\w -]+\))*\n")
 
 
 def snake_case(name):
-    """BufPoolAllocation as a part of a function's name."""
+    """BufPoolAllocation as a part of a function name."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
@@ -58,7 +58,7 @@ def translate_link(match):
     elif kind == "id":
         symbol = f"{target}()"
     else:
-        raise ValueError(f"{match[0]}: what is a {kind}?")
+        raise ValueError(f"{match[0]}: unknown kind {kind}")
     return f"{match['text']} ({symbol})" if match["text"] else symbol
 
 
@@ -73,7 +73,7 @@ def translate_code(match):
 
 
 def translate_text(text):
-    """Links in code are none."""
+    """There are no links in code."""
     parts = []
     end = 0
     for code in CODE.finditer(text):
@@ -88,8 +88,8 @@ def translate_comment(match, page):
     body = translate_text(ANNOTATIONS.sub("", first_line) + "\n" + rest)
     essay = TYPE_ESSAY.match(body)
     if not indent and essay and page:
-        # gtk-doc shows what is said about a type in the middle of its page: so it is said twice, above
-        # as a whole, and there in short.
+        # gtk-doc shows the description of a type in the middle of its page. So the description is repeated:
+        # in full at the top, and in short there.
         text = body[essay.end() :]
         first, _, _ = text.lstrip(" *\n").partition("\n *\n")
         since = re.findall(r"^ \* Since: .*\n", text, re.MULTILINE)
@@ -107,8 +107,8 @@ def summary(paragraph):
 
 
 def translate(source, page=None):
-    """The source with its documentation in gtk-doc's syntax. @page is the page of gtk-doc that the type of
-    this file gets."""
+    """The source with its documentation in the syntax of gtk-doc. @page is the page that the type of this
+    file gets."""
     return COMMENT.sub(lambda match: translate_comment(match, page), source)
 
 

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The libbufpool authors
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// Where gi-docgen's pages find those of other namespaces.
+// Where the pages of gi-docgen find those of other namespaces.
 baseURLs = [
     ['GLib', 'https://docs.gtk.org/glib/'],
     ['GObject', 'https://docs.gtk.org/gobject/'],

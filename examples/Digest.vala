@@ -1,14 +1,14 @@
 // SPDX-FileCopyrightText: The libbufpool authors
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// Prints the SHA-256 of files, as sha256sum does, several at once, within a budget of memory.
+// Prints the SHA-256 of files, like sha256sum, but hashes several files at once within a memory limit.
 //
-// Shows a reader with async methods: nothing blocks the main loop. Each worker hashes the blocks of a
-// file where they lie; nothing is copied. It drops a block before it wants the next, so any number of
-// workers gets by with a budget of one block.
+// Shows a reader with async methods, which do not block the main loop. Each worker hashes the blocks of a
+// file in place, without a copy. It frees a block before it reads the next one, so one block is enough for
+// any number of workers.
 //
 // Installed: valac --pkg gio-2.0 --pkg bufpool-1.0 Digest.vala
-// Uninstalled it is built with the library: build/examples/digest-vala FILE...
+// Uninstalled, it is built with the library: build/examples/digest-vala FILE...
 
 class Digest : Object {
     static int64 max_memory = 16 << 20;
@@ -85,7 +85,12 @@ class Digest : Object {
 
     // The same format as sha256sum, so that each file has one line.
     string escape (string name) {
-        return name.replace ("\\", "\\\\").replace ("\n", "\\n").replace ("\r", "\\r");
+        var escaped = new StringBuilder (name); // string.replace() aborts if the name is not UTF-8
+
+        escaped.replace ("\\", "\\\\");
+        escaped.replace ("\n", "\\n");
+        escaped.replace ("\r", "\\r");
+        return escaped.str;
     }
 
     void print_result (string name, Result result) {
@@ -117,7 +122,7 @@ class Digest : Object {
             status = 1;
     }
 
-    // The names and the checksums in what digest or sha256sum has printed.
+    // The names and the checksums in the output of digest or sha256sum.
     void read_sums () throws Error {
         string text;
         MatchInfo match;
@@ -135,7 +140,7 @@ class Digest : Object {
             }
         }
         if (n_bad > 0)
-            stderr.printf ("digest: WARNING: %d lines are improperly formatted\n", n_bad);
+            stderr.printf ("digest: WARNING: %d %s improperly formatted\n", n_bad, n_bad == 1 ? "line is" : "lines are");
         names = found;
         results = new Result[names.length];
         status = names.length > 0 ? 0 : 1;
@@ -191,12 +196,12 @@ class Digest : Object {
                 return 0;
             }
             if ((names.length == 0) == (check == null) || n_workers < 1)
-                throw new OptionError.FAILED ("Name files, or one to --check, and some workers; try --help");
+                throw new OptionError.FAILED ("Specify files, or one file with --check, and at least one worker; try --help");
             if (n_buffers < 0)
                 throw new OptionError.BAD_VALUE ("--buffers cannot be negative");
 
             var pool = new BufPool.Pool ((size_t) buffer_size, (size_t) max_memory);
-            pool.try_allocate ((size_t) n_buffers); // says at once what could never be granted
+            pool.try_allocate ((size_t) n_buffers); // fails immediately if it could never be granted
             return new Digest (pool).run ();
         } catch (Error e) {
             stderr.printf ("digest: %s\n", e.message);

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <locale.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -19,7 +18,7 @@
 
 #include <gio/gunixinputstream.h>
 
-#include "number-option.h"
+#include "program.h"
 #include "sha256.h"
 
 /*
@@ -31,43 +30,29 @@
  * pipe, and one block is enough for any number of workers.
  */
 
-#define EXIT_USAGE        2
 #define MIB               (1024.0 * 1024.0)
 #define MAX_WORKERS       256
 #define PROGRESS_INTERVAL (G_USEC_PER_SEC / 10)
-#define DIGEST_LENGTH     64
 
 typedef struct
 {
   gchar *name;
   gchar *expected; /* with --check */
-  gchar *digest;   /* LOCK: mutex, like the following fields; in hexadecimal */
+  gchar *digest;   /* LOCK: mutex, like the next field; in hexadecimal */
   GError *error;
-  gboolean done;
 } File;
 
-static guint64 max_memory = 16 << 20, buffer_size = BUF_BUFFER_SIZE_S16384, n_buffers = 4,
-               n_workers;
-static gboolean progress, quiet, version;
-static gchar *check;
-static gchar **names;
+static guint64 max_memory = 16 << 20, buffer_size = 16384, n_buffers = 4, n_workers;
+static gboolean progress, quiet;
+static gchar *check, **names;
 
 static BufPool *pool;
 static GArray *files; /* of File */
-static _Atomic guint n_started;
 static GMutex mutex;
 static GCond file_done;
 static guint n_printed, n_failed, n_unequal;
-static gboolean drawn; /* whether there is a progress line */
 static gint64 start, next_drawing;
 static _Atomic guint64 n_bytes, n_blocks, most_memory;
-
-static const NumberOption numbers[] = {
-  { "--max-memory", &max_memory, 0, G_MAXSIZE },
-  { "--buffer-size", &buffer_size, 0, G_MAXSIZE },
-  { "--buffers", &n_buffers, 0, G_MAXSIZE },
-  { "--workers", &n_workers, 1, MAX_WORKERS },
-};
 
 static void
 count_block (GBytes *block)
@@ -81,93 +66,80 @@ count_block (GBytes *block)
   atomic_fetch_add (&n_bytes, g_bytes_get_size (block));
 }
 
-static GInputStream *
-fail_to_open (gint fd, gint code, GError **error)
-{
-  if (fd >= 0)
-    close (fd);
-  g_set_error_literal (error, G_IO_ERROR, g_io_error_from_errno (code), g_strerror (code));
-  return NULL;
-}
-
 /* GFile is not used, because it normalizes the name, and opens another file than the system would
  * if ".." follows a symbolic link. */
-static GInputStream *
-open_file (const gchar *name, gboolean *is_small, GError **error)
+static BufReader *
+open_reader (const gchar *name, GError **error)
 {
   gint fd =
       g_str_equal (name, "-") ? dup (STDIN_FILENO) : open (name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-  struct stat status;
+  g_autoptr (GInputStream) stream = NULL;
+  BufReader *reader;
+  struct stat status = { 0 };
+  gint code = 0;
 
   if (fd < 0 || fstat (fd, &status) != 0)
-    return fail_to_open (fd, errno, error);
-  if (S_ISDIR (status.st_mode))
-    return fail_to_open (fd, EISDIR, error);
+    code = errno;
+  else if (S_ISDIR (status.st_mode))
+    code = EISDIR;
+  if (code != 0)
+    {
+      g_set_error_literal (error, G_IO_ERROR, g_io_error_from_errno (code), g_strerror (code));
+      if (fd >= 0)
+        close (fd);
+      return NULL;
+    }
 
-  *is_small = S_ISREG (status.st_mode) && status.st_size < (goffset) (n_buffers * buffer_size);
-  return g_unix_input_stream_new (fd, TRUE);
+  stream = g_unix_input_stream_new (fd, TRUE);
+  reader = buf_reader_new (stream, pool, n_buffers);
+  if (S_ISREG (status.st_mode) && status.st_size < (goffset) (n_buffers * buffer_size))
+    buf_reader_set_read_ahead (reader, 0);
+  return reader;
 }
 
+/* @error is not NULL. */
 static gchar *
 hash_file (const gchar *name, GError **error)
 {
-  gboolean is_small = FALSE;
-  g_autoptr (GInputStream) stream = open_file (name, &is_small, error);
-  g_autoptr (BufReader) reader = NULL;
+  g_autoptr (BufReader) reader = open_reader (name, error);
   g_autofree gchar *digest = NULL;
-  GError *problem = NULL;
   Sha256 *sum;
   GBytes *block;
 
-  if (stream == NULL)
+  if (reader == NULL)
     return NULL;
 
-  reader = buf_reader_new (stream, pool, n_buffers);
-  buf_reader_set_read_ahead (reader, is_small ? 0 : 1);
   sum = sha256_new ();
-  while ((block = buf_reader_next_block (reader, NULL, &problem)) != NULL)
+  while ((block = buf_reader_next_block (reader, NULL, error)) != NULL)
     {
       count_block (block);
       sha256_update (sum, block);
       g_bytes_unref (block);
     }
   digest = sha256_end (sum);
-  if (problem == NULL)
-    return g_steal_pointer (&digest);
-  g_propagate_error (error, problem);
-  return NULL;
+  return *error == NULL ? g_steal_pointer (&digest) : NULL;
 }
 
-static gpointer
-work (gpointer data)
+static void
+hash_in_thread (gpointer data, gpointer user_data)
 {
-  for (guint i = atomic_fetch_add (&n_started, 1); i < files->len;
-       i = atomic_fetch_add (&n_started, 1))
-    {
-      File *file = &g_array_index (files, File, i);
-      GError *error = NULL;
-      gchar *digest = hash_file (file->name, &error);
+  File *file = data;
+  GError *error = NULL;
+  gchar *digest = hash_file (file->name, &error);
 
-      g_mutex_lock (&mutex);
-      file->digest = digest;
-      file->error = error;
-      file->done = TRUE;
-      g_cond_signal (&file_done);
-      g_mutex_unlock (&mutex);
-    }
-  return NULL;
-}
-
-static gdouble
-get_seconds (void)
-{
-  return (gdouble) MAX (1, g_get_monotonic_time () - start) / G_USEC_PER_SEC;
+  g_mutex_lock (&mutex);
+  file->digest = digest;
+  file->error = error;
+  g_cond_signal (&file_done);
+  g_mutex_unlock (&mutex);
 }
 
 static void
 draw_progress (void)
 {
-  if (!progress || g_get_monotonic_time () < next_drawing)
+  gint64 now = g_get_monotonic_time ();
+
+  if (!progress || now < next_drawing)
     return;
 
   fprintf (stderr,
@@ -175,19 +147,17 @@ draw_progress (void)
            n_printed,
            files->len,
            n_bytes / MIB,
-           n_bytes / MIB / get_seconds (),
+           n_bytes / MIB * G_USEC_PER_SEC / (now - start),
            buf_pool_get_allocated_memory (pool) / MIB,
            max_memory / MIB);
-  drawn = TRUE;
-  next_drawing = g_get_monotonic_time () + PROGRESS_INTERVAL;
+  next_drawing = now + PROGRESS_INTERVAL;
 }
 
 static void
 clear_progress (void)
 {
-  if (drawn)
+  if (progress)
     fputs ("\r\033[K", stderr);
-  drawn = FALSE;
 }
 
 /* The other results are not needed. Threads may still be waiting for a pipe, so they are not
@@ -204,42 +174,44 @@ check_output (gboolean written)
   _exit (EXIT_FAILURE);
 }
 
-/* The same format as sha256sum, so that each file has one line. */
-static gchar *
-escape_name (const gchar *name)
-{
-  GString *escaped = g_string_new (name);
-
-  g_string_replace (escaped, "\\", "\\\\", 0);
-  g_string_replace (escaped, "\n", "\\n", 0);
-  g_string_replace (escaped, "\r", "\\r", 0);
-  return g_string_free (escaped, FALSE);
-}
-
 static void
 print_file (const File *file)
 {
-  g_autofree gchar *escaped = escape_name (file->name);
-  const gchar *mark = g_str_equal (file->name, escaped) ? "" : "\\";
+  g_autoptr (GString) name = g_string_new (file->name);
   gboolean equal = g_strcmp0 (file->digest, file->expected) == 0;
+  const gchar *verdict = equal ? "OK" : file->error == NULL ? "FAILED" : "FAILED open or read";
+  const gchar *mark = strpbrk (file->name, "\\\n\r") != NULL ? "\\" : "";
+
+  /* The same format as sha256sum, so that each file has one line. */
+  g_string_replace (name, "\\", "\\\\", 0);
+  g_string_replace (name, "\n", "\\n", 0);
+  g_string_replace (name, "\r", "\\r", 0);
 
   if (file->error != NULL || isatty (STDOUT_FILENO))
     clear_progress ();
   if (file->error != NULL)
     {
       check_output (fflush (stdout) == 0);
-      fprintf (stderr, "digest: %s: %s\n", escaped, file->error->message);
+      fprintf (stderr, "digest: %s: %s\n", name->str, file->error->message);
       n_failed++;
     }
 
   if (check == NULL && file->error == NULL)
-    check_output (printf ("%s%s  %s\n", mark, file->digest, escaped) >= 0);
-  else if (check != NULL && file->error != NULL)
-    check_output (printf ("%s%s: FAILED open or read\n", mark, escaped) >= 0);
+    check_output (printf ("%s%s  %s\n", mark, file->digest, name->str) >= 0);
   else if (check != NULL && !(equal && quiet))
-    check_output (printf ("%s%s: %s\n", mark, escaped, equal ? "OK" : "FAILED") >= 0);
+    check_output (printf ("%s%s: %s\n", mark, name->str, verdict) >= 0);
   n_unequal += check != NULL && file->error == NULL && !equal;
   n_printed++;
+}
+
+static gboolean
+is_done (const File *file, gint64 microseconds)
+{
+  g_autoptr (GMutexLocker) locker = g_mutex_locker_new (&mutex);
+
+  if (file->digest == NULL && file->error == NULL)
+    g_cond_wait_until (&file_done, &mutex, g_get_monotonic_time () + microseconds);
+  return file->digest != NULL || file->error != NULL;
 }
 
 static void
@@ -247,20 +219,14 @@ print_files (void)
 {
   for (guint i = 0; i < files->len; i++)
     {
-      File *file = &g_array_index (files, File, i);
+      const File *file = &g_array_index (files, File, i);
 
-      g_mutex_lock (&mutex);
-      while (!file->done)
+      for (gint64 microseconds = 0; !is_done (file, microseconds); microseconds = PROGRESS_INTERVAL)
         {
           /* Show what has been printed in the meantime. */
-          g_mutex_unlock (&mutex);
           check_output (fflush (stdout) == 0);
           draw_progress ();
-          g_mutex_lock (&mutex);
-          if (!file->done)
-            g_cond_wait_until (&file_done, &mutex, g_get_monotonic_time () + PROGRESS_INTERVAL);
         }
-      g_mutex_unlock (&mutex);
       print_file (file);
       draw_progress ();
     }
@@ -272,6 +238,7 @@ static void
 report (void)
 {
   g_autoptr (BufPoolStats) stats = buf_pool_get_stats (pool);
+  gdouble seconds = MAX (1, g_get_monotonic_time () - start) / (gdouble) G_USEC_PER_SEC;
   struct rusage usage;
 
   getrusage (RUSAGE_SELF, &usage);
@@ -280,46 +247,31 @@ report (void)
            "digest: at most %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
            " bytes of memory were out at once, and %ld KiB in the whole process\n"
            "digest: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
-           " requests waited, %.3f s altogether, the longest %.3f s\n",
+           " requests waited, %.3f s altogether, the longest %.3f s\n"
+           "digest: %" G_GUINT64_FORMAT " requests used a cached block, %" G_GSIZE_FORMAT
+           " bytes are cached\n",
            n_printed - n_failed,
            files->len,
            n_bytes,
-           get_seconds (),
-           n_bytes / MIB / get_seconds (),
+           seconds,
+           n_bytes / MIB / seconds,
            most_memory,
            max_memory,
            usage.ru_maxrss,
            stats->n_waits,
            n_blocks + n_printed - n_failed,
            stats->total_wait_time / (gdouble) G_USEC_PER_SEC,
-           stats->longest_wait / (gdouble) G_USEC_PER_SEC);
-  fprintf (stderr,
-           "digest: %" G_GUINT64_FORMAT " requests used a cached block, %" G_GSIZE_FORMAT
-           " bytes are cached\n",
+           stats->longest_wait / (gdouble) G_USEC_PER_SEC,
            stats->n_hits,
            buf_pool_get_cached_memory (pool));
 }
 
-static gint
-run (void)
+static void
+add_file (gchar *name, gchar *expected)
 {
-  g_autoptr (GPtrArray) threads = g_ptr_array_new ();
-  guint n_threads = MIN (n_workers, files->len);
+  File file = { .name = name, .expected = expected };
 
-  start = g_get_monotonic_time ();
-  next_drawing = start + PROGRESS_INTERVAL;
-  progress = progress && isatty (STDERR_FILENO);
-  for (guint i = 0; i < n_threads; i++)
-    g_ptr_array_add (threads, g_thread_new ("worker", work, NULL));
-  print_files ();
-  for (guint i = 0; i < n_threads; i++)
-    g_thread_join (threads->pdata[i]);
-
-  if (!quiet)
-    report ();
-  if (n_unequal > 0)
-    fprintf (stderr, "digest: WARNING: %u computed checksums did NOT match\n", n_unequal);
-  return n_failed + n_unequal > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+  g_array_append_val (files, file);
 }
 
 /* A line of the output of digest or sha256sum. */
@@ -328,18 +280,14 @@ add_line (const gchar *line)
 {
   gboolean escaped = line[0] == '\\';
   const gchar *digest = line + escaped;
-  File *file;
+  gsize length = strspn (digest, "0123456789abcdefABCDEF");
+  const gchar *rest = digest + length;
 
-  if (strspn (digest, "0123456789abcdefABCDEF") != DIGEST_LENGTH || digest[DIGEST_LENGTH] != ' ' ||
-      strchr (" *", digest[DIGEST_LENGTH + 1]) == NULL || digest[DIGEST_LENGTH + 1] == 0 ||
-      digest[DIGEST_LENGTH + 2] == 0)
+  if (length != SHA256_DIGITS || rest[0] != ' ' || (rest[1] != ' ' && rest[1] != '*') || !rest[2])
     return FALSE;
 
-  g_array_set_size (files, files->len + 1);
-  file = &g_array_index (files, File, files->len - 1);
-  file->name =
-      escaped ? g_strcompress (digest + DIGEST_LENGTH + 2) : g_strdup (digest + DIGEST_LENGTH + 2);
-  file->expected = g_ascii_strdown (digest, DIGEST_LENGTH);
+  add_file (escaped ? g_strcompress (rest + 2) : g_strdup (rest + 2),
+            g_ascii_strdown (digest, length));
   return TRUE;
 }
 
@@ -356,108 +304,86 @@ add_lines (const gchar *name, GError **error)
   lines = g_strsplit (text, "\n", -1);
   for (guint i = 0; lines[i] != NULL; i++)
     n_bad += lines[i][0] != 0 && !add_line (lines[i]);
-  if (n_bad > 0)
-    fprintf (stderr, "digest: WARNING: %u lines are improperly formatted\n", n_bad);
+  program_warn ("digest", n_bad, "line is improperly formatted", "lines are improperly formatted");
   if (files->len == 0)
     g_set_error (error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "%s has no checksums", name);
   return files->len > 0;
 }
 
-static gboolean
-set_number (const gchar *option, const gchar *value, gpointer data, GError **error)
-{
-  return number_option_set (numbers, option, value, error);
-}
-
-static gboolean
-parse_options (gint *argc, gchar ***argv, GError **error)
-{
-  /* clang-format off */
-  const GOptionEntry entries[] = {
-    { "max-memory", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
-      "Memory for file data, in bytes, or with K, M or G (default: 16M)", "BYTES" },
-    { "buffer-size", 0, 0, G_OPTION_ARG_CALLBACK, set_number, "Size of a buffer (default: 16K)", "BYTES" },
-    { "buffers", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
-      "Buffers in each block, 1 to 65535 (default: 4)", "N" },
-    { "workers", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
-      "Files hashed at once, 1 to 256 (default: as many as there are processors)", "N" },
-    { "check", 0, 0, G_OPTION_ARG_FILENAME, &check, "Read checksums from FILE, and check them", "FILE" },
-    { "quiet", 0, 0, G_OPTION_ARG_NONE, &quiet, "Print no figures; and with --check, no OK", NULL },
-    { "progress", 0, 0, G_OPTION_ARG_NONE, &progress,
-      "Show how far it is, if standard error is a terminal", NULL },
-    { "version", 0, 0, G_OPTION_ARG_NONE, &version, "Print the version", NULL },
-    { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &names, NULL, "FILE…" },
-    G_OPTION_ENTRY_NULL
-  };
-  /* clang-format on */
-  g_autoptr (GOptionContext) context = g_option_context_new (NULL);
-
-  g_option_context_add_main_entries (context, entries, NULL);
-  g_option_context_set_summary (context,
-                                "Prints the SHA-256 of each file, as sha256sum does, but hashes "
-                                "many files at\nonce, within a budget of memory. FILE may be “-”, "
-                                "for standard input.");
-  g_option_context_set_description (context,
-                                    "The exit status is 1 if a file could not be read, or has "
-                                    "another checksum, and\n2 if the options make no sense.");
-  if (!g_option_context_parse (context, argc, argv, error))
-    return FALSE;
-  if (!version && (names == NULL) == (check == NULL))
-    g_set_error_literal (error,
-                         G_OPTION_ERROR,
-                         G_OPTION_ERROR_FAILED,
-                         names == NULL ? "No files were named; try --help"
-                                       : "Name files, or one to --check");
-  return *error == NULL;
-}
-
-/* Tries to allocate one block: if the pool can never grant it, it reports why immediately. */
-static gboolean
-create_pool (GError **error)
-{
-  g_autoptr (BufPoolAllocation) block = NULL;
-
-  pool = buf_pool_new (buffer_size, max_memory, error);
-  if (pool != NULL)
-    block = buf_pool_try_allocate (pool, n_buffers, error);
-  return block != NULL;
-}
-
 static gint
-hash_all (GError **error)
+run (GError **error)
 {
+  GThreadPool *workers = NULL;
+
   if (check != NULL && !add_lines (check, error))
     return EXIT_FAILURE;
 
   for (guint i = 0; names != NULL && names[i] != NULL; i++)
-    {
-      File file = { .name = names[i] };
+    add_file (names[i], NULL);
+  start = g_get_monotonic_time ();
+  next_drawing = start + PROGRESS_INTERVAL;
+  workers = g_thread_pool_new (hash_in_thread, NULL, n_workers, FALSE, NULL);
+  for (guint i = 0; i < files->len; i++)
+    g_thread_pool_push (workers, &g_array_index (files, File, i), NULL);
+  print_files ();
+  g_thread_pool_free (workers, FALSE, TRUE);
 
-      g_array_append_val (files, file);
-    }
-  return run ();
+  if (!quiet)
+    report ();
+  program_warn ("digest",
+                n_unequal,
+                "computed checksum did NOT match",
+                "computed checksums did NOT match");
+  return n_failed + n_unequal > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static gint
-print_version (void)
-{
-  g_print ("%s (libbufpool) %s\n", g_get_prgname (), BUF_VERSION_S);
-  return EXIT_SUCCESS;
-}
+/* clang-format off */
+static const NumberOption numbers[] = {
+  { "max-memory", &max_memory, 0, G_MAXSIZE,
+    "Memory for file data, in bytes, or with K, M or G (default: 16M)", "BYTES" },
+  { "buffer-size", &buffer_size, 0, G_MAXSIZE, "Size of a buffer (default: 16K)", "BYTES" },
+  { "buffers", &n_buffers, 0, G_MAXSIZE, "Buffers in each block, 1 to 65535 (default: 4)", "N" },
+  { "workers", &n_workers, 1, MAX_WORKERS,
+    "Files hashed at once, 1 to 256 (default: as many as there are processors)", "N" },
+  { NULL }
+};
+
+static const GOptionEntry entries[] = {
+  { "check", 0, 0, G_OPTION_ARG_FILENAME, &check, "Read checksums from FILE, and check them", "FILE" },
+  { "quiet", 0, 0, G_OPTION_ARG_NONE, &quiet, "Print no figures; and with --check, no OK", NULL },
+  { "progress", 0, 0, G_OPTION_ARG_NONE, &progress, "Show how far it is, on a terminal", NULL },
+  { G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &names, NULL, "FILE…" },
+  G_OPTION_ENTRY_NULL
+};
+
+static const gchar summary[] =
+  "Prints the SHA-256 of each file, as sha256sum does, but hashes many files at\n"
+  "once, within a memory limit. FILE may be “-”, for standard input.";
+static const gchar description[] =
+  "The exit status is 1 if a file cannot be read or a checksum does not match, and\n"
+  "2 if the options are invalid, for which sha256sum exits with 1.";
+/* clang-format on */
 
 gint
 main (gint argc, gchar **argv)
 {
   g_autoptr (GError) error = NULL;
-  gint status = EXIT_USAGE;
+  gint status;
 
-  setlocale (LC_ALL, "");
   signal (SIGPIPE, SIG_IGN);
   n_workers = MIN (g_get_num_processors (), MAX_WORKERS);
   files = g_array_new (FALSE, TRUE, sizeof (File));
 
-  if (parse_options (&argc, &argv, &error) && (version || create_pool (&error)))
-    status = version ? print_version () : hash_all (&error);
+  if (program_parse (&argc, &argv, NULL, summary, description, numbers, entries, &error) &&
+      (names == NULL) == (check == NULL))
+    error = g_error_new_literal (G_OPTION_ERROR,
+                                 G_OPTION_ERROR_FAILED,
+                                 names == NULL ? "No files were specified; try --help"
+                                               : "Specify files, or one file with --check");
+  if (error == NULL)
+    pool = program_create_pool (buffer_size, max_memory, n_buffers, &error);
+  progress = progress && isatty (STDERR_FILENO);
+  status = pool != NULL ? run (&error) : EXIT_USAGE;
   if (error != NULL)
     g_printerr ("digest: %s\n", error->message);
 

@@ -2,54 +2,98 @@
 // SPDX-FileCopyrightText: The libbufpool authors
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// Prints the SHA-256 of files, as sha256sum does, several at once, within a budget of memory.
+// Prints the SHA-256 of files, like sha256sum, but hashes several files at once within a memory limit.
 //
-// Shows the pool with promises: nothing blocks the main loop. Each worker waits for an allocation,
-// lets the stream fill it, and hashes what is in it. A worker holds no allocation while it waits for
-// the next, so any number of workers gets by with a budget of one allocation.
+// Shows the pool with promises, which do not block the main loop. Each worker waits for an allocation, lets
+// the stream fill it, and hashes its contents. A worker holds no allocation while it waits for the next one,
+// so one allocation is enough for any number of workers.
 //
-// release() gives the memory back when it was hashed: the collector does not see the budget. For the
-// same reason what goes to the checksum is a copy, by extract(): GJS has no way to pass it the memory
-// itself, and a view by get_bytes() would keep the budget until the collector runs.
+// release() frees the memory as soon as it is hashed, because the collector does not know about the limit.
+// For the same reason, the checksum gets a copy from extract(): GJS cannot pass it the memory itself, and a
+// view from get_bytes() would hold the memory until the collector runs.
 //
 // Uninstalled: meson devenv -C build -w . gjs -m examples/digest.js FILE...
 
 import BufPool from 'gi://BufPool?version=1.0';
 import Gio from 'gi://Gio';
 import GLib from 'gi://GLib';
-import System from 'system';
 
-let UnixInputStream;
+// Not import, which converts all arguments, and fails if one of them is not UTF-8.
+const System = imports.system;
+
+let UnixInputStream, UnixOutputStream;
 try {
-    // Since GLib 2.80. No import(), whose await would keep promises from being resolved in the loop below.
-    UnixInputStream = imports.gi.GioUnix.InputStream;
+    // Since GLib 2.80. Not import(), whose await would keep promises from being resolved in the loop below.
+    ({InputStream: UnixInputStream, OutputStream: UnixOutputStream} = imports.gi.GioUnix);
 } catch {
-    UnixInputStream = Gio.UnixInputStream;
+    ({UnixInputStream, UnixOutputStream} = Gio);
 }
 
 Gio._promisify(Gio.File.prototype, 'read_async', 'read_finish');
 
-// What was extracted is garbage, of a size that the collector does not know. So it is told.
+// Copies are garbage, whose size the collector does not know. So the program collects it explicitly.
 const COLLECT_EVERY = 8 * 1024 * 1024;
 let extracted = 0;
+
+// File names are bytes, which need not be UTF-8. So here a name is a string whose characters are the bytes.
+function nameOf(bytes) {
+    return Array.from(bytes, byte => String.fromCharCode(byte)).join('');
+}
+
+function bytesOf(name) {
+    return Uint8Array.from(name, character => character.charCodeAt(0));
+}
+
+function write(stream, name) {
+    stream.write_all(bytesOf(name), null);
+}
+
+const stdout = UnixOutputStream.new(1, false);
+const stderr = UnixOutputStream.new(2, false);
+
+function writeError(name, error) {
+    const message = nameOf(new TextEncoder().encode(error.message));
+    write(stderr, `digest: ${name === null ? '' : `${name}: `}${message}\n`);
+}
+
+// ARGV crashes GJS if an argument is not UTF-8. On Linux, the arguments are available as bytes.
+function getArguments() {
+    let commandLine;
+    try {
+        [, commandLine] = GLib.file_get_contents('/proc/self/cmdline');
+    } catch {
+        return ARGV.map(argument => nameOf(new TextEncoder().encode(argument)));
+    }
+    const all = nameOf(commandLine).split('\0').slice(0, -1);
+    const program = nameOf(new TextEncoder().encode(System.programInvocationName));
+    return all.slice(all.indexOf(program) + 1);
+}
+
+// Not with new_for_path(), because GJS passes only UTF-8 as a path. In a URI, each byte can be encoded.
+function fileOf(name) {
+    const folder = name.startsWith('/') ? 'file://' : `${Gio.File.new_for_path('.').get_uri()}/`;
+    const encode = byte => `%${byte.charCodeAt(0).toString(16).padStart(2, '0')}`;
+    return Gio.File.new_for_uri(folder + name.replace(/[^0-9A-Za-z/]/g, encode));
+}
 
 function parseSize(text) {
     const [, digits, unit] = /^([0-9]+)([KMG]?)$/.exec(text) || [];
     if (digits === undefined)
-        throw new Error(`“${text}” is not a number`);
+        throw new Error(`“${new TextDecoder().decode(bytesOf(text))}” is not a number`);
     return Number(digits) * 1024 ** ' KMG'.indexOf(unit || ' ');
 }
 
 const USAGE = 'usage: digest.js [--max-memory BYTES] [--buffer-size BYTES] [--buffers N] [--workers N] [--quiet] ' +
     '[--help] [--version] FILE... | --check SUMS';
 
-// The names and the checksums in what digest or sha256sum has printed.
+// The names and the checksums in the output of digest or sha256sum.
 function readSums(path) {
-    const [, text] = GLib.file_get_contents(path === '-' ? '/dev/stdin' : path);
-    const lines = new TextDecoder().decode(text).split('\n').filter(line => line !== '');
+    const [, text] = fileOf(path === '-' ? '/dev/stdin' : path).load_contents(null);
+    const lines = nameOf(text).split('\n').filter(line => line !== '');
     const found = lines.map(line => /^(\\?)([0-9a-fA-F]{64}) [ *](.+)$/.exec(line)).filter(match => match);
-    if (found.length < lines.length)
-        printerr(`digest: WARNING: ${lines.length - found.length} lines are improperly formatted`);
+    const nBad = lines.length - found.length;
+    if (nBad > 0)
+        printerr(`digest: WARNING: ${nBad} ${nBad === 1 ? 'line is' : 'lines are'} improperly formatted`);
     const unescape = name => name.replace(/\\([\\nr])/g, (_, c) => ({n: '\n', r: '\r'})[c] ?? c);
     return {
         names: found.map(([, mark, , name]) => mark ? unescape(name) : name),
@@ -75,7 +119,7 @@ function parseOptions(args) {
         }
         const [option, value = args[++i]] = args[i].split('=');
         if (!keys[option] || value === undefined)
-            throw new Error(`Unknown option ${option}; there are ${Object.keys(keys).join(', ')}`);
+            throw new Error(`Unknown option ${new TextDecoder().decode(bytesOf(option))}; there are ${Object.keys(keys).join(', ')}`);
         options[keys[option]] = value;
     }
     for (const key of ['maxMemory', 'bufferSize', 'buffers', 'workers'])
@@ -88,7 +132,7 @@ function parseOptions(args) {
 function openStream(name) {
     if (name === '-')
         return UnixInputStream.new(0, false);
-    return Gio.File.new_for_path(name).read_async(GLib.PRIORITY_DEFAULT, null);
+    return fileOf(name).read_async(GLib.PRIORITY_DEFAULT, null);
 }
 
 function update(checksum, allocation, size) {
@@ -107,7 +151,7 @@ async function digest(pool, count, name) {
     let full = true;
 
     while (full) {
-        // Waits for the budget. Each worker does one thing after the other, hence
+        // Waits for memory. Each worker does one thing after the other, hence
         // eslint-disable-next-line no-await-in-loop
         const allocation = await pool.allocate_async(count, GLib.PRIORITY_DEFAULT, null);
         try {
@@ -124,7 +168,7 @@ async function digest(pool, count, name) {
     return checksum.get_string();
 }
 
-// As sha256sum does it: one line for each file, whatever its name is.
+// Like sha256sum: one line for each file, whatever its name is.
 function escape(name) {
     return name.replace(/\\/g, '\\\\').replace(/\n/g, '\\n').replace(/\r/g, '\\r');
 }
@@ -144,16 +188,16 @@ async function main(args) {
             return 0;
         }
         pool = new BufPool.Pool({buffer_size: options.bufferSize, max_memory: options.maxMemory});
-        pool.try_allocate(options.buffers).release(); // says at once what could never be granted
+        pool.try_allocate(options.buffers).release(); // fails immediately if it could never be granted
     } catch (error) {
-        printerr(`digest: ${error.message}`);
+        writeError(null, error);
         return 2;
     }
 
     try {
         sums = options.check ? readSums(options.check) : {names: options.names};
     } catch (error) {
-        printerr(`digest: ${error.message}`);
+        writeError(null, error);
         return 1;
     }
     const {names, expected} = sums;
@@ -164,7 +208,7 @@ async function main(args) {
         const equal = hexadecimal === wanted;
         if (!equal || !options.quiet) {
             const verdict = equal ? 'OK' : hexadecimal ? 'FAILED' : 'FAILED open or read';
-            print(`${markOf(name)}${escape(name)}: ${verdict}`);
+            write(stdout, `${markOf(name)}${escape(name)}: ${verdict}\n`);
         }
         if (!equal)
             status = 1;
@@ -175,13 +219,13 @@ async function main(args) {
             const {hexadecimal, error} = results[printed];
             const escaped = escape(names[printed]);
             if (error) {
-                printerr(`digest: ${escaped}: ${error.message}`);
+                writeError(escaped, error);
                 status = 1;
             }
             if (expected) {
                 printCheck(names[printed], hexadecimal, expected[printed]);
             } else if (hexadecimal) {
-                print(`${markOf(names[printed])}${hexadecimal}  ${escaped}`);
+                write(stdout, `${markOf(names[printed])}${hexadecimal}  ${escaped}\n`);
             }
             results[printed] = null;
         }
@@ -206,7 +250,7 @@ async function main(args) {
 
 const loop = GLib.MainLoop.new(null, false);
 let exitStatus = 1;
-main(ARGV).then(status => {
+main(getArguments()).then(status => {
     exitStatus = status;
 }).catch(logError).finally(() => loop.quit());
 loop.run();

@@ -2,14 +2,14 @@
 -- SPDX-FileCopyrightText: The libbufpool authors
 -- SPDX-License-Identifier: LGPL-2.1-or-later
 
--- Prints the SHA-256 of files, as sha256sum does, several at once, within a budget of memory.
+-- Prints the SHA-256 of files, like sha256sum, but hashes several files at once within a memory limit.
 --
--- Shows the pool with lgi and coroutines: nothing blocks the main loop. Each worker waits for an
--- allocation, lets the stream fill it, and hashes what is in it. A worker holds no allocation while
--- it waits for the next, so any number of workers gets by with a budget of one allocation.
+-- Shows the pool with lgi and coroutines, which do not block the main loop. Each worker waits for an
+-- allocation, lets the stream fill it, and hashes its contents. A worker holds no allocation while it waits
+-- for the next one, so one allocation is enough for any number of workers.
 --
--- release() gives the memory back when it was hashed: the collector does not see the budget. What goes
--- to the checksum is a copy, since lgi passes only strings as bytes. The collector does see strings.
+-- release() frees the memory as soon as it is hashed, because the collector does not know about the limit.
+-- The checksum gets a copy, because lgi passes only strings as bytes. The collector does know about strings.
 --
 -- Uninstalled: meson devenv -C build -w . lua5.3 examples/digest.lua FILE...
 
@@ -17,7 +17,7 @@ local lgi = require 'lgi'
 local BufPool = lgi.require('BufPool', '1.0')
 local GLib, Gio = lgi.GLib, lgi.Gio
 
--- New versions of GLib have namespaces of their own for Unix.
+-- New versions of GLib have separate namespaces for Unix.
 local has_unix, GioUnix = pcall(lgi.require, 'GioUnix', '2.0')
 local UnixInputStream = has_unix and GioUnix.InputStream or Gio.UnixInputStream
 local has_signals, GLibUnix = pcall(lgi.require, 'GLibUnix', '2.0')
@@ -64,11 +64,12 @@ local function parse_options(arguments)
    return options, names
 end
 
--- The names and the checksums in what digest or sha256sum has printed.
+-- The names and the checksums in the output of digest or sha256sum.
 local function read_sums(path)
-   local file, problem = path == '-' and io.stdin or io.open(path)
-   local names, sums, bad = {}, {}, 0
+   local file, problem = io.stdin, nil
+   if path ~= '-' then file, problem = io.open(path) end
    if not file then return nil, problem end
+   local names, sums, bad = {}, {}, 0
    for line in file:lines() do
       local mark, hexadecimal, name = line:match('^(\\?)(%x+) [ *](.+)$')
       if hexadecimal and #hexadecimal == 64 then
@@ -78,16 +79,22 @@ local function read_sums(path)
          bad = bad + 1
       end
    end
-   if bad > 0 then io.stderr:write('digest: WARNING: ', bad, ' lines are improperly formatted\n') end
+   if bad > 0 then
+      local lines_are = bad == 1 and ' line is' or ' lines are'
+      io.stderr:write('digest: WARNING: ', bad, lines_are, ' improperly formatted\n')
+   end
    return names, sums
 end
 
+-- Not with new_for_path(), because lgi passes only UTF-8 as a path. In a URI, each byte can be encoded.
 local function open_stream(name)
    if name == '-' then return UnixInputStream.new(0, false) end
-   return Gio.File.new_for_path(name):async_read()
+   local uri = name:gsub('[^%w/]', function(byte) return ('%%%02X'):format(byte:byte()) end)
+   local folder = name:sub(1, 1) == '/' and 'file://' or Gio.File.new_for_path('.'):get_uri() .. '/'
+   return Gio.File.new_for_uri(folder .. uri):async_read()
 end
 
--- The SHA-256 of one file, in hexadecimal; or nil and what went wrong.
+-- The SHA-256 of one file, in hexadecimal; or nil and an error.
 local function digest(pool, count, name)
    local checksum = GLib.Checksum.new('SHA256')
    local stream, problem = open_stream(name)
@@ -95,7 +102,7 @@ local function digest(pool, count, name)
 
    repeat
       local allocation, capacity, size
-      allocation, problem = pool:async_allocate(count) -- waits for the budget
+      allocation, problem = pool:async_allocate(count) -- waits for memory
       if not allocation then return nil, problem end
       capacity = allocation:get_allocated_bytes()
       size, problem = allocation:async_fill_from_stream(stream, 0, capacity)
@@ -106,7 +113,7 @@ local function digest(pool, count, name)
    return checksum:get_string()
 end
 
--- As sha256sum does it: one line for each file, whatever its name is.
+-- Like sha256sum: one line for each file, whatever its name is.
 local function escape(name)
    return (name:gsub('[\\\n\r]', { ['\\'] = '\\\\', ['\n'] = '\\n', ['\r'] = '\\r' }))
 end
@@ -158,7 +165,7 @@ local function run(pool, options, names, sums)
       if printed == #names then loop:quit() end
    end
 
-   -- An error in a coroutine stays in it, unless it is looked for.
+   -- An error in a coroutine is lost unless the program checks for it.
    local function work_or_fail()
       local worked, problem = xpcall(work, debug.traceback)
       if not worked then
@@ -171,7 +178,7 @@ local function run(pool, options, names, sums)
       for _ = 1, options.workers do Gio.Async.start(work_or_fail)() end
       return false
    end)
-   -- The interpreter looks at a signal only when it runs Lua.
+   -- The interpreter handles a signal only while it runs Lua.
    signal_add(GLib.PRIORITY_HIGH, 2, function() os.exit(130) end)
    loop:run()
    return status
@@ -187,7 +194,7 @@ if not trial then
    io.stderr:write('digest: ', tostring(parsed and problem or options), '\n')
    os.exit(2)
 end
-trial:release() -- it says at once what could never be granted
+trial:release() -- it fails immediately if it could never be granted
 
 local sums
 if options.check then

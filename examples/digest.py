@@ -2,12 +2,11 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Prints the SHA-256 of files, as sha256sum does, several at once, within a budget of memory.
+"""Prints the SHA-256 of files, like sha256sum, but hashes several files at once within a memory limit.
 
-Shows a reader with threads. Each thread hashes the blocks of its file where they lie: the reader writes to
-the memory of the pool, and hashlib reads a memoryview of it. Nothing is copied, and both let the other
-threads run meanwhile. A thread drops a block before it wants the next, so any number of threads gets by with
-a budget of one block.
+Shows a reader with threads. Each thread hashes the blocks of its file in place: the reader writes to the
+memory of the pool, and hashlib reads a memoryview of it. Nothing is copied, and other threads run meanwhile.
+A thread frees a block before it reads the next one, so one block is enough for any number of threads.
 
 Uninstalled: meson devenv -C build -w . python3 examples/digest.py FILE..."""
 
@@ -33,7 +32,7 @@ except ImportError:
 
 
 def size(text):
-    """A number of bytes, perhaps with K, M or G behind it."""
+    """A number of bytes, optionally followed by K, M or G."""
     unit = " KMG".find(text[-1:].upper())
     return int(text[:-1]) << 10 * unit if unit > 0 else int(text)
 
@@ -50,14 +49,14 @@ def parse_options():
     parser.add_argument("names", metavar="FILE", nargs="*")
     options = parser.parse_args()
     if bool(options.names) == bool(options.check):
-        parser.error("name files, or one to --check")
+        parser.error("specify files, or one file with --check")
     if not 1 <= options.workers <= 256:
         parser.error("--workers: from 1 to 256")
     return options
 
 
 def open_stream(name):
-    """Not by way of Gio.File, whose names are text."""
+    """Not with Gio.File, whose names are text."""
     if name == "-":
         return UnixInputStream.new(0, False)
     fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
@@ -69,23 +68,24 @@ def digest(pool, n_buffers, name):
     checksum = hashlib.sha256()
     for view in BufPool.Reader.new(open_stream(name), pool, n_buffers):
         checksum.update(view)
-        del view  # it would keep its block while the reader waits for the next
+        del view  # the variable would hold its block while the reader waits for the next one
     return checksum.hexdigest()
 
 
 def escape(name):
-    """As sha256sum does it, so that each file has one line."""
+    """Like sha256sum: one line for each file."""
     return os.fsencode(name).replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
 
 
 def read_sums(path):
-    """The names and the checksums in what digest or sha256sum has printed."""
+    """The names and the checksums in the output of digest or sha256sum."""
     with open(0 if path == "-" else path, "rb") as file:
         lines = file.read().split(b"\n")
     found = [re.fullmatch(rb"(\\?)([0-9a-fA-F]{64}) [ *](.+)", line) for line in lines]
     bad = sum(1 for line, match in zip(lines, found) if line and not match)
     if bad:
-        print(f"digest: WARNING: {bad} lines are improperly formatted", file=sys.stderr)
+        lines_are = "line is" if bad == 1 else "lines are"
+        print(f"digest: WARNING: {bad} {lines_are} improperly formatted", file=sys.stderr)
     unescaped = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
     sums = []
     for mark, hexadecimal, name in (match.groups() for match in found if match):
@@ -114,11 +114,11 @@ def print_error(name, message):
 
 
 def main():
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends at once, whatever the threads wait for
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends immediately, no matter what the threads wait for
     options = parse_options()
     try:
         pool = BufPool.Pool(buffer_size=options.buffer_size, max_memory=options.max_memory)
-        pool.try_allocate(options.buffers).release()  # says at once what could never be granted
+        pool.try_allocate(options.buffers).release()  # fails immediately if it could never be granted
     except (GLib.Error, OverflowError) as error:
         print("digest:", getattr(error, "message", error), file=sys.stderr)
         return 2

@@ -2,28 +2,28 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-# Prints the SHA-256 of files, as sha256sum does, several at once, within a budget of memory.
+# Prints the SHA-256 of files, like sha256sum, but hashes several files at once within a memory limit.
 #
-# Shows the pool with threads. Each thread waits for an allocation, lets the stream fill it, and hashes what
-# is in it; both let the other threads run meanwhile. A thread holds no allocation while it waits for the
-# next, so any number of threads gets by with a budget of one allocation.
+# Shows the pool with threads. Each thread waits for an allocation, lets the stream fill it, and hashes its
+# contents; other threads run meanwhile. A thread holds no allocation while it waits for the next one, so one
+# allocation is enough for any number of threads.
 #
-# The block gives the memory back when it was hashed: the collector does not see the budget. For the same
-# reason what is hashed is a copy, by extract(): a view by bytes() would keep the budget until the collector
-# runs.
+# The block releases the allocation as soon as it is hashed, because the collector does not know about the
+# limit. For the same reason, the checksum gets a copy from extract(): a view from bytes() would hold the
+# memory until the collector runs.
 #
 # Uninstalled: meson devenv -C build -w . ruby examples/digest.rb FILE...
 
 require "bufpool"
-require "digest/sha2" # not "digest", which loads the rest when a thread first needs it, and not safely
+require "digest/sha2" # not "digest", which loads the rest when a thread first needs it, and is not thread-safe then
 require "optparse"
 
-# What was extracted is garbage, of a size that the collector does not know. So it is told.
+# Copies are garbage, whose size the collector does not know. So the program collects it explicitly.
 COLLECT_EVERY = 4 << 20
 
-# Nobody waits for the result of a thread that has failed otherwise than by its file.
+# A thread that fails for any other reason than its file ends the program.
 Thread.abort_on_exception = true
-Signal.trap("INT", "SYSTEM_DEFAULT") # ends at once, whatever the threads wait for
+Signal.trap("INT", "SYSTEM_DEFAULT") # ends immediately, no matter what the threads wait for
 
 def parse_options
   options = { max_memory: 16 << 20, buffer_size: 16_384, buffers: 4, workers: 4 }
@@ -38,16 +38,16 @@ def parse_options
   parser.version = BufPool::VERSION_S
   parser.program_name = "digest (libbufpool)"
   given = {}
-  names = parser.parse(ARGV, into: given)
+  names = parser.parse(ARGV.map(&:b), into: given) # names are bytes, which need not be UTF-8
   options.update(given.transform_keys { |key| key.to_s.tr("-", "_").to_sym })
   if names.empty? == !options[:check] || options[:workers].zero?
-    raise ArgumentError, "name files, or one to --check, and some workers; try --help"
+    raise ArgumentError, "specify files, or one file with --check, and at least one worker; try --help"
   end
 
   [options, names]
 end
 
-# Not by way of Gio::File, whose names are text.
+# Not with Gio::File, whose names are text.
 def open_file(name)
   return yield($stdin) if name == "-"
 
@@ -72,7 +72,7 @@ def digest(pool, count, name)
     stream = Gio::UnixInputStream.new(file.fileno, false)
     full = true
     while full
-      pool.allocate(count) do |allocation| # waits for the budget
+      pool.allocate(count) do |allocation| # waits for memory
         size = allocation.fill_from_stream(stream, 0, allocation.allocated_bytes)
         checksum.update(extract(allocation, size))
         full = size == allocation.allocated_bytes
@@ -82,7 +82,7 @@ def digest(pool, count, name)
   checksum.hexdigest
 end
 
-# As sha256sum does it: one line for each file, whatever its name is.
+# Like sha256sum: one line for each file, whatever its name is.
 def escape(name)
   name.b.gsub(/[\\\n\r]/, "\\" => "\\\\", "\n" => "\\n", "\r" => "\\r")
 end
@@ -97,12 +97,12 @@ def print_result(name, hexadecimal, error)
   end
 end
 
-# The names and the checksums in what digest or sha256sum has printed.
+# The names and the checksums in the output of digest or sha256sum.
 def read_sums(path)
   lines = (path == "-" ? $stdin.read : File.binread(path)).b.split("\n").reject(&:empty?)
   found = lines.filter_map { |line| /\A(\\?)(\h{64}) [ *](.+)\z/n.match(line) }
   bad = lines.size - found.size
-  warn "digest: WARNING: #{bad} lines are improperly formatted" if bad.positive?
+  warn "digest: WARNING: #{bad} #{bad == 1 ? 'line is' : 'lines are'} improperly formatted" if bad.positive?
   found.map do |match|
     name = match[3]
     name = name.gsub(/\\[\\nr]/n, "\\\\" => "\\", "\\n" => "\n", "\\r" => "\r") unless match[1].empty?
@@ -145,7 +145,7 @@ end
 begin
   options, names = parse_options
   pool = BufPool::Pool.new(buffer_size: options[:buffer_size], max_memory: options[:max_memory])
-  pool.try_allocate(options[:buffers]).release # says at once what could never be granted
+  pool.try_allocate(options[:buffers]).release # fails immediately if it could never be granted
 rescue ArgumentError, RangeError, OptionParser::ParseError, BufPool::PoolError => e
   warn "digest: #{e.message}"
   exit 2

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "number-option.h"
+#include "program.h"
 
 #define BLOCK_SIZE  4096
 #define MAX_BLOCKS  16 /* in one allocation */
@@ -42,17 +42,16 @@ static guint64 port;
 static guint64 total_memory = 1 << 20;
 static guint64 max_waiting = 64;
 
+/* clang-format off */
 static const NumberOption numbers[] = {
-  { "--port", &port, 0, G_MAXUINT16 },
-  { "--total", &total_memory, 4 * MAX_BLOCKS *BLOCK_SIZE, G_MAXUINT32 },
-  { "--max-waiting", &max_waiting, 0, MAX_CLIENTS },
+  { "port", &port, 0, G_MAXUINT16, "Port to listen on (default: any)", "N" },
+  { "total", &total_memory, 4 * MAX_BLOCKS * BLOCK_SIZE, G_MAXUINT32,
+    "Memory for all clients, in bytes, or with K or M (default: 1M)", "BYTES" },
+  { "max-waiting", &max_waiting, 0, MAX_CLIENTS,
+    "How many standard clients may wait (default: 64)", "N" },
+  { NULL }
 };
-
-static gboolean
-set_number (const gchar *name, const gchar *value, gpointer data, GError **error)
-{
-  return number_option_set (numbers, name, value, error);
-}
+/* clang-format on */
 
 static void
 kind_init (Kind *self, Gateway *gateway, const gchar *name, int priority, gsize cap, int waiting)
@@ -215,6 +214,9 @@ serve (Gateway *self, GSocketConnection *connection)
   return answer;
 }
 
+/* How long to wait for a client that was answered to stop sending, in seconds. */
+#define LINGER_TIME 10
+
 /* If a connection is closed while the client still sends, the client may lose the answer. */
 static void
 discard_rest (GSocketConnection *connection)
@@ -223,7 +225,7 @@ discard_rest (GSocketConnection *connection)
   gchar rest[BLOCK_SIZE];
 
   g_socket_shutdown (socket, FALSE, TRUE, NULL);
-  g_socket_set_timeout (socket, 1);
+  g_socket_set_timeout (socket, LINGER_TIME);
   while (g_socket_receive (socket, rest, sizeof rest, NULL, NULL) > 0)
     continue;
 }
@@ -300,50 +302,17 @@ run (Gateway *self, GError **error)
   return TRUE;
 }
 
-static gboolean
-parse (int *argc, char ***argv, GError **error)
-{
-  const GOptionEntry entries[] = {
-    { "port", 0, 0, G_OPTION_ARG_CALLBACK, set_number, "Port to listen on (default: any)", "N" },
-    { "total",
-      0,
-      0,
-      G_OPTION_ARG_CALLBACK,
-      set_number,
-      "Memory for all clients, in bytes, or with K or M (default: 1M)",
-      "BYTES" },
-    { "max-waiting",
-      0,
-      0,
-      G_OPTION_ARG_CALLBACK,
-      set_number,
-      "How many standard clients may wait (default: 64)",
-      "N" },
-    G_OPTION_ENTRY_NULL,
-  };
-  g_autoptr (GOptionContext) context = g_option_context_new (NULL);
-
-  g_option_context_set_summary (context, "Receives uploads of two kinds of clients in one budget.");
-  g_option_context_add_main_entries (context, entries, NULL);
-  if (!g_option_context_parse (context, argc, argv, error))
-    return FALSE;
-  if (*argc == 1)
-    return TRUE;
-
-  g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "Unexpected argument %s", (*argv)[1]);
-  return FALSE;
-}
-
 int
 main (int argc, char *argv[])
 {
+  const gchar *summary = "Receives uploads from two kinds of clients within one memory limit.";
   g_autoptr (GError) error = NULL;
   static Gateway gateway;
 
-  if (!parse (&argc, &argv, &error))
+  if (!program_parse (&argc, &argv, NULL, summary, NULL, numbers, NULL, &error))
     {
       g_printerr ("gateway: %s\n", error->message);
-      return 2;
+      return EXIT_USAGE;
     }
 
   /* Threads may still serve clients at the end, so what they use lives as long as the process. */

@@ -5,10 +5,9 @@
 
 #include <gst/app/gstappsrc.h>
 #include <gst/gst.h>
-#include <locale.h>
 #include <stdlib.h>
 
-#include "number-option.h"
+#include "program.h"
 
 /*
  * Feeds a file from a pool to a GStreamer pipeline.
@@ -19,8 +18,6 @@
  * same time.
  */
 
-#define EXIT_USAGE 2
-
 static guint64 max_memory = 1 << 20, buffer_size = 16384, n_buffers = 1;
 static BufPool *pool;
 static BufReader *reader;
@@ -30,11 +27,15 @@ static GMainLoop *loop;
 static gsize most_out;
 static gboolean failed;
 
+/* clang-format off */
 static const NumberOption numbers[] = {
-  { "--max-memory", &max_memory, 1, G_MAXSIZE },
-  { "--buffer-size", &buffer_size, 1, G_MAXSIZE },
-  { "--buffers", &n_buffers, 1, G_MAXSIZE },
+  { "max-memory", &max_memory, 1, G_MAXSIZE,
+    "Memory for file data, in bytes, or with K, M or G (default: 1M)", "BYTES" },
+  { "buffer-size", &buffer_size, 1, G_MAXSIZE, "Size of a buffer (default: 16K)", "BYTES" },
+  { "buffers", &n_buffers, 1, G_MAXSIZE, "Buffers in a block (default: 1)", "N" },
+  { NULL }
 };
+/* clang-format on */
 
 static void read_next (void);
 
@@ -134,42 +135,21 @@ run (void)
 }
 
 static gboolean
-set_number (const gchar *option, const gchar *value, gpointer data, GError **error)
-{
-  return number_option_set (numbers, option, value, error);
-}
-
-static gboolean
 parse_options (gint *argc, gchar ***argv, GError **error)
 {
-  /* clang-format off */
-  const GOptionEntry entries[] = {
-    { "max-memory", 0, 0, G_OPTION_ARG_CALLBACK, set_number,
-      "Memory for file data, in bytes, or with K, M or G (default: 1M)", "BYTES" },
-    { "buffer-size", 0, 0, G_OPTION_ARG_CALLBACK, set_number, "Size of a buffer (default: 16K)", "BYTES" },
-    { "buffers", 0, 0, G_OPTION_ARG_CALLBACK, set_number, "Buffers in a block (default: 1)", "N" },
-    G_OPTION_ENTRY_NULL
-  };
-  /* clang-format on */
-  g_autoptr (GOptionContext) context = g_option_context_new ("FILE [PIPELINE]");
-  g_autoptr (BufPoolAllocation) first = NULL;
+  const gchar *summary = "Feeds a file to a pipeline, such as “decodebin ! autoaudiosink”, in "
+                         "bounded memory.";
 
-  g_option_context_add_main_entries (context, entries, NULL);
-  g_option_context_set_summary (context,
-                                "Feeds a file to a pipeline, such as “decodebin ! autoaudiosink”, "
-                                "in bounded memory.");
-  if (!g_option_context_parse (context, argc, argv, error))
+  if (!program_parse (argc, argv, "FILE [PIPELINE]", summary, NULL, numbers, NULL, error))
     return FALSE;
   if (*argc != 2 && *argc != 3)
     {
-      g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "Name a file; try --help");
+      g_set_error (error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "Specify a file; try --help");
       return FALSE;
     }
 
-  pool = buf_pool_new (buffer_size, max_memory, error);
-  if (pool != NULL)
-    first = buf_pool_try_allocate (pool, n_buffers, error);
-  return first != NULL;
+  pool = program_create_pool (buffer_size, max_memory, n_buffers, error);
+  return pool != NULL;
 }
 
 int
@@ -178,7 +158,6 @@ main (int argc, char **argv)
   g_autoptr (GError) error = NULL;
   int status = EXIT_USAGE;
 
-  setlocale (LC_ALL, "");
   gst_init (NULL, NULL);
   if (parse_options (&argc, &argv, &error))
     {

@@ -2,11 +2,11 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Shows backpressure: hashes files through a buffer pool in the background, and draws what the pool does.
+"""Shows backpressure: hashes files through a buffer pool in the background, and draws the state of the pool.
 
-Readers are faster than what hashes, so the budget fills up, and from then on the readers wait for it. The
-budget, the number of hashing threads and the size of a request can be changed while the job runs. Another pool
-shares the budget: what it takes, the job has to do without."""
+Readers are faster than hashing threads, so the limit is reached, and from then on the readers wait for
+memory. You can change the limit, the number of hashing threads and the size of a request while the job runs.
+Another pool shares the budget: the memory that it takes is not available to the job."""
 
 import collections
 import gc
@@ -29,17 +29,17 @@ MIB = 1024 * KIB
 BUFFER_SIZE = 4 * KIB
 SAMPLES = 300
 INTERVAL = 50  # milliseconds between two samples
-BLUE, ORANGE, GREEN, PURPLE = "#3584e4", "#ff7800", "#26a269", "#9141ac"  # seen on light and on dark
+BLUE, ORANGE, GREEN, PURPLE = "#3584e4", "#ff7800", "#26a269", "#9141ac"  # visible on light and dark backgrounds
 
 
 class Chart(Gtk.Widget):
-    """A value over time, another one on top of it, and the limit of both, on the background of the theme."""
+    """A value over time, another one stacked on it, and the limit of both, on the background of the theme."""
 
-    def __init__(self, title, colour, describe, smallest_top, other=None):
+    def __init__(self, title, color, describe, smallest_top, other=None):
         super().__init__(accessible_role=Gtk.AccessibleRole.IMG, hexpand=True, vexpand=True)
         self.set_size_request(320, 90)
         self._title = title
-        self._colour = colour
+        self._color = color
         self._describe = describe
         self._smallest_top = smallest_top
         self._other = other
@@ -51,7 +51,7 @@ class Chart(Gtk.Widget):
         self.queue_draw()
 
     def describe(self):
-        """In words, for those who do not see it."""
+        """In words, for screen readers."""
         value, limit, other = self._samples[-1]
         text = f"{self._title}: {self._describe(value)}"
         if self._other and other:
@@ -62,24 +62,24 @@ class Chart(Gtk.Widget):
         self.update_property([Gtk.AccessibleProperty.DESCRIPTION], [self.describe()])
 
     def _get_foreground(self, alpha):
-        has_colour = hasattr(self, "get_color")  # since GTK 4.10, where the other is deprecated
-        colour = self.get_color() if has_colour else self.get_style_context().get_color()
-        colour.alpha *= alpha
-        return colour
+        has_color = hasattr(self, "get_color")  # since GTK 4.10, where the other is deprecated
+        color = self.get_color() if has_color else self.get_style_context().get_color()
+        color.alpha *= alpha
+        return color
 
-    def _get_colour(self, alpha=1.0, name=None):
-        colour = Gdk.RGBA()
-        colour.parse(name or self._colour)
-        colour.alpha = alpha
-        return colour
+    def _get_color(self, alpha=1.0, name=None):
+        color = Gdk.RGBA()
+        color.parse(name or self._color)
+        color.alpha = alpha
+        return color
 
     def do_snapshot(self, snapshot):
         width, height = self.get_width(), self.get_height()
         if not self._samples:
             return
 
-        def fill(colour, x, y, w, h):
-            snapshot.append_color(colour, Graphene.Rect().init(x, y, w, h))
+        def fill(color, x, y, w, h):
+            snapshot.append_color(color, Graphene.Rect().init(x, y, w, h))
 
         def write(text, right, alpha):
             layout = self.create_pango_layout(text)
@@ -97,10 +97,10 @@ class Chart(Gtk.Widget):
 
         step = width / SAMPLES
         scale = (height - head) / top
-        area = self._get_colour(0.45)
-        line = self._get_colour()
+        area = self._get_color(0.45)
+        line = self._get_color()
         edge = self._get_foreground(0.8)
-        beside = self._get_colour(0.45, PURPLE)
+        beside = self._get_color(0.45, PURPLE)
         for i, (value, limit, other) in enumerate(self._samples):
             x = round(width - (len(self._samples) - i) * step)
             w = round(width - (len(self._samples) - i - 1) * step) - x
@@ -164,7 +164,7 @@ class Window(Gtk.ApplicationWindow):
             lambda _, v: describe_bytes(v * BUFFER_SIZE), self._set_request,
         )
         self._add_slider(grid, 3, "Other poo_l", 0, 64, 0, lambda _, v: f"{v:.0f} MiB", self._set_other)
-        repeat = Gtk.CheckButton(label="Over and _over", use_underline=True, tooltip_text="Begin again at the end")
+        repeat = Gtk.CheckButton(label="Over and _over", use_underline=True, tooltip_text="Start again at the end")
         repeat.connect("toggled", lambda button: setattr(self._settings, "repeat", button.get_active()))
         repeat.set_active(self._settings.repeat)
         grid.attach(repeat, 1, 4, 1, 1)
@@ -283,7 +283,7 @@ class Window(Gtk.ApplicationWindow):
             print(json.dumps(figures), flush=True)
 
     def _on_close(self, _window):
-        """Leaves nothing behind: no thread, and nothing of the pool."""
+        """Leaves no thread and no part of the pool behind."""
         if self._job:
             self._job.stop()
             self._job.join()
@@ -295,7 +295,8 @@ class Window(Gtk.ApplicationWindow):
 
 
 def follow_dark_mode():
-    """GTK alone does not ask what the desktop prefers; the portal knows. Without one, GTK_THEME decides."""
+    """GTK does not read the preference of the desktop; the portal knows it. Without a portal, GTK_THEME
+    decides."""
 
     def apply(value):
         while value.get_type_string() == "v":
@@ -349,7 +350,7 @@ def main():
     def activate(_application):
         follow_dark_mode()
         Window(application, find_files(arguments.paths), arguments.repeat, arguments.report).present()
-        gc.freeze()  # a request that waits collects garbage first: make that cheap
+        gc.freeze()  # a request that has waited for 5 ms collects garbage: make that cheap
 
     application.connect("activate", activate)
     application.set_accels_for_action("window.close", ["<Control>q"])

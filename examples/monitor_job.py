@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
 """The job that monitor.py shows: hashes files with SHA-256, reading them through a buffer pool. And another
-user of memory, with a pool of its own below the same budget."""
+user of memory, with a separate pool that shares the budget."""
 
 import collections
 import hashlib
@@ -17,7 +17,8 @@ PAUSE = 0.02  # seconds between two steps of the other user
 
 
 class Settings:
-    """What may change while the job runs. Whole numbers, so that threads may read them at any time."""
+    """Settings that may change while the job runs. They are integers, so that threads may read them at any
+    time."""
 
     n_workers = 1
     n_buffers = 32
@@ -26,17 +27,17 @@ class Settings:
 
 
 class HashedFile:
-    """The blocks of a file that were read and not hashed yet, in their order."""
+    """The blocks of a file that were read and not hashed yet, in order."""
 
     def __init__(self):
         self.digest = hashlib.sha256()
         self.blocks = collections.deque()
-        self.busy = False  # some thread hashes a block of it, or is about to
+        self.busy = False  # a thread hashes one of its blocks, or is about to
 
 
 class OtherUser(threading.Thread):
-    """Holds about as much of its pool as the settings say, and exchanges it for new blocks all the time. It
-    waits for memory as the readers of the job do, so the two pools give way to each other."""
+    """Holds about as much memory as the settings say, and replaces it with new blocks all the time. It waits
+    for memory like the readers of the job, so the two pools give way to each other."""
 
     def __init__(self, pool, settings):
         super().__init__()
@@ -62,14 +63,14 @@ class OtherUser(threading.Thread):
             try:
                 self._step()
             except GLib.Error:
-                pass  # it comes again
+                pass  # will be notified again
         for allocation in self._held:
             allocation.release()
 
 
 class Job:
-    """Reads files in some threads, and hashes them in others. Whoever hashes takes the next block of any
-    file, so each block that was read goes back to the pool, whatever the readers wait for."""
+    """Reads files in some threads, and hashes them in others. A hashing thread takes the next block of any
+    file, so each block that was read returns to the pool, no matter what the readers wait for."""
 
     def __init__(self, pool, paths, settings, on_end):
         self.n_files = self.n_skipped = self.n_bytes = 0
@@ -77,7 +78,7 @@ class Job:
         self._settings = settings
         self._on_end = on_end
         self._cancellable = Gio.Cancellable()
-        self._changed = threading.Condition()  # guards all that follows, and the files
+        self._changed = threading.Condition()  # guards all fields below, and the files
         self._paths = self._choose(paths)
         self._ready = collections.deque()
         self._n_blocks = 0
@@ -88,7 +89,8 @@ class Job:
             thread.start()
 
     def stop(self):
-        """Asks the job to end. Readers that wait for the pool are woken, and what was read is dropped."""
+        """Asks the job to end. Readers that wait for the pool are woken, and the blocks that were read are
+        dropped."""
         self._cancellable.cancel()
 
     def join(self):
@@ -135,7 +137,7 @@ class Job:
         file = HashedFile()
         size = None
         while size != 0:
-            # This is where the reader waits when the budget is used up.
+            # The reader waits here when the limit is reached.
             allocation = self._pool.allocate(self._settings.n_buffers, self._cancellable)
             with allocation.view() as memory:
                 size = stream.readinto(memory)
@@ -168,7 +170,7 @@ class Job:
             GLib.idle_add(self._on_end, self)
 
     def _wait_for_file(self, index):
-        """The next file with a block to hash; None when all is done."""
+        """The next file with a block to hash; None when the job is done."""
         with self._changed:
             self._changed.wait_for(
                 lambda: (self._ready and index < self._settings.n_workers) or self._n_readers + self._n_blocks == 0

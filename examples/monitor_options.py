@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""The options of the monitor. Its manual page is made from them, without a need for GTK."""
+"""The options of the monitor. The manual page is generated from them, without GTK."""
 
 import argparse
 
@@ -14,8 +14,8 @@ def create_parser(version=None, prog=None):
         epilog="Without files, the window has a button to choose a folder.",
     )
     parser.add_argument("paths", nargs="*", metavar="FILE-OR-FOLDER")
-    parser.add_argument("--repeat", action="store_true", help="begin again at the end")
-    parser.add_argument("--report", action="store_true", help="print the figures, too, as JSON")
+    parser.add_argument("--repeat", action="store_true", help="start again at the end")
+    parser.add_argument("--report", action="store_true", help="also print the figures as JSON")
     text = f"%(prog)s (libbufpool) {version}"
     parser.add_argument("--version", action="version", version=text, help="print the version")
     return parser

@@ -8,7 +8,10 @@
 
 #include <glib.h>
 
+#define SHA256_DIGITS 64 /* of the digest, in hexadecimal */
+
 #ifdef HAVE_LIBCRYPTO
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 
 typedef EVP_MD_CTX Sha256;
@@ -36,12 +39,13 @@ sha256_update (Sha256 *self, GBytes *bytes)
 static inline gchar *
 sha256_end (Sha256 *self)
 {
-  GString *text = g_string_sized_new (64);
+  GString *text = g_string_sized_new (SHA256_DIGITS);
   guint8 digest[EVP_MAX_MD_SIZE];
   guint size = 0;
 
   EVP_DigestFinal_ex (self, digest, &size);
   EVP_MD_CTX_free (self);
+  OPENSSL_thread_stop (); /* a thread of a pool may not end before the process does */
   for (guint i = 0; i < size; i++)
     g_string_append_printf (text, "%02x", digest[i]);
   return g_string_free (text, FALSE);

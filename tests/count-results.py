@@ -4,11 +4,11 @@
 
 """Counts the test cases of some sections of tests/run: count-results.py SECTION.logs...
 
-A file names, one in a line, the logs of what has run: the common part of the names of meson's two logs,
-.json and .junit.xml; or the output of one program, whose name ends in .tap, and which has to have run as
-many cases as it planned. Names what failed, and ends with one line: N passed, N failed, N skipped. A
-program that ended badly, though no case of it has failed, counts as one failure more; and so does a log
-that is missing, and a section that has none."""
+A file contains the names of logs, one per line: either the common part of the names of meson's two logs,
+.json and .junit.xml; or, ending in .tap, the output of one program, which must have run as many cases as it
+planned. Prints the names of failed tests, and a last line: N passed, N failed, N skipped. Each of these
+counts as one more failure: a program that failed although none of its cases has failed, a missing log, and a
+section without logs."""
 
 import json
 import os

@@ -1,14 +1,14 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What test-plugin.c loads and unloads: a plugin that uses the library, in a host that does not. */
+/* The plugin that test-plugin.c loads and unloads: it uses the library, and its host does not. */
 
 #include <bufpool/bufpool.h>
 #include <gmodule.h>
 
 G_MODULE_EXPORT gboolean work (void);
 
-/* Whether requests of each kind do what they should. */
+/* Returns whether each kind of request works. */
 G_MODULE_EXPORT gboolean
 work (void)
 {

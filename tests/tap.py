@@ -1,17 +1,17 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Runs checks, and says in TAP how they went."""
+"""Runs checks, and prints the results as TAP."""
 
 import traceback
 
 
 class Failure(Exception):
-    """What a check raises; its text is shown."""
+    """A failed check raises this; its text is printed."""
 
 
 def fail_if(lines):
-    """Fails, and shows the lines, if there are any."""
+    """Fails and prints the lines, if there are any."""
     if lines:
         raise Failure("\n".join(lines))
 
@@ -22,7 +22,7 @@ def equal(found, expected):
 
 
 class Skipped(Exception):
-    """What a check raises that cannot be made here; its text says why."""
+    """A check that cannot run here raises this; its text is the reason."""
 
 
 def run_checks(checks):

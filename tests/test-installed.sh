@@ -2,8 +2,9 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-# What a program finds that depends on the library: symbols, headers, pkg-config files, installed and
-# uninstalled, and as a subproject. Usage: test-installed.sh SOURCE_DIR BUILD_DIR
+# Tests what a program that depends on the library finds: symbols, headers, pkg-config files, installed and
+# uninstalled, and as a subproject.
+# Usage: test-installed.sh SOURCE_DIR BUILD_DIR
 
 set -u
 
@@ -45,12 +46,12 @@ main (void)
 PROGRAM
 }
 
-# compile PKG_CONFIG_PATH OUTPUT SOURCE: pkg-config quotes for a shell.
+# compile PKG_CONFIG_PATH OUTPUT SOURCE: the output of pkg-config is quoted for a shell
 compile() {
     eval "cc -o '$2' '$3' $(PKG_CONFIG_PATH="$1" pkg-config --cflags --libs bufpool-1.0)"
 }
 
-# Exported is what the list says, no more and no less.
+# The library exports exactly the symbols of the list.
 symbols() {
     nm -D --defined-only "$build_dir/bufpool/libbufpool-1.0.so.0" | awk '{ print $3 }' | sort >"$work/symbols"
     diff -u "$source_dir/tests/exported-symbols.list" "$work/symbols"
@@ -60,7 +61,7 @@ soname() {
     readelf -d "$build_dir/bufpool/libbufpool-1.0.so.0" | grep -F 'soname: [libbufpool-1.0.so.0]'
 }
 
-# Each header may be included only by way of the one public include.
+# Each header may be included only through the public header.
 single_include() {
     local header
     for header in buf-pool buf-pool-allocation buf-pool-enums buf-pool-enum-types buf-pool-error buf-version \
@@ -94,7 +95,7 @@ installed() {
     write_program "$work/installed.c"
     compile "$work" "$work/installed" "$work/installed.c" || return 1
     LD_LIBRARY_PATH="$libdir" "$work/installed" || return 1
-    # GDB looks for it under the path that the library has without DESTDIR.
+    # GDB looks for it under the path of the library without DESTDIR.
     [ -e "$prefix/share/gdb/auto-load${libdir#"$work/destdir"}/libbufpool-1.0.so.0.0.0-gdb.py" ] || return 1
     if [ -e "$build_dir/bufpool/BufPool-1.0.gir" ]; then
         [ -e "$prefix/share/gir-1.0/BufPool-1.0.gir" ] &&
@@ -106,7 +107,7 @@ installed() {
     fi
 }
 
-# Sets no option, as most users of a subproject do. The folder stands for the tarball that the wrap file names.
+# Sets no option, like most users of a subproject. The folder stands for the tarball that the wrap file names.
 configure_subproject() {
     local wrap=$source_dir/.packaging/libbufpool.wrap
     mkdir -p "$work/outer/subprojects"
@@ -144,14 +145,14 @@ subproject_with() {
 }
 
 echo 1..11
-check "exports what the checked-in list says" symbols
+check "exports exactly the checked-in symbols" symbols
 check "has its soname" soname
 check "headers refuse to be included one by one" single_include
-check "headers are C without a warning" language c "cc -std=c11"
-check "headers are C++ without a warning" language cc "c++ -std=c++11"
-check "works uninstalled, by pkg-config" uninstalled
-check "works installed, by pkg-config" installed
-check "is the library alone as a subproject" subproject_alone
+check "headers compile as C without a warning" language c "cc -std=c11"
+check "headers compile as C++ without a warning" language cc "c++ -std=c++11"
+check "works uninstalled, with pkg-config" uninstalled
+check "works installed, with pkg-config" installed
+check "as a subproject, builds only the library" subproject_alone
 check "works as a subproject" subproject_works
 check "can have its tests as a subproject" subproject_with tests
 check "can have its examples as a subproject" subproject_with examples

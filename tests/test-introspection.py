@@ -37,7 +37,7 @@ FREE_FUNCTIONS = {"get_memory_limit", "pool_error_quark"}
 
 CHECKS = {
     "the namespace is BufPool 1.0": lambda: (namespace.get("name"), namespace.get("version")) == ("BufPool", "1.0"),
-    "Pool is a final class that can be initialised": lambda: pool.get("parent") == "GObject.Object"
+    "Pool is a final class that can be initialized": lambda: pool.get("parent") == "GObject.Object"
     and pool.get("final") == "1"
     and named("implements", "Gio.Initable", pool) is not None,
     "Pool has its constructors, which throw": lambda: all(
@@ -84,8 +84,8 @@ CHECKS = {
         "get_length", "get_buffer_size", "get_allocated_bytes", "get_first", "get_buffer", "get_data", "get_bytes",
         "get_buffer_bytes", "fill", "extract", "shrink",
     } <= methods(allocation).keys(),
-    "references are not counted by hand": lambda: not {"ref", "unref"} & methods(allocation).keys(),
-    "what is out of range throws": lambda: throws(allocation, "fill", "extract", "shrink"),
+    "ref and unref are hidden": lambda: not {"ref", "unref"} & methods(allocation).keys(),
+    "functions with a range throw": lambda: throws(allocation, "fill", "extract", "shrink"),
     "Reader is a final class with its methods": lambda: reader.get("final") == "1" and {
         "next_block", "next_block_async", "next_block_finish", "splice", "splice_async", "splice_finish",
         "get_stream", "get_pool", "get_n_buffers", "get_read_ahead", "set_read_ahead", "get_position",
@@ -97,24 +97,24 @@ CHECKS = {
         "position": "get_position",
     },
     "reading throws": lambda: throws(reader, "next_block", "next_block_finish", "splice", "splice_finish"),
-    "nothing of the types is a free function": lambda: not [
+    "no function of a type is a free function": lambda: not [
         e.get("name")
         for e in namespace.findall(CORE + "function")
         if e.get("introspectable") != "0" and e.get("name") not in FREE_FUNCTIONS and not e.get("moved-to")
     ],
-    "the error domain is where languages look for it": lambda: named("enumeration", "PoolError").get(
+    "the error domain has its registered name": lambda: named("enumeration", "PoolError").get(
         GLIB + "error-domain"
     ) == "buf-pool-error-quark",
     "the error codes are there": lambda: [
         e.get("name") for e in named("enumeration", "PoolError").findall(CORE + "member")
     ] == ["invalid_config", "invalid_count", "too_large", "no_memory", "closed", "out_of_range", "released", "overloaded",
         "in_use"],
-    "a buffer size is its value": lambda: all(
+    "a buffer size has the value in its name": lambda: all(
         e.get("name") == "s" + e.get("value") for e in named("enumeration", "BufferSize").findall(CORE + "member")
     ),
     "the constants are there": lambda: constants["POOL_UNLIMITED"] == str(2**53 - 1)
     and constants["POOL_MAX_BUFFERS"] == "65535",
-    "everything public says since when": lambda: all(
+    "every public symbol has a Since version": lambda: all(
         e.get("version")
         for kind in ("class", "record", "enumeration", "constant")
         for e in namespace.findall(CORE + kind)

@@ -2,9 +2,10 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What describes the library elsewhere agrees with it: versions, dates, symbols, options of the tools.
+"""Checks that other descriptions of the library agree with it: versions, dates, symbols, options of the
+tools.
 Usage: test-packaging.py SOURCE_DIR VERSION [FOLDER_OF_TOOLS]
-       test-packaging.py --renew SOURCE_DIR, after a symbol was added: writes Debian's list of symbols"""
+       test-packaging.py --renew SOURCE_DIR, after adding a symbol: writes Debian's list of symbols"""
 
 import json
 import pathlib
@@ -39,7 +40,7 @@ class Source:
         return (self.folder / name).read_text(encoding="utf-8")
 
     def write_symbols(self, since):
-        """The lines of a Debian symbols file. A symbol that it had before keeps its version."""
+        """The lines of a Debian symbols file. A symbol that existed before keeps its version."""
         known = {}
         if self.symbols.exists():
             known = dict(re.findall(r"^ (\w+)@Base (\S+)$", self.symbols.read_text(encoding="utf-8"), re.MULTILINE))
@@ -48,7 +49,7 @@ class Source:
         return SYMBOLS_HEADER + "".join(lines)
 
     def get_releases(self):
-        """Version and date of the newest release, by the file that names it."""
+        """Version and date of the newest release, by the file that contains them."""
         changelog = self.read(".packaging/debian/changelog")
         heading = re.match(r"libbufpool (\S+) \((\S+)\)\n", self.read("NEWS"))
         release = xml.fromstring(self.read("bufpool.doap")).find(f".//{DOAP}Version")
@@ -80,7 +81,7 @@ def check_tarballs(source, version):
 
 def check_symbols(source, version):
     if source.symbols.read_text(encoding="utf-8") != source.write_symbols(version):
-        raise Failure("Debian's list of symbols is another one: tests/test-packaging.py --renew .")
+        raise Failure("Debian's list of symbols is out of date: run tests/test-packaging.py --renew .")
 
 
 def check_options_of_flatpak(source):

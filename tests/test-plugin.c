@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A host that has GLib, but not this library, and a plugin that uses it. */
+/* A host that uses GLib but not this library, and a plugin that uses it. */
 
 #include <gio/gio.h>
 #include <gmodule.h>

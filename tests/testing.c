@@ -51,7 +51,7 @@ test_requester_is_done (TestRequester *self)
   return g_atomic_int_get (&self->done);
 }
 
-/* Joins the thread and frees @self. Returns what it got. */
+/* Joins the thread and frees @self. Returns the allocation. */
 BufPoolAllocation *
 test_requester_end (TestRequester *self, GError **error)
 {
@@ -65,7 +65,7 @@ test_requester_end (TestRequester *self, GError **error)
   return allocation;
 }
 
-/* Joins the thread, which has got what it wanted, and drops that. */
+/* Joins the thread, which has got its allocation, and drops that. */
 void
 test_requester_end_served (TestRequester *self)
 {
@@ -78,12 +78,24 @@ test_requester_end_served (TestRequester *self)
   g_assert_cmpuint (buf_pool_allocation_get_length (allocation), ==, n_buffers);
 }
 
-/* From now on no bound in time is reached in this pool: only what is counted matters. */
+/* Disables all time limits in this pool: only counts matter. */
 void
 test_pool_stop_clock (BufPool *pool)
 {
   pool->memory->semaphore.tree->queue.overtaken_time = G_MAXINT64 / 2;
   pool->memory->semaphore.tree->queue.patience = G_MAXINT64 / 2;
+}
+
+gboolean
+test_is_waiting (BufPool *pool, guint n)
+{
+  BufSemaphore *semaphore = &pool->memory->semaphore;
+  gboolean keeps;
+
+  g_mutex_lock (&semaphore->tree->mutex);
+  keeps = semaphore->keeps;
+  g_mutex_unlock (&semaphore->tree->mutex);
+  return buf_pool_get_waiting (pool) == n && (n == 0 || !keeps);
 }
 
 BufPool *
@@ -97,8 +109,8 @@ test_pool_new_timed (gsize buffer_size, gsize n_buffers)
   return pool;
 }
 
-/* Without bounds in time, so that the order in which requests are served does not depend on how
- * busy the machine is. */
+/* Without time limits, so that the order in which requests are served does not depend on the load
+ * of the machine. */
 BufPool *
 test_pool_new (gsize buffer_size, gsize n_buffers)
 {
@@ -177,8 +189,8 @@ test_scale (guint n)
   return MAX ((guint) (n * percent / 100), 1);
 }
 
-/* For tests of BUFPOOL_DEBUG: whether this is the process that has these settings. In the other
- * one, that process has passed when this returns. */
+/* For tests of BUFPOOL_DEBUG: whether this is the process that has these settings. In the parent,
+ * this returns after that process has passed. */
 gboolean
 test_run_with (const gchar *keys, const gchar *variable, const gchar *value)
 {
@@ -198,6 +210,30 @@ test_run_with (const gchar *keys, const gchar *variable, const gchar *value)
   if (variable != NULL)
     g_unsetenv (variable);
   return FALSE;
+}
+
+static gint n_warnings; /* atomic */
+
+static GLogWriterOutput
+count_warning (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
+{
+  const GLogWriterOutput output = g_log_writer_default (level, fields, n_fields, user_data);
+
+  if (level & G_LOG_LEVEL_WARNING)
+    g_atomic_int_inc (&n_warnings);
+  return output;
+}
+
+void
+test_begin_to_count_warnings (void)
+{
+  g_log_set_writer_func (count_warning, NULL, NULL);
+}
+
+guint
+test_get_n_warnings (void)
+{
+  return (guint) g_atomic_int_get (&n_warnings);
 }
 
 const gchar *
@@ -270,7 +306,7 @@ test_owner_run (BufPool *pool)
   test_owner_end (&owner);
 }
 
-/* The pool has been disposed of, but a plain allocation keeps it. */
+/* The pool has been disposed of, but a plain allocation keeps it alive. */
 void
 test_assert_still_there (BufPool *pool)
 {
@@ -280,7 +316,7 @@ test_assert_still_there (BufPool *pool)
   g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_CLOSED);
 }
 
-/* The pool may be ending in another thread. */
+/* The pool may still be ending in another thread. */
 void
 test_wait_for_the_end (void)
 {
@@ -294,7 +330,7 @@ test_keep_result (GObject *source, GAsyncResult *result, gpointer user_data)
   *(GAsyncResult **) user_data = g_object_ref (result);
 }
 
-/* And until the main loop has let go of it, too. */
+/* Waits until the main loop has dropped it, too. */
 void
 test_iterate_until (GAsyncResult **result)
 {

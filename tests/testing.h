@@ -37,7 +37,7 @@ void test_pool_stop_clock (BufPool *pool);
 BufPoolAllocation *test_allocate (BufPool *pool, gsize n_buffers);
 void test_assert_figures (BufPool *pool, gsize allocated_buffers, gsize n_allocations);
 
-/* Who drops a reference on a pool in a thread of its own, and perhaps waits there. */
+/* A thread that drops a reference on a pool, and may wait there. */
 typedef struct
 {
   BufPool *pool;
@@ -58,13 +58,14 @@ void test_keep_result (GObject *source, GAsyncResult *result, gpointer user_data
 void test_iterate_until (GAsyncResult **result);
 void test_iterate_all (void);
 
-/* How many wait until nothing is outstanding: in a drain, or in the end of the pool. */
+/* The number of threads that wait until nothing is outstanding: in a drain, or at the end of the
+ * pool. */
 guint test_get_n_drainers (BufPool *pool);
 
-/* How many there are of what pools and their allocations share. */
+/* How many states that pools share with their allocations exist. */
 guint test_count_memories (void);
 
-/* Yields until the condition holds, and aborts the program when it does not within a minute. */
+/* Yields until the condition holds, and aborts the program if it does not hold within a minute. */
 #define test_wait_until(condition)                                                                 \
   G_STMT_START                                                                                     \
   {                                                                                                \
@@ -74,19 +75,27 @@ guint test_count_memories (void);
   }                                                                                                \
   G_STMT_END
 
-#define test_wait_for_waiting(pool, n) test_wait_until (buf_pool_get_waiting (pool) == (n))
+#define test_wait_for_waiting(pool, n) test_wait_until (test_is_waiting (pool, n))
 
-/* The text of what is logged. */
+/* Whether @n requests wait, and the cache is closed: a thread that waits closes it after it has
+ * entered the queue, and until then others may find a cached block. */
+gboolean test_is_waiting (BufPool *pool, guint n);
+
+/* Counts the warnings of the library from now on; they are still logged. */
+void test_begin_to_count_warnings (void);
+guint test_get_n_warnings (void);
+
+/* The text of the log messages. */
 const gchar *test_get_log_message (const GLogField *fields, gsize n_fields);
 
 void test_yield (gint64 deadline, const gchar *where, const gchar *condition);
 
 gboolean test_run_with (const gchar *keys, const gchar *variable, const gchar *value);
 
-/* For tests of call stacks, which not every C library tells. */
+/* For tests of call stacks, which not every C library provides. */
 gboolean test_skip_without_stacks (void);
 
-/* How often to repeat: @n, or as many hundredths of it as TEST_SCALE says. */
+/* How often to repeat: @n, scaled by TEST_SCALE percent. */
 guint test_scale (guint n);
 
 G_END_DECLS

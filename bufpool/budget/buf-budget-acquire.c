@@ -27,15 +27,19 @@ get_want (gsize n_bytes, gint priority)
 
 static void
 set_error (BufBudget *self,
-           const BufWant *want,
+           gsize n_bytes,
            BufOutcome outcome,
            const BufSemaphoreFigures *figures,
            GError **error)
 {
-  g_autofree gchar *asked = g_strdup_printf ("Cannot acquire %" G_GINT64_FORMAT " %s",
-                                             want->bytes,
-                                             buf_words_choose (want->bytes, "byte", "bytes"));
+  g_autofree gchar *asked = NULL;
 
+  if (error == NULL)
+    return;
+
+  asked = g_strdup_printf ("Cannot acquire %" G_GSIZE_FORMAT " %s",
+                           n_bytes,
+                           buf_words_choose (n_bytes, "byte", "bytes"));
   buf_request_set_error (buf_budget_get_semaphore (self), asked, outcome, figures, error);
 }
 
@@ -88,15 +92,15 @@ wait_for_bytes (BufBudget *self,
 
 static BufPermit *
 make_permit (BufBudget *self,
-             const BufWant *want,
+             gsize n_bytes,
              BufOutcome outcome,
              const BufSemaphoreFigures *figures,
              GError **error)
 {
   if (outcome == BUF_OUTCOME_GRANTED)
-    return buf_permit_new (self, want->bytes);
+    return buf_permit_new (self, (gint64) n_bytes);
 
-  set_error (self, want, outcome, figures, error);
+  set_error (self, n_bytes, outcome, figures, error);
   return NULL;
 }
 
@@ -115,7 +119,7 @@ wait_for_permit (BufBudget *self,
 
   g_object_ref (self);
   outcome = wait_for_bytes (self, want, timeout_us, cancellable, &figures);
-  permit = make_permit (self, want, outcome, &figures, error);
+  permit = make_permit (self, (gsize) want->bytes, outcome, &figures, error);
   g_object_unref (self);
   return permit;
 }
@@ -190,7 +194,7 @@ buf_budget_acquire_full (BufBudget *self,
   outcome = take_bytes (self, &want, TRUE, &figures);
   if (outcome == BUF_OUTCOME_PENDING)
     return wait_for_permit (self, &want, timeout_us, cancellable, error);
-  return make_permit (self, &want, outcome, &figures, error);
+  return make_permit (self, n_bytes, outcome, &figures, error);
 }
 
 /**
@@ -219,26 +223,26 @@ buf_budget_try_acquire (BufBudget *self, gsize n_bytes, GError **error)
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
 
   outcome = take_bytes (self, &want, FALSE, &figures);
-  return make_permit (self, &want, outcome, &figures, error);
+  return make_permit (self, n_bytes, outcome, &figures, error);
 }
 
 static void
-return_permit (GTask *task, const BufWant *want)
+return_permit (GTask *task, gsize n_bytes)
 {
   g_task_return_pointer (task,
-                         buf_permit_new (g_task_get_source_object (task), want->bytes),
+                         buf_permit_new (g_task_get_source_object (task), (gint64) n_bytes),
                          (GDestroyNotify) buf_permit_unref);
 }
 
 static void
 return_permit_error (GTask *task,
-                     const BufWant *want,
+                     gsize n_bytes,
                      BufOutcome outcome,
                      const BufSemaphoreFigures *figures)
 {
   GError *error = NULL;
 
-  set_error (g_task_get_source_object (task), want, outcome, figures, &error);
+  set_error (g_task_get_source_object (task), n_bytes, outcome, figures, &error);
   g_task_return_error (task, error);
 }
 
@@ -246,19 +250,20 @@ static void
 deliver_permit (BufPendingTask *self, BufOutcome outcome)
 {
   BufSemaphore *semaphore = buf_budget_get_semaphore (g_task_get_source_object (self->task));
+  gsize n_bytes = (gsize) self->waiter.want.bytes;
   BufSemaphoreFigures figures;
 
   buf_wait_report_log (buf_wait_report_new (semaphore, &self->waiter));
   if (outcome == BUF_OUTCOME_GRANTED)
     {
-      return_permit (self->task, &self->waiter.want);
+      return_permit (self->task, n_bytes);
       return;
     }
 
   if (g_cancellable_is_cancelled (g_task_get_cancellable (self->task)))
     outcome = BUF_OUTCOME_CANCELLED;
   buf_semaphore_get_refusal (semaphore, &self->waiter, &figures);
-  return_permit_error (self->task, &self->waiter.want, outcome, &figures);
+  return_permit_error (self->task, n_bytes, outcome, &figures);
 }
 
 /**
@@ -308,9 +313,9 @@ buf_budget_acquire_async (BufBudget *self,
 
   outcome = take_bytes (self, &want, FALSE, &figures);
   if (outcome == BUF_OUTCOME_GRANTED)
-    return_permit (task, &want);
+    return_permit (task, n_bytes);
   else if (outcome != BUF_OUTCOME_PENDING)
-    return_permit_error (task, &want, outcome, &figures);
+    return_permit_error (task, n_bytes, outcome, &figures);
   else
     {
       pending = g_new0 (BufPendingTask, 1);

@@ -33,6 +33,10 @@ struct _BufBudget
 };
 
 BufSemaphore *buf_budget_get_semaphore (BufBudget *self);
+void buf_budget_install_properties (GObjectClass *object_class);
+void buf_budget_change_max_memory (BufBudget *self, guint64 max_memory);
+void buf_budget_change_reserved_memory (BufBudget *self, guint64 reserved_memory);
+void buf_budget_change_max_waiting (BufBudget *self, gint max_waiting);
 BufPermit *buf_permit_new (BufBudget *budget, gint64 bytes);
 
 /* Conversion to the sizes that functions take and return: on 32-bit systems, a limit can exceed the

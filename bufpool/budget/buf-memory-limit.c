@@ -129,8 +129,9 @@ get_machine_memory (void)
 /**
  * buf_get_memory_limit:
  *
- * Gets how much memory this process may use: the smallest limit of its control groups, version 1
- * and 2, and the memory of the machine. The result is at most %BUF_POOL_UNLIMITED.
+ * Gets the amount of memory that this process may use: the smallest limit of its control groups
+ * (version 1 and 2), or the memory of the machine if that is less. The result is at most
+ * %BUF_POOL_UNLIMITED.
  *
  * Use a fraction of it for a budget that fits large machines, small machines and containers:
  *

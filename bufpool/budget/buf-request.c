@@ -82,7 +82,7 @@ set_too_large (const gchar *asked,
                figures->keeps_reserve ? " outside its reserve" : "");
 }
 
-/* What part of the bytes that are available is not for this request. */
+/* The part of the available bytes that this request cannot use. */
 static gchar *
 get_kept (const BufSemaphoreFigures *figures)
 {

@@ -96,7 +96,7 @@ describe_wait (const BufSemaphore *semaphore, const BufWaiter *waiter)
   return report;
 }
 
-/* Returns a report of a wait, or NULL if it is not to be logged. The caller may be inside. It logs
+/* Returns a report of a wait, or NULL if it must not be logged. The caller may be inside. It logs
  * the report after it has left, because a log writer is user code and may drop the pool. */
 BufWaitReport *
 buf_wait_report_new (const BufSemaphore *semaphore, const BufWaiter *waiter)

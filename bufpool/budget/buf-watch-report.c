@@ -3,6 +3,7 @@
 
 #include "config.h"
 
+#include "budget/buf-holders-private.h"
 #include "budget/buf-request-private.h"
 #include "budget/buf-wait-report-private.h"
 #include "budget/buf-watch-report-private.h"
@@ -13,8 +14,8 @@
  * with BUFPOOL_DEBUG=waits, one request has waited for a long time.
  *
  * The watcher detects both, see buf-semaphore-watch.c. A log writer is user code, which may block
- * for any time, or even wait for the pool. So the messages are built while the semaphore is
- * entered, and a separate thread logs them after it has left.
+ * for any length of time, or even wait for the pool. So the messages are built while the semaphore
+ * is entered, and a separate thread logs them after it has left.
  */
 
 /* The time without a grant after which a stall is reported, in milliseconds. */
@@ -31,25 +32,36 @@ typedef struct
   guint n_waits;
 } News;
 
+/* A pool has no permits. */
+static const gchar *
+get_advice (const BufSemaphore *semaphore)
+{
+  if (semaphore->append_outstanding != NULL)
+    return "Does a thread hold an allocation while it waits for another one? If several threads "
+           "do, they deadlock. Allocate everything at once, free the allocation before you wait, "
+           "or raise max-memory.";
+  return "Does a thread hold an allocation or a permit while it waits for another one? If several "
+         "threads do, they deadlock. Request everything at once, free what the thread holds before "
+         "it waits, or raise max-memory.";
+}
+
 static gchar *
 describe_stall (BufSemaphore *semaphore)
 {
   g_autofree gchar *title = buf_request_get_title (semaphore, "The");
   g_autoptr (GString) outstanding = g_string_new (NULL);
+  g_autoptr (BufHolders) holders = buf_holders_new (semaphore);
+  g_autofree gchar *summary = buf_holders_get_summary (holders);
   BufSemaphoreFigures figures;
 
   buf_semaphore_get_figures (semaphore, &figures, NULL);
-  if (semaphore->append_outstanding != NULL)
-    semaphore->append_outstanding (semaphore, outstanding);
+  buf_holders_append_to (holders, outstanding);
   return g_strdup_printf ("%s has not granted a request for %.1f s, and %u %s. The oldest waits "
                           "for "
                           "%" G_GINT64_FORMAT " %s, but only %" G_GINT64_FORMAT
-                          " of %" G_GINT64_FORMAT " %s available; %" G_GINT64_FORMAT
-                          " %s outstanding:\n%s  Does a thread hold an allocation while it waits "
-                          "for another one? If several threads do, they deadlock. Allocate "
-                          "everything at once, free the allocation before you wait, or raise "
-                          "max-memory. (BUFPOOL_STALL_WARNING sets after how many milliseconds "
-                          "this warning is logged; 0 disables it.)",
+                          " of %" G_GINT64_FORMAT
+                          " %s available; %s:\n%s  %s (BUFPOOL_STALL_WARNING sets after how many "
+                          "milliseconds this warning is logged; 0 disables it.)",
                           title,
                           (gdouble) semaphore->tree->stall.time / G_USEC_PER_SEC,
                           figures.n_waiting,
@@ -61,11 +73,9 @@ describe_stall (BufSemaphore *semaphore)
                           figures.available,
                           figures.maximum,
                           buf_words_choose (figures.available, "is", "are"),
-                          figures.n_allocations,
-                          buf_words_choose (figures.n_allocations,
-                                            "allocation is",
-                                            "allocations are"),
-                          outstanding->str);
+                          summary,
+                          outstanding->str,
+                          get_advice (semaphore));
 }
 
 /* The semaphore is entered on entry, and left before anything is logged. */
@@ -127,4 +137,5 @@ buf_watch_report_begin (BufSemaphore *semaphore)
                              (gint64) stall * 1000,
                              threshold >= 0 ? MAX (threshold, 1000) : 0,
                              threshold >= 0);
+  buf_semaphore_join_reports (semaphore);
 }

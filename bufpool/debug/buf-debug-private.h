@@ -38,6 +38,7 @@ BufDebugLedger *buf_debug_ledger_new (void);
 void buf_debug_ledger_free (BufDebugLedger *self);
 gsize buf_debug_ledger_get_tail (BufDebugLedger *self);
 void buf_debug_ledger_describe (BufDebugLedger *self, GString *description);
+void buf_debug_append_hint (GString *description);
 
 BufDebugRecord *buf_debug_record_new (BufDebugLedger *ledger, gsize size);
 void

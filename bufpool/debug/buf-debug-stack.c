@@ -11,6 +11,9 @@
 #endif
 #ifdef HAVE_DL_ITERATE_PHDR
 #include <link.h>
+#ifndef ElfW
+#define ElfW(type) Elf_##type /* BSD */
+#endif
 #endif
 
 #include "debug/buf-debug-stack-private.h"
@@ -20,9 +23,16 @@
  *
  * Capturing is cheap: the C library walks the stack, and only the addresses are stored. addr2line
  * from the binutils names them, with one process for each module. It knows files and lines, and
- * follows separate debug files, so the library does not have to. Without addr2line, without debug
- * information, or on a system without ELF, the reports contain the names that the dynamic linker
- * knows.
+ * follows separate debug files, so the library does not have to. Without addr2line, or on a system
+ * without ELF, the reports contain the names that the dynamic linker knows.
+ *
+ * In a module without debug information and without a symbol table, addr2line takes the nearest
+ * exported function that begins before the address, which is often a wrong one. The dynamic linker
+ * knows where that function ends.
+ *
+ * The innermost frames are functions of the library. Reports omit them, so that allocations from
+ * one place of the program form one group, no matter which path the library took. These frames are
+ * found by their module, or, if a program contains the library, by their names and files.
  */
 
 #define INDENT "    "
@@ -105,30 +115,61 @@ find_module (struct dl_phdr_info *info, gsize size, gpointer user_data)
   return 0;
 }
 
-/* Appends the function and the place, which addr2line prints in two lines, if they are known. */
+/* Whether addr2line knows all functions of the file, and not only those that are exported. */
+static gboolean
+has_symbol_table (const gchar *path)
+{
+  g_autoptr (GMappedFile) file = g_mapped_file_new (path, FALSE, NULL);
+  gsize size = file != NULL ? g_mapped_file_get_length (file) : 0;
+  ElfW (Ehdr) header;
+
+  if (size < sizeof header)
+    return FALSE;
+
+  memcpy (&header, g_mapped_file_get_contents (file), sizeof header);
+  if (header.e_shoff > size || header.e_shnum > (size - header.e_shoff) / sizeof (ElfW (Shdr)))
+    return FALSE;
+
+  for (guint i = 0; i < header.e_shnum; i++)
+    {
+      ElfW (Shdr) section;
+
+      memcpy (&section,
+              g_mapped_file_get_contents (file) + header.e_shoff + i * sizeof section,
+              sizeof section);
+      if (section.sh_type == SHT_SYMTAB)
+        return TRUE;
+    }
+  return FALSE;
+}
+
+/* Appends the function and the place, which addr2line prints in two lines, if they are known. From
+ * a symbol table, it knows at most the file. */
 static void
-append_full_name (GString *name, const gchar *function, const gchar *place)
+append_full_name (GString *name, const gchar *function, const gchar *place, gboolean has_symbols)
 {
   g_autofree gchar *file = NULL;
 
-  if (function[0] == '?')
+  if (function[0] == '?' || (place[0] == '?' && !has_symbols))
     return;
 
   if (name->len > 0)
     g_string_append (name, "\n" INDENT);
   g_string_append (name, function);
-  if (place[0] == '?')
+  if (place[0] == '?' || place[0] == ':')
     return;
 
   file = g_path_get_basename (place);
   file[strcspn (file, " ")] = '\0'; /* cuts off a discriminator */
+  if (g_str_has_suffix (file, ":?"))
+    file[strlen (file) - strlen (":?")] = '\0';
   g_string_append_printf (name, " (%s)", file);
 }
 
 /* For each address, the output is a line with the address, and then two lines for each function
  * that contains it, the innermost first, because functions are inlined into others. */
 static void
-read_names (BufDebugNames *self, GPtrArray *addresses, gchar **lines)
+read_names (BufDebugNames *self, GPtrArray *addresses, gchar **lines, gboolean has_symbols)
 {
   for (guint i = 0; i < addresses->len && *lines != NULL; i++)
     {
@@ -136,7 +177,7 @@ read_names (BufDebugNames *self, GPtrArray *addresses, gchar **lines)
 
       for (lines++; lines[0] != NULL && lines[1] != NULL && !g_str_has_prefix (*lines, "0x");
            lines += 2)
-        append_full_name (name, lines[0], lines[1]);
+        append_full_name (name, lines[0], lines[1], has_symbols);
 
       if (name->len > 0)
         g_hash_table_replace (self, addresses->pdata[i], g_strdup (name->str));
@@ -176,7 +217,7 @@ look_up_in_module (BufDebugNames *self, const Module *module, GPtrArray *address
     return;
 
   lines = g_strsplit (output, "\n", -1);
-  read_names (self, addresses, lines);
+  read_names (self, addresses, lines, has_symbol_table (module->path));
 }
 
 /* Names all addresses that were added. */
@@ -220,7 +261,26 @@ buf_debug_names_look_up (BufDebugNames *self)
     }
 }
 
+static gboolean
+is_in_library (gpointer address)
+{
+  Module module = { .address = (guintptr) address - 1 };
+  g_autofree gchar *name = NULL;
+
+  dl_iterate_phdr (find_module, &module);
+  if (module.path != NULL)
+    name = g_path_get_basename (module.path);
+  g_free (module.path);
+  return name != NULL && g_str_has_prefix (name, "libbufpool-");
+}
+
 #else
+
+static gboolean
+is_in_library (gpointer address)
+{
+  return FALSE;
+}
 
 void
 buf_debug_names_look_up (BufDebugNames *self)
@@ -277,11 +337,12 @@ buf_debug_stack_add_names (const BufDebugStack *self, BufDebugNames *names)
 /* Returns whether a frame belongs to the library itself. These frames are the innermost ones. A
  * program may also have functions and files that begin with "buf". */
 static gboolean
-is_own_frame (const gchar *name)
+is_own_frame (gpointer address, const gchar *name)
 {
   return g_str_has_prefix (name, "buf_pool_") || g_str_has_prefix (name, "buf_debug_") ||
-         strstr (name, " (buf-pool-") != NULL || strstr (name, " (buf-block.c:") != NULL ||
-         strstr (name, " (in libbufpool-") != NULL;
+         g_str_has_prefix (name, "buf_block_") || strstr (name, " (buf-pool-") != NULL ||
+         strstr (name, " (buf-block.c") != NULL || strstr (name, " (in libbufpool-") != NULL ||
+         is_in_library (address);
 }
 
 /* Returns how many of the innermost frames belong to the library itself. */
@@ -290,7 +351,8 @@ buf_debug_stack_count_own (const BufDebugStack *self, BufDebugNames *names)
 {
   guint n_own = 0;
 
-  while (n_own < self->n_frames && is_own_frame (g_hash_table_lookup (names, self->frames[n_own])))
+  while (n_own < self->n_frames &&
+         is_own_frame (self->frames[n_own], g_hash_table_lookup (names, self->frames[n_own])))
     n_own++;
   return n_own;
 }

@@ -206,6 +206,14 @@ buf_debug_ledger_describe (BufDebugLedger *self, GString *description)
   buf_debug_groups_append_to (groups, description);
 }
 
+/* Appends what to do to get such a description. */
+void
+buf_debug_append_hint (GString *description)
+{
+  g_string_append (description,
+                   "  Run the program with BUFPOOL_DEBUG=leaks to see where they come from.\n");
+}
+
 static gsize
 count_overwritten (BufDebugRecord *self, BufDebugLedger *ledger)
 {

@@ -18,9 +18,11 @@ G_BEGIN_DECLS
  *   wait__begin (waiter, bytes)                    no bytes: until nothing is outstanding
  *   wait__end (waiter, bytes, outcome, microseconds)
  *   grant (waiter, bytes, free)                    by a releaser
- *   revoke (budget, free)
- *   close (budget)
- *   drain (budget, outstanding bytes)
+ *   revoke (semaphore, free)
+ *   close (semaphore)
+ *   drain (semaphore, outstanding bytes)           without cached blocks
+ *   evict (semaphore, bytes, blocks)               cached blocks that are freed
+ *   trim (semaphore, bytes to keep, bytes freed)
  */
 #ifdef HAVE_SYSTEMTAP
 #define BUF_PROBE1(name, a)          DTRACE_PROBE1 (bufpool, name, a)

@@ -80,10 +80,14 @@ def describe_frame(address):
 
 
 def count_cached(memory):
-    """The bytes and the number of the blocks that the pool caches, or is about to free."""
-    semaphore, depot = memory["semaphore"], memory["control"]["depot"]
-    n_bytes = int(depot["bytes"]) + int(semaphore["returning"])
-    n_blocks = int(depot["n_blocks"]) + int(semaphore["n_returning"])
+    """The bytes and the number of the blocks that the pool caches, or is about to free. Idle blocks are not among
+    them: their bytes are free."""
+    semaphore, control = memory["semaphore"], memory["control"]
+    n_bytes = int(semaphore["returning"])
+    n_blocks = int(semaphore["n_returning"])
+    if not int(control["depot_is_idle"]):
+        n_bytes += int(control["depot"]["bytes"])
+        n_blocks += int(control["depot"]["n_blocks"])
     for i in range(int(memory["control"]["n_stripes"])):
         stripe = memory["cache"]["stripes"][i]
         magazines = stripe["magazines"]
@@ -118,8 +122,9 @@ class Figures:
 
 def print_budget(figures):
     semaphore = figures.semaphore
+    idle = f" ({semaphore['level']['idle']} idle)" if int(semaphore["level"]["idle"]) > 0 else ""
     print(
-        f"  budget: {count(figures.maximum, 'byte')} = {figures.in_use} in use + {figures.free} free "
+        f"  budget: {count(figures.maximum, 'byte')} = {figures.in_use} in use + {figures.free} free{idle} "
         f"+ {figures.in_stripes} in stripes + {figures.cached} cached; {int(semaphore['level']['pinned'])} pinned"
     )
     states = {"closed": semaphore["level"], "revoked": semaphore["level"], "abandoned": semaphore}
@@ -145,8 +150,8 @@ def print_waiters(figures):
 
     print(f"  draining: {int(figures.level['drainers']['length'])}")
     for waiter in each_in_queue(figures.level["drainers"], "BufWaiter"):
-        what = "what is not pinned" if int(waiter["spares_pinned"]) else "everything"
-        print(f"{INDENT}{describe_thread(waiter['thread_id'])}, until {what} is dropped, {describe_since(waiter['since'])}")
+        what = "plain allocations" if int(waiter["spares_pinned"]) else "allocations"
+        print(f"{INDENT}{describe_thread(waiter['thread_id'])}, until all {what} are freed, {describe_since(waiter['since'])}")
 
 
 def print_stack(stack):
@@ -234,7 +239,7 @@ Without an argument, it shows the budgets of the program, each with the pools an
 and then every pool, including pools that are gone but still have allocations. With an argument, it shows
 the pool that the expression points to. For each pool:
 
-  budget       how much is in use, free, in stripes and cached, in bytes
+  budget       how much is in use, free, in stripes and cached, in bytes; for idle bytes, the pool still has blocks
   state        closed; revoked: every request and release takes the lock; abandoned: the pool is
                gone, and the state it shares with its allocations is freed with the last of them
   stripes      the credit of each, and its count of allocations, minus those released to it

@@ -68,6 +68,7 @@ buf_block_set_next (BufPoolAllocation *self, BufPoolAllocation *next)
 gboolean buf_block_is_large (BufMemory *memory, gint64 bytes, guint64 flags);
 guint buf_block_get_n_large (BufMemory *memory, gboolean may_map);
 BufDetachedAllocation *buf_block_new_handle (BufMemory *memory);
+void buf_block_free_handle (BufDetachedAllocation *self);
 void buf_block_set_inner (BufMemory *memory,
                           BufDetachedAllocation *self,
                           BufPoolAllocation *block,

@@ -18,44 +18,11 @@
 /* After this many blocks that found no room in a stripe, the next one insists. */
 #define BUF_CACHE_PRESSURE 32
 
-/* How long a thread retries to get a held bit before it leaves it to others, in microseconds, and
- * how long it sleeps if it cannot leave it to them. Sleeping lets a holder of lower priority
+/* How long a thread retries to get a held stripe before it leaves it to others, in microseconds,
+ * and how long it sleeps if it cannot leave it to them. Sleeping lets a holder of lower priority
  * run. */
 #define BUF_CACHE_CLOSE_TIME  50
 #define BUF_CACHE_CLOSE_SLEEP 100
-
-static void
-free_bundle (BufMemory *memory, BufPoolAllocation *bundle, gint64 bytes, guint64 flags)
-{
-  while (bundle != NULL)
-    {
-      BufPoolAllocation *next = buf_block_get_next (bundle);
-
-      buf_block_free (memory, bundle, bytes, flags);
-      bundle = next;
-    }
-}
-
-/* Their bytes have not been released yet. */
-static void
-free_haul (BufMemory *memory, const BufHaul *haul)
-{
-  guint64 flags = buf_block_get_flags (memory);
-
-  for (guint i = 0; i < haul->n_sizes; i++)
-    {
-      const BufBundles *bundles = &haul->sizes[i];
-      BufPoolAllocation *bundle = bundles->head;
-
-      while (bundle != NULL)
-        {
-          BufPoolAllocation *next = (gpointer) bundle->memory;
-
-          free_bundle (memory, bundle, bundles->n_buffers * (gint64) memory->buffer_size, flags);
-          bundle = next;
-        }
-    }
-}
 
 /* On return, the memory may be gone. */
 static void
@@ -64,7 +31,7 @@ free_and_release_haul (BufMemory *memory, const BufHaul *haul)
   if (haul->n_blocks == 0)
     return;
 
-  free_haul (memory, haul);
+  buf_cache_free_haul (memory, haul);
   buf_semaphore_release_several (&memory->semaphore, haul->bytes, haul->n_blocks);
 }
 
@@ -102,7 +69,7 @@ get_bytes_to_move_held (BufCacheStripe *stripe, BufMagazine *magazine, gint64 by
 }
 
 /* Puts a block that does not match the first magazine, or finds no room there. The caller holds the
- * bit, and this function drops it. */
+ * stripe, and this function drops it. */
 gboolean
 buf_cache_put_held (BufMemory *memory,
                     BufCacheStripe *stripe,
@@ -115,9 +82,8 @@ buf_cache_put_held (BufMemory *memory,
   gboolean insist = FALSE;
   gint64 moves;
 
-  if (magazine != NULL && buf_cache_stripe_has_room_held (stripe, magazine, bytes))
+  if (magazine != NULL && buf_cache_stripe_push_held (stripe, magazine, block, bytes))
     {
-      buf_cache_stripe_push_held (stripe, magazine, block, bytes);
       stripe->pinned -= pinned ? bytes : 0;
       buf_cache_stripe_drop (stripe);
       return TRUE;
@@ -144,15 +110,9 @@ buf_cache_put_elsewhere (BufMemory *memory,
                          gint64 bytes,
                          gboolean pinned)
 {
-  guint n_live = atomic_load_explicit (&memory->cache.n_live, memory_order_relaxed);
-  BufCacheStripe *stripe;
+  BufCacheStripe *stripe = buf_cache_try_elsewhere (memory);
 
-  if (n_live <= 1)
-    return FALSE;
-
-  stripe = &memory->cache.stripes[++buf_semaphore_thread_number & (n_live - 1)];
-  return buf_cache_stripe_try (stripe) &&
-         buf_cache_put_held (memory, stripe, block, n_buffers, bytes, pinned);
+  return stripe != NULL && buf_cache_put_held (memory, stripe, block, n_buffers, bytes, pinned);
 }
 
 /* Returns how much of @bytes @want lacks, at the level with the least available. */
@@ -208,7 +168,7 @@ exchange_haul (BufMemory *memory,
                gboolean leaves,
                BufSemaphoreFigures *figures)
 {
-  free_haul (memory, haul);
+  buf_cache_free_haul (memory, haul);
   return buf_semaphore_exchange (&memory->semaphore,
                                  haul->bytes,
                                  haul->n_blocks,
@@ -296,6 +256,8 @@ evict (BufSemaphore *semaphore, gint64 bytes)
   buf_haul_init (&haul);
   g_mutex_lock (&semaphore->tree->mutex);
   buf_cache_evict_locked (memory, bytes, &haul);
+  if (haul.bytes < bytes)
+    buf_cache_close_locked (memory, &haul); /* so that it is not asked again until it is used */
   g_mutex_unlock (&semaphore->tree->mutex);
 
   free_and_release_haul (memory, &haul);
@@ -312,8 +274,24 @@ static void
 count_kept_locked (BufSemaphore *semaphore, gint64 *bytes, gint64 *n_allocations)
 {
   buf_cache_count_locked (buf_memory_get_for_semaphore (semaphore), bytes, n_allocations);
-  *bytes += semaphore->returning;
-  *n_allocations += semaphore->n_returning;
+}
+
+static void
+free_idle (BufSemaphore *semaphore)
+{
+  BufMemory *memory = buf_memory_get_for_semaphore (semaphore);
+  BufHaul haul;
+
+  do
+    {
+      buf_haul_init (&haul);
+      g_mutex_lock (&semaphore->tree->mutex);
+      if (semaphore->level.idle > 0)
+        buf_cache_evict_idle_locked (memory, semaphore->level.idle, &haul);
+      g_mutex_unlock (&semaphore->tree->mutex);
+      free_and_release_haul (memory, &haul);
+    }
+  while (haul.n_blocks > 0);
 }
 
 const BufSemaphoreKeeper buf_cache_keeper = {
@@ -321,6 +299,9 @@ const BufSemaphoreKeeper buf_cache_keeper = {
   .evict = evict,
   .reopen_locked = reopen_locked,
   .count_locked = count_kept_locked,
+  .claim_locked = buf_cache_claim_locked,
+  .unlock_and_free = buf_cache_unlock_and_free,
+  .free_idle = free_idle,
 };
 
 /* Returns whether the limit has changed. */
@@ -353,21 +334,25 @@ buf_memory_get_cached (BufMemory *self)
 
   g_mutex_lock (&self->semaphore.tree->mutex);
   buf_cache_count_locked (self, &cached, &n_blocks);
+  cached += self->semaphore.level.idle;
   g_mutex_unlock (&self->semaphore.tree->mutex);
   return cached;
 }
 
-/* Takes out blocks until at most @target bytes are cached. */
+/* Takes out blocks until at most @target bytes are cached, the idle ones first. */
 static void
 evict_down_to (BufMemory *memory, gint64 target, BufHaul *haul)
 {
-  gint64 cached = 0, n_blocks = 0;
+  gint64 cached, n_blocks = 0;
 
   buf_haul_init (haul);
   g_mutex_lock (&memory->semaphore.tree->mutex);
+  cached = memory->semaphore.level.idle;
   buf_cache_count_locked (memory, &cached, &n_blocks);
-  if (cached > target)
-    buf_cache_evict_locked (memory, cached - target, haul);
+  if (cached > target && memory->semaphore.level.idle > 0)
+    buf_cache_evict_idle_locked (memory, cached - target, haul);
+  if (cached - haul->bytes > target)
+    buf_cache_evict_locked (memory, cached - haul->bytes - target, haul);
   g_mutex_unlock (&memory->semaphore.tree->mutex);
 }
 
@@ -388,5 +373,6 @@ buf_memory_trim (BufMemory *self, gint64 target)
       freed += haul.bytes;
       free_and_release_haul (self, &haul);
     }
+  BUF_PROBE3 (trim, &self->semaphore, target, freed);
   return freed;
 }

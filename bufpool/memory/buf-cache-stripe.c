@@ -6,16 +6,16 @@
 #include "memory/buf-cache-private.h"
 
 /*
- * The magazines of one stripe. The caller holds the bit of the stripe, or tries to get it.
+ * The magazines of one stripe. The caller holds the lock of the stripe, or tries to get it.
  *
  * The magazines are ordered by use: a magazine that is used changes places with the one before it.
  * So the last one has a size that is rarely or no longer requested.
  */
 
-/* How many times a bit is tried under the mutex. */
+/* How many times a lock is tried under the mutex. */
 #define BUF_CACHE_N_TRIES 3
 
-/* For use under the mutex, where no thread waits for a bit. */
+/* For use under the mutex, where no thread waits for the lock of a stripe. */
 gboolean
 buf_cache_stripe_try_locked (BufCacheStripe *self)
 {

@@ -66,7 +66,7 @@ take_from_depot (BufMemory *memory, guint n_buffers, gboolean pins)
   g_mutex_lock (&memory->semaphore.tree->mutex);
   if (!memory->control.closing)
     block = refill_own_stripe_locked (memory, n_buffers);
-  if (block == NULL)
+  if (block == NULL && !memory->control.depot_is_idle)
     block = buf_depot_take_one_locked (depot, n_buffers, bytes);
   if (block != NULL && pins)
     memory->semaphore.level.pinned += bytes;
@@ -74,8 +74,8 @@ take_from_depot (BufMemory *memory, guint n_buffers, gboolean pins)
   return block;
 }
 
-/* Takes a block for a request that the first magazine cannot serve. The caller holds the bit, and
- * this function drops it. */
+/* Takes a block for a request that the first magazine cannot serve. The caller holds the stripe,
+ * and this function drops it. */
 BufPoolAllocation *
 buf_cache_take_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers, gboolean pins)
 {
@@ -98,21 +98,34 @@ buf_cache_take_held (BufMemory *memory, BufCacheStripe *stripe, guint n_buffers,
   return block;
 }
 
-/* Called when the bit of the thread's stripe is not available. Either another thread uses the
- * stripe, so this thread moves to another one, or the stripe is closed. */
-BufPoolAllocation *
-buf_cache_take_elsewhere (BufMemory *memory, guint n_buffers, gboolean pins)
+/* Called when the thread could not get its stripe. If the stripe is biased toward another thread,
+ * this takes the bias away. If another thread uses it, this thread moves to another stripe.
+ * Otherwise, it is closed. Returns a stripe that the caller holds, or NULL. */
+BufCacheStripe *
+buf_cache_try_elsewhere (BufMemory *memory)
 {
   guint n_live = atomic_load_explicit (&memory->cache.n_live, memory_order_relaxed);
   BufCacheStripe *stripe;
 
-  if (n_live <= 1)
+  if (n_live == 0)
+    return NULL;
+
+  stripe = &memory->cache.stripes[buf_semaphore_thread_number & (n_live - 1)];
+  if (buf_biased_lock_revoke (&stripe->lock) && buf_cache_stripe_try (stripe))
+    return stripe;
+  if (n_live == 1)
     return NULL;
 
   stripe = &memory->cache.stripes[++buf_semaphore_thread_number & (n_live - 1)];
-  if (!buf_cache_stripe_try (stripe))
-    return NULL;
-  return buf_cache_take_held (memory, stripe, n_buffers, pins);
+  return buf_cache_stripe_try (stripe) ? stripe : NULL;
+}
+
+BufPoolAllocation *
+buf_cache_take_elsewhere (BufMemory *memory, guint n_buffers, gboolean pins)
+{
+  BufCacheStripe *stripe = buf_cache_try_elsewhere (memory);
+
+  return stripe == NULL ? NULL : buf_cache_take_held (memory, stripe, n_buffers, pins);
 }
 
 static gboolean
@@ -199,13 +212,11 @@ put_held (BufMemory *memory,
   if (magazine == NULL)
     return FALSE;
 
-  if (!buf_cache_stripe_has_room_held (stripe, magazine, bytes))
-    make_room_held (memory, stripe, magazine, insist, haul);
-  if (!buf_cache_stripe_has_room_held (stripe, magazine, bytes))
-    return FALSE;
+  if (buf_cache_stripe_push_held (stripe, magazine, block, bytes))
+    return TRUE;
 
-  buf_cache_stripe_push_held (stripe, magazine, block, bytes);
-  return TRUE;
+  make_room_held (memory, stripe, magazine, insist, haul);
+  return buf_cache_stripe_push_held (stripe, magazine, block, bytes);
 }
 
 /* A block that exceeds the share of a stripe forms a bundle of its own. */

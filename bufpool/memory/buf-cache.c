@@ -18,37 +18,39 @@
  * change any count of bytes, and an eviction is free() followed by an ordinary release. This cache
  * is what the semaphore calls a keeper, see buf-semaphore-keeper.c.
  *
- * The bit: each stripe has a *bit*, 0 or 1. A thread gets the bit if it exchanges it for 1 and
- * finds 0. It then *holds* the bit, changes the magazines, and *drops* the bit by storing 0. No
- * thread waits for a bit. On the fast path, a thread that does not get the bit tries one other
- * stripe, and then does without the cache. A stripe is *closed* by a thread that gets its bit and
- * does not drop it: for other threads, "held" and "closed" look the same, and only the thread that
- * got the bit stores 0. A stripe is marked as closed under the mutex, and it is opened under the
- * mutex.
+ * The lock: each stripe has a lock, see buf-biased-lock.c. A thread tries it, then *holds* the
+ * stripe, changes the magazines, and *drops* the stripe. No thread waits for a stripe. On the fast
+ * path, a thread that does not get its stripe tries one other stripe, and then does without the
+ * cache. If the stripe is biased toward another thread, it revokes the bias and tries again. A
+ * stripe is *closed* by a thread that gets the lock and does not unlock it: for other threads,
+ * "held" and "closed" look the same. A stripe is marked as closed under the mutex, and it is opened
+ * under the mutex. A closed stripe is not biased.
  *
- * Locks: no thread locks the mutex while it holds a bit. Under the mutex, a bit is tried a few
- * times, but never waited for: its holder may have been preempted, and all other threads would wait
- * for the mutex. While a bit is held, nothing is allocated, freed, counted elsewhere, or traced.
+ * Locks: no thread locks the mutex while it holds a stripe. Under the mutex, a stripe is tried a
+ * few times, but never waited for: its holder may have been preempted, and all other threads would
+ * wait for the mutex. While a stripe is held, nothing is allocated, freed, counted elsewhere, or
+ * traced.
  *
- *   hit:     exchange the bit; pop; store the bit; write the word
- *   put:     exchange the bit; push; store the bit
- *   swap:    drop the bit; lock the mutex; try the bit; move a bundle; drop the bit; unlock
- *   close:   lock the mutex; for each open stripe: try the bit, take its blocks, note "closed";
- *            take what the depot has; unlock; free the blocks; release their bytes; again, until
- *            all stripes are closed
- *   open:    (under the mutex, nobody waits) for each closed stripe: note "open", store the bit
- *   evict:   lock the mutex; pop from the depot, then from stripes whose bit can be had; unlock;
- *            free; exchange their bytes for those that are wanted, in one section
+ *   hit:     try the stripe; pop; drop the stripe; write the word
+ *   put:     try the stripe; push; drop the stripe
+ *   swap:    drop the stripe; lock the mutex; try the stripe; move a bundle; drop it; unlock
+ *   close:   lock the mutex; revoke the bias of all stripes; for each open stripe: try it, take its
+ *            blocks, note "closed"; take what the depot has; unlock; free the blocks; release their
+ *            bytes; again, until all stripes are closed
+ *   open:    (under the mutex, no request waits) for each closed stripe: note "open", open the lock
+ *   evict:   lock the mutex; pop from the depot, then from stripes that can be had, after their
+ *            bias was revoked; unlock; free; exchange their bytes for those that are wanted, in one
+ *            section
  *
- * Nothing is accessed too late. Storing the bit is the last access of a put to the memory. While a
- * block is cached, its bytes are in use, so the semaphore is not over. A thread that gets the same
- * bit later releases them. Before a pool ends, it is closed, and closing waits until it has all
- * bits. After that, no thread finds a bit that is 0.
+ * Nothing is accessed too late. Dropping the stripe is the last access of a put to the memory.
+ * While a block is cached, its bytes are in use, so the semaphore is not over. A thread that gets
+ * the same stripe later releases them. Before a pool ends, it is closed, and closing waits until it
+ * has all stripes. After that, no thread gets one.
  *
- * Memory orders: the exchange is an acquire and the store is a release, so the bit guards its data
- * like a lock, and what a thread did with a block happened before the next thread gets it. @n_live
- * may be stale: it leads to a stripe that is valid memory, and that is open or closed. The counts
- * and bytes are written under the bit. Others read them only for figures and hints.
+ * Memory orders: the lock guards its data like any lock, so what a thread did with a block happened
+ * before the next thread gets it. @n_live may be stale: it leads to a stripe that is valid memory,
+ * and that is open or closed. The counts and bytes are written by the holder. Others read them only
+ * for figures and hints.
  *
  * Pinned bytes: each stripe counts the bytes that hits have pinned minus those that puts have
  * unpinned, which may be negative. The count moves to the level of the semaphore when the stripe is
@@ -77,6 +79,7 @@ buf_cache_init (BufMemory *memory, guint n_processors, gboolean disabled)
   BufCacheControl *control = &memory->control;
   guint n_stripes = 1;
 
+  buf_biased_lock_choose ();
   while (n_stripes < n_processors && n_stripes < memory->semaphore.n_stripes)
     n_stripes *= 2;
 
@@ -86,7 +89,7 @@ buf_cache_init (BufMemory *memory, guint n_processors, gboolean disabled)
   memory->cache.stripes = g_aligned_alloc0 (n_stripes, sizeof (BufCacheStripe), BUF_CACHE_LINE);
   for (guint i = 0; i < n_stripes; i++)
     {
-      atomic_init (&memory->cache.stripes[i].bit, 1);
+      buf_biased_lock_init_held (&memory->cache.stripes[i].lock);
       memory->cache.stripes[i].closed = TRUE;
     }
 }
@@ -111,6 +114,8 @@ buf_cache_set_limit_locked (BufMemory *memory, gint64 limit)
   gboolean changed = limit != memory->control.limit;
 
   memory->control.limit = limit;
+  if (memory->control.depot_is_idle)
+    buf_cache_limit_idle_locked (memory);
   return changed;
 }
 
@@ -168,7 +173,60 @@ open_stripe_locked (BufCacheStripe *stripe, gint64 share)
 
   stripe->max_bytes = share;
   stripe->closed = FALSE;
-  buf_cache_stripe_drop (stripe);
+  buf_biased_lock_open (&stripe->lock);
+}
+
+static void
+move_size_held (BufDepot *depot, BufCacheStripe *stripe, guint n_buffers, gint64 bytes)
+{
+  BufMagazine *magazine = buf_cache_stripe_use_held (stripe, n_buffers);
+  BufPoolAllocation *block;
+
+  while (magazine != NULL && buf_cache_stripe_has_room_held (stripe, magazine, bytes) &&
+         (block = buf_depot_take_one_locked (depot, n_buffers, bytes)) != NULL)
+    buf_cache_stripe_push_held (stripe, magazine, block, bytes);
+}
+
+/* Moves the idle blocks to the only stripe, which is closed. Those that its magazines have no room
+ * for stay in the depot, with their share of the limit, and so does a block that may only be
+ * alone. */
+static void
+move_to_stripe_held (BufMemory *memory, BufCacheStripe *stripe, BufShares *shares)
+{
+  BufDepot *depot = &memory->control.depot;
+
+  stripe->max_bytes = shares->stripe;
+  for (guint i = 0; i < BUF_DEPOT_N_SIZES; i++)
+    if (depot->sizes[i].head != NULL)
+      move_size_held (depot,
+                      stripe,
+                      depot->sizes[i].n_buffers,
+                      buf_memory_get_block_bytes (memory, depot->sizes[i].n_buffers));
+
+  if (depot->bytes <= shares->stripe)
+    {
+      shares->depot = depot->bytes;
+      shares->stripe -= depot->bytes;
+    }
+}
+
+/* The bytes of idle blocks are in use from now on. */
+void
+buf_cache_take_idle_bytes_locked (BufMemory *memory, gint64 bytes, gint64 n_blocks)
+{
+  memory->semaphore.level.free -= bytes;
+  memory->semaphore.level.n_allocations += n_blocks;
+  memory->semaphore.level.idle = memory->control.depot_is_idle ? memory->control.depot.bytes : 0;
+}
+
+/* The depot is not idle anymore, and keeps its blocks. */
+static void
+keep_idle_locked (BufMemory *memory)
+{
+  memory->control.depot_is_idle = FALSE;
+  buf_cache_take_idle_bytes_locked (memory,
+                                    memory->control.depot.bytes,
+                                    memory->control.depot.n_blocks);
 }
 
 /* No request waits, drains or reclaims. */
@@ -181,12 +239,51 @@ buf_cache_open_locked (BufMemory *memory)
   if (shares.n_live == 0 || !control->closing)
     return;
 
+  if (control->depot_is_idle)
+    keep_idle_locked (memory);
+  if (shares.n_live == 1 && control->depot.n_blocks > 0)
+    move_to_stripe_held (memory, &memory->cache.stripes[0], &shares);
   for (guint i = 0; i < shares.n_live; i++)
     open_stripe_locked (&memory->cache.stripes[i], shares.stripe);
   buf_depot_set_max_locked (&control->depot, shares.depot, shares.alone, shares.stripe);
   control->closing = FALSE;
   buf_semaphore_note_keeping_locked (&memory->semaphore, TRUE);
   atomic_store_explicit (&memory->cache.n_live, shares.n_live, memory_order_relaxed);
+}
+
+static void
+free_bundle (BufMemory *memory, BufPoolAllocation *bundle, gint64 bytes, guint64 flags)
+{
+  while (bundle != NULL)
+    {
+      BufPoolAllocation *next = buf_block_get_next (bundle);
+
+      buf_block_free (memory, bundle, bytes, flags);
+      bundle = next;
+    }
+}
+
+/* Their bytes have not been released yet. */
+void
+buf_cache_free_haul (BufMemory *memory, const BufHaul *haul)
+{
+  guint64 flags = buf_block_get_flags (memory);
+
+  if (haul->n_blocks > 0)
+    BUF_PROBE3 (evict, &memory->semaphore, haul->bytes, haul->n_blocks);
+  for (guint i = 0; i < haul->n_sizes; i++)
+    {
+      const BufBundles *bundles = &haul->sizes[i];
+      BufPoolAllocation *bundle = bundles->head;
+
+      while (bundle != NULL)
+        {
+          BufPoolAllocation *next = (gpointer) bundle->memory;
+
+          free_bundle (memory, bundle, bundles->n_buffers * (gint64) memory->buffer_size, flags);
+          bundle = next;
+        }
+    }
 }
 
 /* Evicted blocks count as nearly available in figures, but they are in use until they are freed. */
@@ -196,15 +293,40 @@ buf_cache_note_returning_locked (BufMemory *memory,
                                  gint64 bytes,
                                  gint64 n_blocks)
 {
-  memory->semaphore.returning += haul->bytes - bytes;
-  memory->semaphore.n_returning += haul->n_blocks - n_blocks;
+  buf_semaphore_note_returning_locked (&memory->semaphore,
+                                       haul->bytes - bytes,
+                                       haul->n_blocks - n_blocks);
 }
 
-/* The stripe may have more sizes than @haul has room for. */
+/* One barrier is enough for all of them. Returns whether a stripe was biased. */
+static gboolean
+revoke_all_locked (BufMemory *memory)
+{
+  BufLockOwner *owners[BUF_SEMAPHORE_MAX_STRIPES];
+  BufLockOwner *other = NULL;
+  guint n_biased = 0;
+
+  for (guint i = 0; i < memory->control.n_stripes; i++)
+    {
+      owners[i] = buf_biased_lock_begin_revoke (&memory->cache.stripes[i].lock);
+      n_biased += owners[i] != NULL;
+      if (owners[i] != NULL && owners[i] != buf_lock_owner_self)
+        other = owners[i];
+    }
+
+  buf_biased_lock_barrier (other);
+  for (guint i = 0; i < memory->control.n_stripes; i++)
+    if (owners[i] != NULL)
+      buf_biased_lock_end_revoke (&memory->cache.stripes[i].lock, owners[i]);
+  return n_biased > 0;
+}
+
+/* A closed stripe is not biased, so the owner does not close it while it is inside by bias. The
+ * stripe may have more sizes than @haul has room for. */
 static void
 close_stripe_locked (BufMemory *memory, BufCacheStripe *stripe, BufHaul *haul)
 {
-  if (!buf_cache_stripe_try_locked (stripe))
+  if (stripe->closed || !buf_biased_lock_take (&stripe->lock))
     return;
 
   buf_cache_stripe_evict_held (stripe,
@@ -218,7 +340,39 @@ close_stripe_locked (BufMemory *memory, BufCacheStripe *stripe, BufHaul *haul)
       stripe->closed = TRUE;
     }
   else
-    buf_cache_stripe_drop (stripe);
+    buf_biased_lock_open (&stripe->lock);
+}
+
+/* The depot is idle and empty. The limits may have changed. If there is only one stripe, it will
+ * have the blocks when the cache opens. */
+void
+buf_cache_limit_idle_locked (BufMemory *memory)
+{
+  BufShares shares = choose_shares_locked (memory);
+  gint64 max_bytes = shares.n_live == 1 ? shares.stripe : shares.depot;
+
+  if (shares.n_live == 0 || memory->semaphore.is_child)
+    max_bytes = shares.alone = 0;
+  buf_depot_set_max_locked (&memory->control.depot, max_bytes, shares.alone, max_bytes);
+}
+
+/* Takes all blocks out of the depot, which is idle from then on. */
+static void
+close_depot_locked (BufMemory *memory, BufHaul *haul)
+{
+  BufCacheControl *control = &memory->control;
+
+  if (control->depot_is_idle)
+    return;
+
+  buf_depot_set_max_locked (&control->depot, 0, 0, 0);
+  buf_depot_evict_locked (&control->depot,
+                          G_MAXINT64 / 2,
+                          buf_memory_get_block_bytes (memory, 1),
+                          haul);
+  control->depot_is_idle = control->depot.n_blocks == 0;
+  if (control->depot_is_idle)
+    buf_cache_limit_idle_locked (memory);
 }
 
 /* Closes what can be closed immediately, and moves the blocks into @haul. Returns whether nothing
@@ -232,11 +386,8 @@ buf_cache_close_locked (BufMemory *memory, BufHaul *haul)
 
   control->closing = TRUE;
   atomic_store_explicit (&memory->cache.n_live, 0, memory_order_relaxed);
-  buf_depot_set_max_locked (&control->depot, 0, 0, 0);
-  buf_depot_evict_locked (&control->depot,
-                          G_MAXINT64 / 2,
-                          buf_memory_get_block_bytes (memory, 1),
-                          haul);
+  close_depot_locked (memory, haul);
+  revoke_all_locked (memory);
   for (guint i = 0; i < control->n_stripes; i++)
     {
       close_stripe_locked (memory, &memory->cache.stripes[i], haul);
@@ -244,20 +395,17 @@ buf_cache_close_locked (BufMemory *memory, BufHaul *haul)
     }
 
   buf_cache_note_returning_locked (memory, haul, bytes, n_blocks);
-  all &= control->depot.n_blocks == 0;
+  all &= control->depot_is_idle || control->depot.n_blocks == 0;
   buf_semaphore_note_keeping_locked (&memory->semaphore, !all);
   return all;
 }
 
-/* Moves blocks into @haul until it has @bytes, or everything that is available immediately. */
-void
-buf_cache_evict_locked (BufMemory *memory, gint64 bytes, BufHaul *haul)
+static void
+evict_from_stripes_locked (BufMemory *memory, gint64 enough, BufHaul *haul)
 {
   BufCacheControl *control = &memory->control;
-  gint64 enough = haul->bytes + bytes, before = haul->bytes, n_before = haul->n_blocks;
   guint own = buf_semaphore_thread_number;
 
-  buf_depot_evict_locked (&control->depot, bytes, buf_memory_get_block_bytes (memory, 1), haul);
   for (guint i = 0; i < control->n_stripes && haul->bytes < enough; i++)
     {
       BufCacheStripe *stripe = &memory->cache.stripes[(own + i) & (control->n_stripes - 1)];
@@ -272,6 +420,22 @@ buf_cache_evict_locked (BufMemory *memory, gint64 bytes, BufHaul *haul)
           buf_cache_stripe_drop (stripe);
         }
     }
+}
+
+/* Moves blocks into @haul until it has @bytes, or everything that is available immediately. */
+void
+buf_cache_evict_locked (BufMemory *memory, gint64 bytes, BufHaul *haul)
+{
+  gint64 enough = haul->bytes + bytes, before = haul->bytes, n_before = haul->n_blocks;
+
+  if (!memory->control.depot_is_idle)
+    buf_depot_evict_locked (&memory->control.depot,
+                            bytes,
+                            buf_memory_get_block_bytes (memory, 1),
+                            haul);
+  evict_from_stripes_locked (memory, enough, haul);
+  if (haul->bytes < enough && revoke_all_locked (memory))
+    evict_from_stripes_locked (memory, enough, haul);
   buf_cache_note_returning_locked (memory, haul, before, n_before);
 }
 
@@ -289,8 +453,11 @@ count_blocks (BufCacheStripe *stripe)
 void
 buf_cache_count_locked (BufMemory *memory, gint64 *bytes, gint64 *n_blocks)
 {
-  *bytes += memory->control.depot.bytes;
-  *n_blocks += memory->control.depot.n_blocks;
+  if (!memory->control.depot_is_idle)
+    {
+      *bytes += memory->control.depot.bytes;
+      *n_blocks += memory->control.depot.n_blocks;
+    }
   for (guint i = 0; i < memory->control.n_stripes; i++)
     {
       *bytes += atomic_load_explicit (&memory->cache.stripes[i].bytes, memory_order_relaxed);
@@ -301,7 +468,11 @@ buf_cache_count_locked (BufMemory *memory, gint64 *bytes, gint64 *n_blocks)
 void
 buf_cache_get_hits (BufMemory *memory, guint64 *n_hits, guint64 *n_misses)
 {
-  *n_hits = *n_misses = 0;
+  g_mutex_lock (&memory->semaphore.tree->mutex);
+  *n_hits = memory->control.n_reused;
+  g_mutex_unlock (&memory->semaphore.tree->mutex);
+
+  *n_misses = 0;
   for (guint i = 0; i < memory->control.n_stripes; i++)
     {
       BufCacheStripe *stripe = &memory->cache.stripes[i];

@@ -89,6 +89,8 @@ void buf_depot_make_room_locked (BufDepot *self,
                                  gint64 bytes,
                                  gint64 buffer_size,
                                  BufHaul *haul);
+void
+buf_depot_evict_at_most_locked (BufDepot *self, gint64 bytes, gint64 buffer_size, BufHaul *haul);
 void buf_depot_evict_locked (BufDepot *self, gint64 bytes, gint64 buffer_size, BufHaul *haul);
 
 static inline void

@@ -235,6 +235,15 @@ buf_depot_take_one_locked (BufDepot *self, guint n_buffers, gint64 block_bytes)
   return bundles != NULL ? pop_block_locked (self, bundles, block_bytes) : NULL;
 }
 
+static void
+evict_block_locked (BufDepot *self, BufBundles *bundles, gint64 block_bytes, BufHaul *haul)
+{
+  BufPoolAllocation *block = pop_block_locked (self, bundles, block_bytes);
+
+  buf_block_set_next (block, NULL);
+  buf_haul_add (haul, bundles->n_buffers, block, 1, block_bytes);
+}
+
 /* Moves blocks of one size into @haul until it has @bytes, or all of them. */
 static void
 evict_size_locked (BufDepot *self,
@@ -251,14 +260,12 @@ evict_size_locked (BufDepot *self,
       guint n_blocks = get_length (bundles->head);
       BufPoolAllocation *bundle;
 
-      if (n_blocks * block_bytes <= enough - haul->bytes)
-        bundle = pop_bundle_locked (self, bundles, block_bytes, &n_blocks);
-      else
+      if (n_blocks * block_bytes > enough - haul->bytes)
         {
-          bundle = pop_block_locked (self, bundles, block_bytes);
-          buf_block_set_next (bundle, NULL);
-          n_blocks = 1;
+          evict_block_locked (self, bundles, block_bytes, haul);
+          continue;
         }
+      bundle = pop_bundle_locked (self, bundles, block_bytes, &n_blocks);
       buf_haul_add (haul, bundles->n_buffers, bundle, n_blocks, n_blocks * block_bytes);
     }
 }
@@ -272,6 +279,22 @@ buf_depot_evict_locked (BufDepot *self, gint64 bytes, gint64 buffer_size, BufHau
   for (guint i = BUF_DEPOT_N_SIZES; i-- > 0 && haul->bytes < enough;)
     if (haul->n_sizes < BUF_HAUL_N_SIZES)
       evict_size_locked (self, &self->sizes[i], enough - haul->bytes, buffer_size, haul);
+}
+
+/* Moves blocks into @haul as long as it gets no more than @bytes. */
+void
+buf_depot_evict_at_most_locked (BufDepot *self, gint64 bytes, gint64 buffer_size, BufHaul *haul)
+{
+  gint64 most = haul->bytes + bytes;
+
+  for (guint i = BUF_DEPOT_N_SIZES; i-- > 0;)
+    {
+      BufBundles *bundles = &self->sizes[i];
+      gint64 block_bytes = bundles->n_buffers * buffer_size;
+
+      while (bundles->head != NULL && block_bytes <= most - haul->bytes)
+        evict_block_locked (self, bundles, block_bytes, haul);
+    }
 }
 
 /* Makes room for a bundle of that size at the cost of less recently used sizes. */

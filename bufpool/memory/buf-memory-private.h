@@ -34,8 +34,9 @@ struct _BufMemory
   gint64 unit; /* @buffer_size, or less if it is so large that no stripe has room for it */
   guint64 buffer_size;
   BufCache cache;
-  gboolean unusual; /* aligned, zeroed, checked, or possibly too large: not plain malloc() memory */
-  guint n_large;    /* the number of buffers from which on a block is large */
+  guint8 unusual; /* aligned, zeroed, checked, or possibly too large: not plain malloc() memory */
+  guint8 hides;   /* a tool checks accesses to cached blocks */
+  guint n_large;  /* the number of buffers from which on a block is large */
   BufSemaphore semaphore;
 
   BufCacheControl control;

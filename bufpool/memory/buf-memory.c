@@ -63,8 +63,7 @@ buf_memory_append_outstanding (BufMemory *self, GString *description)
   if (self->ledger != NULL && self->ledger->flags & BUF_DEBUG_LEAKS)
     buf_debug_ledger_describe (self->ledger, description);
   else
-    g_string_append (description,
-                     "  Run the program with BUFPOOL_DEBUG=leaks to see where they come from.\n");
+    buf_debug_append_hint (description);
 }
 
 static void
@@ -98,7 +97,8 @@ buf_memory_begin (BufMemory *self,
   self->unit = (gint64) MIN (self->buffer_size, BUF_STRIPE_MAX_CREDIT + 1);
   if (buf_debug_get_flags () & BUF_DEBUG_NEEDS_LEDGER)
     self->ledger = buf_debug_ledger_new ();
-  self->unusual = self->ledger != NULL || self->zero_fill || buf_block_is_checked () ||
+  self->hides = buf_block_is_checked ();
+  self->unusual = self->ledger != NULL || self->zero_fill || self->hides ||
                   self->alignment > BUF_NATURAL_ALIGNMENT ||
                   self->buffer_size > BUF_ALLOCATION_MAX_SIZE / BUF_POOL_MAX_BUFFERS;
   self->n_large = buf_block_get_n_large (self, valid && self->ledger == NULL && max_cached != 0);

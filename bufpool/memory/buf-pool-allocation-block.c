@@ -78,13 +78,15 @@ buf_pool_allocation_new_unusual (BufMemory *memory, gsize n_buffers, gint64 byte
 }
 
 /* A block from the cache that is not plain malloc() memory. */
-void
+BufPoolAllocation *
 buf_pool_allocation_reuse_unusual (BufPoolAllocation *self, BufMemory *memory, gsize n_buffers)
 {
   gint64 bytes = (gint64) n_buffers * (gint64) memory->buffer_size;
 
-  buf_block_show (memory, self, bytes);
+  if (memory->hides || memory->zero_fill)
+    buf_block_show (memory, self, bytes);
   buf_pool_allocation_init (self, memory, n_buffers, buf_block_get_flags_for (memory, bytes));
+  return self;
 }
 
 /* The caller has also pinned the bytes. */
@@ -94,12 +96,28 @@ buf_pool_allocation_new_pinned (BufMemory *memory, gsize n_buffers, gint64 bytes
   return new_with_flags (memory, n_buffers, bytes, BUF_WORD_DETACHED | BUF_WORD_PINNED, error);
 }
 
-/* There is no memory for the handle: frees the block. The caller tries without the cache. */
 static void
-free_pinned_block (BufMemory *memory, BufPoolAllocation *block, gint64 bytes)
+free_block (BufMemory *memory, BufPoolAllocation *block, gint64 bytes)
 {
   buf_block_free (memory, block, bytes, buf_block_get_flags_for (memory, bytes));
-  buf_semaphore_release_pinned (&memory->semaphore, bytes);
+}
+
+/* Makes a pinned allocation of a block that existed before. Returns NULL if there is no memory for
+ * the handle. */
+static BufPoolAllocation *
+reuse_pinned (BufMemory *memory, BufPoolAllocation *block, gsize n_buffers)
+{
+  gint64 bytes = buf_memory_get_block_bytes (memory, n_buffers);
+  BufDetachedAllocation *self = buf_block_new_handle (memory);
+
+  if (self == NULL)
+    return NULL;
+
+  if (G_UNLIKELY (memory->unusual))
+    buf_block_show (memory, block, bytes);
+  buf_block_set_inner (memory, self, block, bytes);
+  buf_pool_allocation_init (&self->header, memory, n_buffers, BUF_WORD_DETACHED | BUF_WORD_PINNED);
+  return &self->header;
 }
 
 /* Makes a pinned allocation of a cached block, or returns NULL. From here on, the pool may be
@@ -108,23 +126,51 @@ BufPoolAllocation *
 buf_pool_allocation_new_cached_pinned (BufMemory *memory, gsize n_buffers)
 {
   gint64 bytes = buf_memory_get_block_bytes (memory, n_buffers);
-  BufPoolAllocation *block = buf_cache_take (memory, n_buffers, TRUE);
-  BufDetachedAllocation *self;
+  BufPoolAllocation *block = buf_cache_take_quickly (memory, n_buffers, TRUE);
+  BufPoolAllocation *self;
 
+  if (G_UNLIKELY (block == NULL))
+    block = buf_cache_take (memory, n_buffers, TRUE);
   if (block == NULL)
     return NULL;
 
-  self = buf_block_new_handle (memory);
+  self = reuse_pinned (memory, block, n_buffers);
   if (self == NULL)
     {
-      free_pinned_block (memory, block, bytes);
-      return NULL;
+      /* The caller tries without the cache. */
+      free_block (memory, block, bytes);
+      buf_semaphore_release_pinned (&memory->semaphore, bytes);
     }
-  if (G_UNLIKELY (memory->unusual))
-    buf_block_show (memory, block, bytes);
-  buf_block_set_inner (memory, self, block, bytes);
-  buf_pool_allocation_init (&self->header, memory, n_buffers, BUF_WORD_DETACHED | BUF_WORD_PINNED);
-  return &self->header;
+  return self;
+}
+
+/* Like buf_pool_allocation_new_pinned(), for the bytes in @want. */
+BufPoolAllocation *
+buf_pool_allocation_new_pinned_for (BufMemory *memory,
+                                    gsize n_buffers,
+                                    const BufWant *want,
+                                    GError **error)
+{
+  BufPoolAllocation *self;
+
+  if (want->idle == NULL)
+    return buf_pool_allocation_new_pinned (memory, n_buffers, want->taken, error);
+
+  self = reuse_pinned (memory, want->idle, n_buffers);
+  if (self != NULL)
+    return self;
+
+  free_block (memory, want->idle, want->taken);
+  return refuse (memory, n_buffers, want->taken, TRUE, error);
+}
+
+/* Releases the bytes in @want, which are not pinned, without having used them. */
+void
+buf_pool_allocation_give_up (BufMemory *memory, const BufWant *want)
+{
+  if (want->idle != NULL)
+    free_block (memory, want->idle, want->taken);
+  buf_semaphore_release (&memory->semaphore, want->taken);
 }
 
 /* Sets where the allocation was requested, for BUFPOOL_DEBUG=leaks. */

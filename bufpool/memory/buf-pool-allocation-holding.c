@@ -47,7 +47,7 @@
  *                                                               v
  *                 the handle is freed when the      +----------------------+
  *                 data is gone and so are the  <--- | data freed, bytes    |
- *                 references                        | given back           |
+ *                 references                        | released             |
  *                                                   +----------------------+
  *
  * The number of holders and the released flag share one atomic word: a view is taken by "increment
@@ -78,6 +78,24 @@ buf_pool_allocation_ref (BufPoolAllocation *self)
   return self;
 }
 
+/* Releases the bytes of a block, and lets the block be idle, if that is possible. If the cache is
+ * open, and for small blocks, it is not worthwhile to lock the mutex for that. After TRUE, the
+ * memory may be gone. */
+static inline gboolean
+put_idle (BufMemory *memory,
+          BufPoolAllocation *block,
+          gsize n_buffers,
+          gint64 bytes,
+          gboolean pinned)
+{
+  if (G_LIKELY (!atomic_load_explicit (&memory->semaphore.rests, memory_order_relaxed)) ||
+      bytes < BUF_CACHE_MIN_IDLE || !buf_depot_may_have_room (&memory->control.depot, bytes))
+    return FALSE;
+
+  buf_memory_trace (memory, -bytes);
+  return buf_cache_put_idle (memory, block, n_buffers, bytes, pinned);
+}
+
 /* Caches the buffers, or frees them and releases their bytes. */
 static void
 end_data (BufDetachedAllocation *self)
@@ -92,7 +110,8 @@ end_data (BufDetachedAllocation *self)
   if (block != NULL && !(flags & BUF_WORD_CUT))
     {
       buf_detached_allocation_free_part (self);
-      if (buf_cache_put (memory, block, n_buffers, bytes, TRUE))
+      if (buf_cache_put (memory, block, n_buffers, bytes, TRUE) ||
+          put_idle (memory, block, n_buffers, bytes, TRUE))
         return;
       buf_block_free (memory, block, bytes, buf_block_get_flags_for (memory, bytes));
     }
@@ -138,6 +157,7 @@ end_allocation (BufPoolAllocation *self, gboolean pinned_for_holds)
 {
   BufMemory *memory = self->memory;
   BufDebugRecord *record;
+  gsize n_buffers;
   guint64 flags;
   gint64 bytes;
 
@@ -148,10 +168,12 @@ end_allocation (BufPoolAllocation *self, gboolean pinned_for_holds)
       return;
     }
 
+  n_buffers = buf_pool_allocation_get_n_buffers (self);
   bytes = buf_pool_allocation_get_size (self);
   flags = buf_pool_allocation_get_word (self) & BUF_WORD_FLAGS;
   if (!pinned_for_holds && !(flags & BUF_WORD_CUT) &&
-      buf_cache_put (memory, self, buf_pool_allocation_get_n_buffers (self), bytes, FALSE))
+      (buf_cache_put (memory, self, n_buffers, bytes, FALSE) ||
+       put_idle (memory, self, n_buffers, bytes, FALSE)))
     return;
 
   /* The word may have been used as a link in the meantime. */
@@ -187,7 +209,8 @@ end_sole_pinned (BufDetachedAllocation *self, gsize n_buffers)
   gint64 bytes = buf_memory_get_block_bytes (memory, n_buffers);
 
   free (self);
-  if (buf_cache_put (memory, block, n_buffers, bytes, TRUE))
+  if (buf_cache_put (memory, block, n_buffers, bytes, TRUE) ||
+      put_idle (memory, block, n_buffers, bytes, TRUE))
     return;
 
   buf_block_free (memory, block, bytes, buf_block_get_flags_for (memory, bytes));
@@ -195,11 +218,62 @@ end_sole_pinned (BufDetachedAllocation *self, gsize n_buffers)
   buf_semaphore_release_pinned (&memory->semaphore, bytes);
 }
 
+/* For a simple allocation, whose bytes are nearly always released by one compare-and-swap. */
+static G_GNUC_NO_INLINE void
+free_simple (BufPoolAllocation *self, gsize n_buffers)
+{
+  BufMemory *memory = self->memory;
+  gint64 bytes = (gint64) n_buffers * (gint64) memory->buffer_size;
+
+  if (put_idle (memory, self, n_buffers, bytes, FALSE))
+    return;
+  if (G_UNLIKELY (n_buffers >= memory->n_large))
+    buf_block_free (memory, self, bytes, 0);
+  else
+    free (self);
+  if (G_LIKELY (buf_semaphore_give_credit (&memory->semaphore,
+                                           buf_semaphore_get_stripe (&memory->semaphore),
+                                           bytes)))
+    return;
+
+  buf_memory_trace (memory, -bytes);
+  buf_semaphore_release (&memory->semaphore, bytes);
+}
+
+static inline gsize
+get_n_buffers (guint64 word)
+{
+  return (word & BUF_WORD_BUFFERS) >> BUF_WORD_BUFFERS_SHIFT;
+}
+
+static inline void
+end_simple (BufPoolAllocation *self, gsize n_buffers)
+{
+  BufMemory *memory = self->memory;
+  gint64 bytes = (gint64) n_buffers * (gint64) memory->buffer_size;
+
+  if (!buf_cache_put (memory, self, n_buffers, bytes, FALSE))
+    free_simple (self, n_buffers);
+}
+
+/* The slow path. No other thread can add a reference to the only one, so this mostly needs no
+ * atomic read-modify-write. */
 static G_GNUC_NO_INLINE void
 drop_reference (BufPoolAllocation *self)
 {
   guint64 word = atomic_load_explicit (&self->word, memory_order_acquire);
   gboolean pinned = FALSE;
+
+  if ((word & ~BUF_WORD_BUFFERS) == BUF_WORD_REFERENCE)
+    {
+      end_simple (self, word >> BUF_WORD_BUFFERS_SHIFT);
+      return;
+    }
+  if ((word & (BUF_WORD_REFERENCES | BUF_WORD_HOLDS | BUF_WORD_PINNED)) == BUF_WORD_REFERENCE)
+    {
+      end_allocation (self, FALSE);
+      return;
+    }
 
   if (is_sole_pinned (self, word))
     {
@@ -225,33 +299,17 @@ drop_reference (BufPoolAllocation *self)
     end_allocation (self, pinned);
 }
 
-/* For a simple allocation, whose bytes are nearly always released by one compare-and-swap. */
+/* The fast path of a pinned allocation. For others, the slow path. */
 static G_GNUC_NO_INLINE void
-free_simple (BufPoolAllocation *self, gsize n_buffers)
+drop_pinned_or_other (BufPoolAllocation *self, guint64 word)
 {
-  BufMemory *memory = self->memory;
-  gint64 bytes = (gint64) n_buffers * (gint64) memory->buffer_size;
-  BufStripe *stripe = buf_semaphore_get_stripe (&memory->semaphore);
+  BufDetachedAllocation *detached = (BufDetachedAllocation *) self;
 
-  if (G_UNLIKELY (n_buffers >= memory->n_large))
-    buf_block_free (memory, self, bytes, 0);
+  if (G_LIKELY ((word & BUF_WORD_PINNED) && is_sole_pinned (self, word) &&
+                buf_cache_put_quickly (self->memory, detached->block, get_n_buffers (word), TRUE)))
+    buf_block_free_handle (detached);
   else
-    free (self);
-  if (G_LIKELY (buf_semaphore_give_credit (&memory->semaphore, stripe, bytes)))
-    return;
-
-  buf_memory_trace (memory, -bytes);
-  buf_semaphore_release (&memory->semaphore, bytes);
-}
-
-static inline void
-end_simple (BufPoolAllocation *self, gsize n_buffers)
-{
-  BufMemory *memory = self->memory;
-  gint64 bytes = (gint64) n_buffers * (gint64) memory->buffer_size;
-
-  if (!buf_cache_put (memory, self, n_buffers, bytes, FALSE))
-    free_simple (self, n_buffers);
+    drop_reference (self);
 }
 
 /**
@@ -271,11 +329,13 @@ buf_pool_allocation_unref (BufPoolAllocation *self)
 
   g_return_if_fail (self != NULL);
 
-  /* No other thread can add a reference to the only one, so this needs no atomic
-   * read-modify-write. */
   word = atomic_load_explicit (&self->word, memory_order_acquire);
-  if (G_LIKELY ((word & ~BUF_WORD_BUFFERS) == BUF_WORD_REFERENCE))
-    end_simple (self, word >> BUF_WORD_BUFFERS_SHIFT);
+  if (G_UNLIKELY ((word & ~(BUF_WORD_BUFFERS | BUF_WORD_DETACHED)) != BUF_WORD_REFERENCE))
+    drop_pinned_or_other (self, word);
+  else if (G_LIKELY (buf_cache_put_quickly (self->memory, self, get_n_buffers (word), FALSE)))
+    return;
+  else if (!(word & BUF_WORD_DETACHED) && buf_cache_is_off (self->memory))
+    free_simple (self, get_n_buffers (word));
   else
     drop_reference (self);
 }

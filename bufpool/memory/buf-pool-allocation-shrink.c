@@ -216,11 +216,12 @@ shrink_detached (BufPoolAllocation *self, gsize n_buffers, GError **error)
                    G_IO_ERROR,
                    G_IO_ERROR_WOULD_BLOCK,
                    "An allocation of %" G_GSIZE_FORMAT " buffers cannot shrink to %" G_GSIZE_FORMAT
-                   " (%" G_GINT64_FORMAT " bytes), because only %" G_GINT64_FORMAT
+                   " (%" G_GINT64_FORMAT " %s), because only %" G_GINT64_FORMAT
                    " %s available for the exchange",
                    buf_pool_allocation_get_n_buffers (self),
                    n_buffers,
                    want.bytes,
+                   buf_words_choose (want.bytes, "byte", "bytes"),
                    figures.available,
                    buf_words_choose (figures.available, "byte is", "bytes are"));
       return FALSE;
@@ -229,10 +230,10 @@ shrink_detached (BufPoolAllocation *self, gsize n_buffers, GError **error)
   if (pinned)
     {
       buf_semaphore_pin (&memory->semaphore, want.taken);
-      smaller = buf_pool_allocation_new_pinned (memory, n_buffers, want.taken, error);
+      smaller = buf_pool_allocation_new_pinned_for (memory, n_buffers, &want, error);
     }
   else
-    smaller = buf_pool_allocation_new (memory, n_buffers, want.taken, error);
+    smaller = buf_pool_allocation_new_for (memory, n_buffers, &want, error);
   if (smaller == NULL)
     return FALSE;
 
@@ -254,8 +255,9 @@ shrink_detached (BufPoolAllocation *self, gsize n_buffers, GError **error)
  * pointers to its buffers become invalid. The bytes of the new block have to be available before
  * those of the old one are freed; otherwise, the call fails with %G_IO_ERROR_WOULD_BLOCK. Any other
  * allocation does not move, and frees the buffers that lie in whole pages. It may keep more than
- * @n_buffers, see [method@PoolAllocation.get_length]. If there is no whole page to free, the call
- * fails with %G_IO_ERROR_NOT_SUPPORTED.
+ * @n_buffers, see [method@PoolAllocation.get_length]; the contents of the additional buffers are
+ * then undefined. If there is no whole page to free, the call fails with
+ * %G_IO_ERROR_NOT_SUPPORTED.
  *
  * You must be the sole owner. If there is another reference, a view or a transfer, the call fails
  * with %BUF_POOL_ERROR_IN_USE. Other errors are %BUF_POOL_ERROR_OUT_OF_RANGE,

@@ -129,9 +129,9 @@ return_new_allocation (GTask *task,
   BufPoolAllocation *allocation;
 
   if (pinned)
-    allocation = buf_pool_allocation_new_pinned (memory, n_buffers, want->taken, &error);
+    allocation = buf_pool_allocation_new_pinned_for (memory, n_buffers, want, &error);
   else
-    allocation = buf_pool_allocation_new (memory, n_buffers, want->taken, &error);
+    allocation = buf_pool_allocation_new_for (memory, n_buffers, want, &error);
 
   if (allocation == NULL)
     {

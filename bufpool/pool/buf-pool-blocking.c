@@ -3,90 +3,15 @@
 
 #include "config.h"
 
-#include "budget/buf-request-private.h"
-#include "budget/buf-wait-report-private.h"
 #include "memory/buf-pool-allocation-private.h"
 #include "pool/buf-pool-private.h"
 
 /*
  * Blocking requests and draining.
  *
- * A request first tries the credit of its thread's stripe, then the semaphore under the lock, and
- * prepares to wait only if both fail. Only a wait uses the cancellable, which must not be touched
- * while the lock is held. The thread is "inside" from before it connects to the cancellable until
- * after its last access to the memory, which keeps the memory alive. The pool itself may already be
- * gone, so nothing here accesses it.
+ * A request first tries a cached block, and the credit of its thread's stripe. Everything else is
+ * in buf-pool-take.c.
  */
-
-/* Waits for the bytes in @want; if that is no bytes, until nothing is outstanding. The caller is
- * inside. It logs @report after it has left. */
-static BufOutcome
-wait_inside (BufMemory *memory,
-             BufWant *want,
-             gint64 timeout_us,
-             GCancellable *cancellable,
-             BufSemaphoreFigures *figures,
-             BufWaitReport **report)
-{
-  BufWaiter waiter;
-  BufOutcome outcome;
-
-  buf_waiter_init (&waiter, want->bytes, NULL);
-  waiter.want = *want;
-  outcome = buf_request_wait (&memory->semaphore, &waiter, timeout_us, cancellable, figures);
-  *want = waiter.want;
-  *report = buf_wait_report_new (&memory->semaphore, &waiter);
-  buf_waiter_clear (&waiter);
-  return outcome;
-}
-
-/* A log writer is user code. If it drops the last reference on the pool, this thread must not wait
- * for the allocation that was granted but has not been returned yet. */
-static void
-log_granted (BufPool *self, BufWaitReport *report)
-{
-  if (G_LIKELY (report == NULL))
-    return;
-
-  g_object_ref (self);
-  buf_wait_report_log (report);
-  buf_pool_drop_library_reference (self);
-}
-
-/* Returns whether the bytes were taken, after a wait. The caller is inside on entry, but not on
- * return. Only granted bytes keep @self alive. */
-static gboolean
-wait_for_budget (BufPool *self,
-                 BufMemory *memory,
-                 const BufPoolRequest *request,
-                 BufWant *want,
-                 GCancellable *cancellable,
-                 GError **error)
-{
-  gsize n_buffers = request->min_buffers;
-  BufSemaphoreFigures figures;
-  BufWaitReport *report;
-  BufOutcome outcome =
-      wait_inside (memory, want, request->timeout_us, cancellable, &figures, &report);
-
-  /* The grant may come first, but a caller that has cancelled does not expect an allocation
-   * anymore. */
-  if (g_cancellable_is_cancelled (cancellable))
-    {
-      if (outcome == BUF_OUTCOME_GRANTED)
-        buf_semaphore_release (&memory->semaphore, want->taken);
-      outcome = BUF_OUTCOME_CANCELLED;
-    }
-
-  if (outcome != BUF_OUTCOME_GRANTED)
-    buf_pool_set_request_error (memory, n_buffers, outcome, &figures, error);
-  buf_semaphore_leave (&memory->semaphore);
-  if (outcome == BUF_OUTCOME_GRANTED)
-    log_granted (self, report);
-  else
-    buf_wait_report_log (report);
-  return outcome == BUF_OUTCOME_GRANTED;
-}
 
 static gboolean
 check_arguments (BufPool *self, GCancellable *cancellable, GError **error, const gchar *function)
@@ -105,53 +30,6 @@ check_arguments (BufPool *self, GCancellable *cancellable, GError **error, const
   return failed == NULL;
 }
 
-/* Takes the bytes for an unchecked request if they are available. */
-gboolean
-buf_pool_try_take (BufPool *self, const BufPoolRequest *request, BufWant *want, GError **error)
-{
-  BufMemory *memory = self->memory;
-  BufSemaphoreFigures figures;
-  BufOutcome outcome;
-
-  if (!buf_pool_check_request (self, request, want, error))
-    return FALSE;
-
-  outcome = buf_memory_acquire (memory, want, FALSE, &figures);
-  buf_memory_trace (memory, 0);
-  if (outcome == BUF_OUTCOME_GRANTED)
-    return TRUE;
-
-  buf_pool_set_request_error (memory, request->min_buffers, outcome, &figures, error);
-  return FALSE;
-}
-
-/* Like buf_pool_try_take(), but waits for the bytes. */
-gboolean
-buf_pool_take (BufPool *self,
-               const BufPoolRequest *request,
-               GCancellable *cancellable,
-               BufWant *want,
-               GError **error)
-{
-  BufMemory *memory = self->memory;
-  BufSemaphoreFigures figures;
-  BufOutcome outcome;
-
-  if (!buf_pool_check_cancelled (memory, cancellable, error) ||
-      !buf_pool_check_request (self, request, want, error))
-    return FALSE;
-
-  outcome = buf_memory_acquire (memory, want, TRUE, &figures);
-  buf_memory_trace (memory, 0);
-  if (outcome == BUF_OUTCOME_GRANTED)
-    return TRUE;
-  if (outcome == BUF_OUTCOME_PENDING)
-    return wait_for_budget (self, memory, request, want, cancellable, error);
-
-  buf_pool_set_request_error (memory, request->min_buffers, outcome, &figures, error);
-  return FALSE;
-}
-
 /* The slow path: everything that take_at_once() cannot do, including the checks of the
  * arguments. */
 static G_GNUC_NO_INLINE BufPoolAllocation *
@@ -164,7 +42,7 @@ try_slowly (BufPool *self, gsize n_buffers, GError **error, const gchar *functio
       !buf_pool_try_take (self, &request, &want, error))
     return NULL;
 
-  return buf_pool_allocation_new (self->memory, n_buffers, want.taken, error);
+  return buf_pool_allocation_new_for (self->memory, n_buffers, &want, error);
 }
 
 static G_GNUC_NO_INLINE BufPoolAllocation *
@@ -187,7 +65,7 @@ allocate_slowly (BufPool *self,
   if (!buf_pool_take (self, &request, cancellable, &want, error))
     return NULL;
 
-  return buf_pool_allocation_new (self->memory, n_buffers, want.taken, error);
+  return buf_pool_allocation_new_for (self->memory, n_buffers, &want, error);
 }
 
 /* For an unchecked request. The slow path reports what is wrong with it. */
@@ -205,18 +83,21 @@ buf_pool_take_cached (BufPool *self, gsize n_buffers, gboolean pinned, GCancella
 /* The fast paths take a cached block, or allocate a new one if the thread's stripe has enough
  * credit. If the pool or the request is invalid, both fail and the slow path reports the error: the
  * stripes of an invalid or closed pool are revoked, and such a pool caches nothing. They are
- * separate functions so that neither saves registers for the other. */
-static inline gboolean
-may_be_request (BufPool *self, gsize n_buffers)
+ * separate functions so that none saves registers for the others. */
+static inline BufPoolAllocation *
+allocate_quickly (BufPool *self, gsize n_buffers)
 {
-  return G_LIKELY (buf_pool_is_instance (self) && n_buffers - 1 < BUF_POOL_MAX_BUFFERS);
+  if (!buf_pool_may_be_request (self, n_buffers))
+    return NULL;
+  return buf_pool_allocation_new_quickly (self->memory, n_buffers);
 }
 
 static inline BufPoolAllocation *
 allocate_cached (BufPool *self, gsize n_buffers)
 {
-  return may_be_request (self, n_buffers) ? buf_pool_allocation_new_cached (self->memory, n_buffers)
-                                          : NULL;
+  if (!buf_pool_may_be_request (self, n_buffers))
+    return NULL;
+  return buf_pool_allocation_new_cached (self->memory, n_buffers);
 }
 
 static inline BufMemory *
@@ -224,7 +105,7 @@ take_at_once (BufPool *self, gsize n_buffers, gint64 *bytes)
 {
   BufMemory *memory;
 
-  if (!may_be_request (self, n_buffers))
+  if (!buf_pool_may_be_request (self, n_buffers))
     return NULL;
 
   memory = self->memory;
@@ -240,9 +121,12 @@ allocate_new (BufPool *self,
               GError **error,
               const gchar *function)
 {
+  BufPoolAllocation *cached;
   BufMemory *memory;
   gint64 bytes;
 
+  if (G_LIKELY (cancellable == NULL && (cached = allocate_cached (self, n_buffers)) != NULL))
+    return cached;
   if (G_LIKELY (cancellable == NULL && (memory = take_at_once (self, n_buffers, &bytes)) != NULL))
     return buf_pool_allocation_new (memory, n_buffers, bytes, error);
   return allocate_slowly (self, n_buffers, timeout_us, cancellable, error, function);
@@ -251,10 +135,13 @@ allocate_new (BufPool *self,
 static G_GNUC_NO_INLINE BufPoolAllocation *
 try_new (BufPool *self, gsize n_buffers, GError **error, const gchar *function)
 {
+  BufPoolAllocation *cached = allocate_cached (self, n_buffers);
+  BufMemory *memory;
   gint64 bytes;
-  BufMemory *memory = take_at_once (self, n_buffers, &bytes);
 
-  if (G_LIKELY (memory != NULL))
+  if (G_LIKELY (cached != NULL))
+    return cached;
+  if (G_LIKELY ((memory = take_at_once (self, n_buffers, &bytes)) != NULL))
     return buf_pool_allocation_new (memory, n_buffers, bytes, error);
   return try_slowly (self, n_buffers, error, function);
 }
@@ -300,7 +187,7 @@ buf_pool_allocate (BufPool *self, gsize n_buffers, GCancellable *cancellable, GE
 {
   BufPoolAllocation *allocation;
 
-  if (G_LIKELY (cancellable == NULL && (allocation = allocate_cached (self, n_buffers)) != NULL))
+  if (G_LIKELY (cancellable == NULL && (allocation = allocate_quickly (self, n_buffers)) != NULL))
     return allocation;
   return allocate_new (self, n_buffers, -1, cancellable, error, G_STRFUNC);
 }
@@ -332,7 +219,7 @@ buf_pool_allocate_timeout (BufPool *self,
 {
   BufPoolAllocation *allocation;
 
-  if (G_LIKELY (cancellable == NULL && (allocation = allocate_cached (self, n_buffers)) != NULL))
+  if (G_LIKELY (cancellable == NULL && (allocation = allocate_quickly (self, n_buffers)) != NULL))
     return allocation;
   return allocate_new (self, n_buffers, timeout_us, cancellable, error, G_STRFUNC);
 }
@@ -355,17 +242,17 @@ buf_pool_allocate_as (BufPool *self,
   if (!buf_pool_take (self, request, cancellable, &want, error))
     return NULL;
   if (!request->pinned)
-    return buf_pool_allocation_new (memory,
-                                    buf_pool_get_n_granted (memory, &want),
-                                    want.taken,
-                                    error);
+    return buf_pool_allocation_new_for (memory,
+                                        buf_pool_get_n_granted (memory, &want),
+                                        &want,
+                                        error);
 
   /* From here on, the pool may be gone. */
   buf_semaphore_pin (&memory->semaphore, want.taken);
-  return buf_pool_allocation_new_pinned (memory,
-                                         buf_pool_get_n_granted (memory, &want),
-                                         want.taken,
-                                         error);
+  return buf_pool_allocation_new_pinned_for (memory,
+                                             buf_pool_get_n_granted (memory, &want),
+                                             &want,
+                                             error);
 }
 
 /**
@@ -382,8 +269,9 @@ buf_pool_allocate_as (BufPool *self,
  * Like [method@Pool.allocate], with all options of a request.
  *
  * The allocation gets as many buffers as are available when the request is granted, from
- * @min_buffers to @max_buffers. If any other request is waiting, it gets exactly @min_buffers. Only
- * @min_buffers determines how long the request waits, and whether it is too large.
+ * @min_buffers to @max_buffers. If any other request is waiting, it gets exactly @min_buffers. For
+ * more than that, blocks that the pool itself has cached are freed, but not those of other pools of
+ * its budget. Only @min_buffers determines how long the request waits, and whether it is too large.
  *
  * A request with a higher priority, which is a lower number, is granted before a request with a
  * lower priority. If the priority is higher than %G_PRIORITY_DEFAULT, the request can also use
@@ -438,7 +326,7 @@ buf_pool_try_allocate (BufPool *self, gsize n_buffers, GError **error)
 {
   BufPoolAllocation *allocation;
 
-  if (G_LIKELY ((allocation = allocate_cached (self, n_buffers)) != NULL))
+  if (G_LIKELY ((allocation = allocate_quickly (self, n_buffers)) != NULL))
     return allocation;
   return try_new (self, n_buffers, error, G_STRFUNC);
 }
@@ -455,7 +343,7 @@ drain_within (BufMemory *memory, gint64 timeout_us, GCancellable *cancellable, G
     return FALSE;
 
   buf_semaphore_enter (&memory->semaphore);
-  outcome = wait_inside (memory, &want, timeout_us, cancellable, &figures, &report);
+  outcome = buf_pool_wait_inside (memory, &want, timeout_us, cancellable, &figures, &report);
   if (outcome != BUF_OUTCOME_GRANTED)
     buf_pool_set_drain_error (outcome, &figures, error);
   buf_semaphore_leave (&memory->semaphore);
@@ -473,6 +361,9 @@ drain_within (BufMemory *memory, gint64 timeout_us, GCancellable *cancellable, G
  * Waits until nothing is outstanding, that is, until there is a moment at which all allocations are
  * freed. The pool stays open. When this function returns, other threads may have allocated again.
  * To empty a pool permanently, call [method@Pool.close] first.
+ *
+ * While a thread drains the pool, the pool caches nothing, and each request of the other threads
+ * takes a lock. They become many times slower. So do not drain a pool only to watch it.
  *
  * Fails with %G_IO_ERROR_CANCELLED. This function can be called from any thread that does not hold
  * an allocation itself.

@@ -324,7 +324,7 @@ buf_pool_get_allocated_memory (BufPool *self)
  * buf_pool_get_available_memory: (get-property available-memory)
  * @self: a pool
  *
- * Gets how much memory is available below the limit.
+ * Gets the amount of memory that is available below the limit.
  *
  * Returns: [property@Pool:available-memory], in bytes
  *

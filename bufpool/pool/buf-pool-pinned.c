@@ -15,6 +15,15 @@
  * of the plain ones. See buf-pool-allocation-holding.c for the lifetime of such an allocation.
  */
 
+/* If the request is invalid, this fails, and the caller finds out why. */
+static inline BufPoolAllocation *
+take_cached (BufPool *self, gsize n_buffers)
+{
+  if (!buf_pool_may_be_request (self, n_buffers))
+    return NULL;
+  return buf_pool_allocation_new_cached_pinned (self->memory, n_buffers);
+}
+
 /**
  * buf_pool_allocate_pinned: (rename-to buf_pool_allocate)
  * @self: a pool
@@ -26,8 +35,7 @@
  * for the allocation, so you can drop both in any order. [method@PoolAllocation.release] frees the
  * memory before the allocation is dropped.
  *
- * In languages other than C it has the plain name. This function can be called from any
- * thread.
+ * In languages other than C, this function has the plain name. It can be called from any thread.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
  *
@@ -50,8 +58,7 @@ buf_pool_allocate_pinned (BufPool *self, gsize n_buffers, GCancellable *cancella
  * Like [method@Pool.allocate_timeout], for garbage-collected languages: see
  * [method@Pool.allocate_pinned].
  *
- * In languages other than C it has the plain name. This function can be called from any
- * thread.
+ * In languages other than C, this function has the plain name. It can be called from any thread.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
  *
@@ -65,6 +72,10 @@ buf_pool_allocate_timeout_pinned (BufPool *self,
                                   GError **error)
 {
   BufPoolRequest request = BUF_POOL_REQUEST (n_buffers, timeout_us);
+  BufPoolAllocation *cached;
+
+  if (G_LIKELY (cancellable == NULL && (cached = take_cached (self, n_buffers)) != NULL))
+    return cached;
 
   g_return_val_if_fail (BUF_IS_POOL (self), NULL);
   g_return_val_if_fail (cancellable == NULL || G_IS_CANCELLABLE (cancellable), NULL);
@@ -126,8 +137,7 @@ buf_pool_allocate_full_pinned (BufPool *self,
  * Like [method@Pool.try_allocate], for garbage-collected languages: see
  * [method@Pool.allocate_pinned].
  *
- * In languages other than C it has the plain name. This function can be called from any
- * thread.
+ * In languages other than C, this function has the plain name. It can be called from any thread.
  *
  * Returns: (transfer full): the allocation, or %NULL with an error
  *
@@ -141,19 +151,18 @@ buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
   BufMemory *memory;
   BufWant want;
 
+  if (G_LIKELY ((cached = take_cached (self, n_buffers)) != NULL))
+    return cached;
+
   g_return_val_if_fail (BUF_IS_POOL (self), NULL);
   g_return_val_if_fail (error == NULL || *error == NULL, NULL);
-
-  cached = buf_pool_take_cached (self, n_buffers, TRUE, NULL);
-  if (cached != NULL)
-    return cached;
 
   memory = self->memory;
   if (!buf_pool_try_take (self, &request, &want, error))
     return NULL;
 
   buf_semaphore_pin (&memory->semaphore, want.taken);
-  return buf_pool_allocation_new_pinned (memory, n_buffers, want.taken, error);
+  return buf_pool_allocation_new_pinned_for (memory, n_buffers, &want, error);
 }
 
 /**
@@ -168,8 +177,7 @@ buf_pool_try_allocate_pinned (BufPool *self, gsize n_buffers, GError **error)
  * Like [method@Pool.allocate_async], for garbage-collected languages: see
  * [method@Pool.allocate_pinned]. The callback calls [method@Pool.allocate_pinned_finish].
  *
- * In languages other than C it has the plain name. This function can be called from any
- * thread.
+ * In languages other than C, this function has the plain name. It can be called from any thread.
  *
  * Since: 1.0
  */

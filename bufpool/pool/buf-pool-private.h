@@ -5,6 +5,7 @@
 
 #include "buf-pool.h"
 #include "budget/buf-budget-private.h"
+#include "budget/buf-wait-report-private.h"
 #include "memory/buf-memory-private.h"
 
 G_BEGIN_DECLS
@@ -53,6 +54,12 @@ buf_pool_is_instance (BufPool *self)
 }
 #define BUF_IS_POOL(instance) buf_pool_is_instance (instance)
 
+static inline gboolean
+buf_pool_may_be_request (BufPool *self, gsize n_buffers)
+{
+  return G_LIKELY (buf_pool_is_instance (self) && n_buffers - 1 < BUF_POOL_MAX_BUFFERS);
+}
+
 void buf_pool_notify (BufPool *self, const gchar *property);
 void buf_pool_drop_library_reference (gpointer self);
 gboolean buf_pool_leave_to_thread (BufPool *self);
@@ -78,6 +85,12 @@ void buf_pool_set_request_error (BufMemory *memory,
                                  GError **error);
 BufPoolAllocation *
 buf_pool_take_cached (BufPool *self, gsize n_buffers, gboolean pinned, GCancellable *cancellable);
+BufOutcome buf_pool_wait_inside (BufMemory *memory,
+                                 BufWant *want,
+                                 gint64 timeout_us,
+                                 GCancellable *cancellable,
+                                 BufSemaphoreFigures *figures,
+                                 BufWaitReport **report);
 gboolean
 buf_pool_try_take (BufPool *self, const BufPoolRequest *request, BufWant *want, GError **error);
 gboolean buf_pool_take (BufPool *self,

@@ -6,7 +6,7 @@
 #include "pool/buf-pool-private.h"
 
 /*
- * Statistics of a pool: a snapshot of the counters that the slow paths update.
+ * Statistics of a pool: a snapshot of the counters that the slow paths and the cache update.
  *
  * The counters of the semaphore are consistent with each other, because they are read under its
  * lock. Refusals are counted where their message is created, outside of any critical section.
@@ -17,8 +17,9 @@
  * @Title: BufPoolStats
  * @Short_description: statistics about the requests of a pool
  *
- * A pool counts only slow events: waits, refusals and overtakings. A snapshot shows whether the
- * limit is too low: whether requests wait often or for a long time.
+ * A pool counts slow events, such as waits, refusals and overtakings, and the hits and misses of
+ * its cache. A snapshot shows whether the limit is too low: whether requests wait often or for a
+ * long time.
  */
 
 G_DEFINE_BOXED_TYPE (BufPoolStats, buf_pool_stats, buf_pool_stats_copy, buf_pool_stats_free)
@@ -66,8 +67,8 @@ get_n_refused (BufPool *self, BufRefusal refusal)
  * @self: a pool
  *
  * Gets a snapshot of the current state of the pool, and statistics about its requests since it was
- * created. The snapshot does not change afterwards. A pool always keeps statistics, because it
- * counts only slow events.
+ * created. The snapshot does not change afterwards. A pool always keeps statistics, because
+ * counting is cheap: see [struct@PoolStats], which also says where the figures of its budgets are.
  *
  * Each failed request is counted once, by its error. A request of a language binding may count more
  * than once: in Python and JavaScript, a request that has to wait first tries without waiting, and

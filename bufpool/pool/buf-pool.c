@@ -49,7 +49,8 @@
  * }
  * ```
  *
- * The memory comes from the allocator of the C library. When you drop the last reference to a
+ * The memory comes from the allocator of the C library, and that of blocks of 128 KiB or more from
+ * mmap(), if the system has it and the pool caches blocks. When you drop the last reference to a
  * [struct@PoolAllocation], the pool caches the block for the next request of that size, or frees
  * it, see [property@Pool:max-cached-memory]. The limit counts the bytes of the buffers, not the few
  * bytes of bookkeeping for each allocation.
@@ -114,10 +115,11 @@ check_config (BufMemory *memory, guint64 max_memory, GError **error)
                  BUF_POOL_ERROR,
                  BUF_POOL_ERROR_INVALID_CONFIG,
                  "A limit of %" G_GUINT64_FORMAT
-                 " %s is too small for one buffer of %" G_GUINT64_FORMAT " bytes",
+                 " %s is too small for one buffer of %" G_GUINT64_FORMAT " %s",
                  max_memory,
                  buf_words_choose (max_memory, "byte", "bytes"),
-                 memory->buffer_size);
+                 memory->buffer_size,
+                 buf_words_choose (memory->buffer_size, "byte", "bytes"));
   else if (memory->alignment != 0 && !is_power_of_two (memory->alignment))
     g_set_error (error,
                  BUF_POOL_ERROR,

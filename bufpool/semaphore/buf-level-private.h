@@ -43,12 +43,15 @@ struct _BufLevel
   gint64 reserved;      /* LOCK: mutex; bytes that only urgent requests may use */
   gint64 promised;      /* LOCK: mutex; to woken threads, at this level or below */
   gint64 pinned;        /* LOCK: mutex; bytes in use that the end of the level does not wait for */
+  gint64 idle;          /* LOCK: mutex; those of @free that the keeper still has memory for */
   gint64 n_allocations; /* LOCK: mutex; less what the stripes count */
   gboolean revoked;     /* LOCK: mutex; the stripes are empty, so @free is exact */
   gboolean closed;      /* LOCK: mutex */
 
   GQueue waiters;                            /* LOCK: mutex; for bytes, at this level, by age */
   BufWaiterTree asleep[BUF_WAITERS_N_KINDS]; /* LOCK: mutex; those of @waiters that are asleep */
+  BufWaiterTree below[BUF_WAITERS_N_KINDS];  /* LOCK: mutex; children that have such waiters */
+  BufWaiterNode nodes[BUF_WAITERS_N_KINDS];  /* LOCK: mutex; in @below of the parent */
   GQueue drainers;                           /* LOCK: mutex; until nothing is outstanding */
   guint n_waiting;                           /* LOCK: mutex; for bytes, at this level or below */
   gint max_waiting;  /* LOCK: mutex; limits @n_waiting; negative: no limit */
@@ -67,10 +70,17 @@ void buf_level_init (BufLevel *self, BufWaitQueue *queue, BufLevel *parent, gint
 void buf_level_add_waiter_locked (BufLevel *self, BufWaiter *waiter);
 void buf_level_remove_waiter_locked (BufLevel *self, BufWaiter *waiter);
 void buf_level_add_asleep_locked (BufLevel *self, BufWaiter *waiter);
+void buf_level_remove_asleep_locked (BufLevel *self, BufWaiter *waiter);
 void buf_level_add_free_locked (BufLevel *self, gint64 bytes);
 void buf_level_stir_locked (BufLevel *self);
 void buf_level_check_stuck_locked (BufLevel *self);
-BufWaiterTree *buf_level_get_tree (BufLevel *self, const BufWaiter *waiter);
+
+/* Returns the child that @node of the tree @below of its parent stands for. */
+static inline BufLevel *
+buf_level_get_for_node (BufWaiterNode *node, guint kind)
+{
+  return (BufLevel *) ((guint8 *) (node - kind) - G_STRUCT_OFFSET (BufLevel, nodes));
+}
 
 gint64 buf_level_get_limit_locked (BufLevel *self, gboolean urgent, const BufWaiter *owed);
 gint64 buf_level_get_ceiling_locked (const BufLevel *self, gboolean urgent);

@@ -21,6 +21,12 @@
  * served. So stuck levels are not searched: there may be thousands of pools at their own limits.
  * Three events can change this, and *stir* the level: more free bytes, a smaller reserve, and
  * another sleeping waiter. The stripes of a level are not restored while a request waits there.
+ *
+ * A level is *listed* in its parent while waiters sleep at it or below it and it is not stuck. For
+ * each kind of waiters, its node has the place of the first one in the order of service, and the
+ * smallest and largest sizes. So a search leaves out all children whose waiters do not fit into the
+ * free bytes of the parent, or come after the one that was found: there may be thousands of pools
+ * that wait for bytes of the same budget.
  */
 
 void
@@ -36,17 +42,76 @@ buf_level_init (BufLevel *self, BufWaitQueue *queue, BufLevel *parent, gint64 ma
   };
   self->link.data = self;
   for (guint i = 0; i < BUF_WAITERS_N_KINDS; i++)
-    buf_waiter_tree_init (&self->asleep[i]);
+    {
+      buf_waiter_tree_init (&self->asleep[i]);
+      buf_waiter_tree_init (&self->below[i]);
+    }
 }
 
-BufWaiterTree *
-buf_level_get_tree (BufLevel *self, const BufWaiter *waiter)
+static BufWaiterKind
+get_kind (const BufWaiter *waiter)
 {
   gboolean task = waiter->complete != NULL;
 
   if (buf_want_is_urgent (&waiter->want))
-    return &self->asleep[task ? BUF_WAITERS_URGENT_TASKS : BUF_WAITERS_URGENT_THREADS];
-  return &self->asleep[task ? BUF_WAITERS_TASKS : BUF_WAITERS_THREADS];
+    return task ? BUF_WAITERS_URGENT_TASKS : BUF_WAITERS_URGENT_THREADS;
+  return task ? BUF_WAITERS_TASKS : BUF_WAITERS_THREADS;
+}
+
+/* Adds the waiters of @tree to @node, which stands for none if its @most is 0. */
+static void
+summarize (const BufWaiterTree *tree, BufWaiterNode *node)
+{
+  const BufWaiterNode *first = buf_waiter_tree_get_first (tree);
+
+  if (first == NULL)
+    return;
+
+  if (node->most == 0 || buf_waiter_node_comes_before (first, node))
+    {
+      node->priority = first->priority;
+      node->number = first->number;
+    }
+  node->least = node->most == 0 ? tree->root->smallest : MIN (node->least, tree->root->smallest);
+  node->most = MAX (node->most, tree->root->largest);
+}
+
+/* Lists the level in its parent again. Returns whether this changed anything. */
+static gboolean
+list_once_locked (BufLevel *self, BufWaiterKind kind)
+{
+  BufWaiterTree *tree = &self->parent->below[kind];
+  BufWaiterNode *node = &self->nodes[kind];
+  gboolean was_listed = node->weight != 0;
+  BufWaiterNode next = { 0 };
+
+  if (!self->is_stuck)
+    {
+      summarize (&self->asleep[kind], &next);
+      summarize (&self->below[kind], &next);
+    }
+  if (was_listed && next.most > 0 && next.priority == node->priority && next.number == node->number)
+    {
+      if (next.least == node->least && next.most == node->most)
+        return FALSE;
+      buf_waiter_tree_resize (node, next.least, next.most);
+      return TRUE;
+    }
+
+  if (was_listed)
+    buf_waiter_tree_remove (tree, node);
+  *node = next;
+  if (next.most > 0)
+    buf_waiter_tree_insert (tree, node);
+  return was_listed || next.most > 0;
+}
+
+/* The waiters that sleep at this level have changed, or whether it is stuck. */
+static void
+list_locked (BufLevel *self, BufWaiterKind kind)
+{
+  while (self->parent != NULL && list_once_locked (self, kind))
+    self = self->parent;
 }
 
 static GQueue *
@@ -61,6 +126,8 @@ set_stuck_locked (BufLevel *self, gboolean stuck)
   g_queue_unlink (get_list_of_parent (self), &self->link);
   self->is_stuck = stuck;
   g_queue_push_tail_link (get_list_of_parent (self), &self->link);
+  for (guint kind = 0; kind < BUF_WAITERS_N_KINDS; kind++)
+    list_locked (self, kind);
 }
 
 /* A waiter at this level or below may fit now. No level above a level that is not stuck is
@@ -77,11 +144,11 @@ fits_any_locked (BufLevel *self)
 {
   for (guint kind = 0; kind < BUF_WAITERS_N_KINDS; kind++)
     {
-      const BufWaiter *root = self->asleep[kind].root;
+      const BufWaiterNode *root = self->asleep[kind].root;
       gboolean urgent = kind <= BUF_WAITERS_URGENT_TASKS;
 
-      if (root != NULL && (!self->revoked ||
-                           root->node.smallest <= buf_level_get_limit_locked (self, urgent, NULL)))
+      if (root != NULL &&
+          (!self->revoked || root->smallest <= buf_level_get_limit_locked (self, urgent, NULL)))
         return TRUE;
     }
   return FALSE;
@@ -106,8 +173,20 @@ buf_level_add_free_locked (BufLevel *self, gint64 bytes)
 void
 buf_level_add_asleep_locked (BufLevel *self, BufWaiter *waiter)
 {
-  buf_waiter_tree_insert (buf_level_get_tree (self, waiter), waiter);
+  BufWaiterKind kind = get_kind (waiter);
+
+  buf_waiter_tree_add (&self->asleep[kind], waiter);
+  list_locked (self, kind);
   buf_level_stir_locked (self);
+}
+
+void
+buf_level_remove_asleep_locked (BufLevel *self, BufWaiter *waiter)
+{
+  BufWaiterKind kind = get_kind (waiter);
+
+  buf_waiter_tree_remove (&self->asleep[kind], &waiter->node);
+  list_locked (self, kind);
 }
 
 /* The level is not in a tree yet. */
@@ -170,6 +249,12 @@ buf_level_get_ceiling_locked (const BufLevel *self, gboolean urgent)
   return self->maximum - (urgent ? 0 : MIN (self->reserved, self->maximum));
 }
 
+static gint64
+get_largest (const BufWaiterTree *tree)
+{
+  return tree->root != NULL ? tree->root->largest : 0;
+}
+
 /* Returns the largest number of bytes that a waiter of this urgency wants, at this level or below,
  * except at stuck levels further below. */
 static gint64
@@ -179,10 +264,7 @@ find_largest_locked (BufLevel *self, gboolean urgent)
   gint64 largest = 0;
 
   for (guint i = kind; i < kind + 2; i++)
-    if (self->asleep[i].root != NULL)
-      largest = MAX (largest, self->asleep[i].root->node.largest);
-  for (GList *link = self->active.head; link != NULL; link = link->next)
-    largest = MAX (largest, find_largest_locked (link->data, urgent));
+    largest = MAX (largest, MAX (get_largest (&self->asleep[i]), get_largest (&self->below[i])));
   return largest;
 }
 

@@ -13,8 +13,10 @@
 static void
 add_kept_locked (BufSemaphore *self, gint64 *bytes, gint64 *n_allocations)
 {
-  GQueue *lists[] = { &self->tree->keeping, &self->tree->resting };
-
+  *bytes += self->returning;
+  *n_allocations += self->n_returning;
+  if (self->n_keeping == 0)
+    return;
   if (G_LIKELY (self->n_keepers == (self->keeper != NULL ? 1 : 0)))
     {
       if (self->keeper != NULL)
@@ -22,14 +24,24 @@ add_kept_locked (BufSemaphore *self, gint64 *bytes, gint64 *n_allocations)
       return;
     }
 
-  for (guint i = 0; i < G_N_ELEMENTS (lists); i++)
-    for (GList *link = lists[i]->head; link != NULL; link = link->next)
-      {
-        BufSemaphore *semaphore = link->data;
+  for (GList *link = self->tree->keeping.head; link != NULL; link = link->next)
+    {
+      BufSemaphore *semaphore = link->data;
 
-        if (buf_semaphore_is_below (semaphore, self))
-          semaphore->keeper->count_locked (semaphore, bytes, n_allocations);
-      }
+      if (buf_semaphore_is_below (semaphore, self))
+        semaphore->keeper->count_locked (semaphore, bytes, n_allocations);
+    }
+}
+
+/* Returns the bytes in use without those that keepers keep. The stripes are revoked. For a probe.
+ */
+gint64
+buf_semaphore_get_outstanding_locked (BufSemaphore *self)
+{
+  gint64 available = self->level.free, n_kept = 0;
+
+  add_kept_locked (self, &available, &n_kept);
+  return self->level.maximum - available;
 }
 
 /* The queue knows that of the whole tree. */

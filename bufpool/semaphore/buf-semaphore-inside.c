@@ -50,6 +50,43 @@ buf_semaphore_enter_if_open (BufSemaphore *self)
   return open;
 }
 
+/* The owner has set all constant fields. From now on, buf_semaphore_enter_next() finds it. */
+void
+buf_semaphore_join_reports (BufSemaphore *self)
+{
+  g_mutex_lock (&self->tree->mutex);
+  self->member_link.data = self;
+  g_queue_push_tail_link (&self->tree->members, &self->member_link);
+  g_mutex_unlock (&self->tree->mutex);
+}
+
+/* Bytes in use keep the semaphore alive, and so does an owner that has not closed it. */
+static gboolean
+is_alive_locked (const BufSemaphore *self)
+{
+  return !self->level.closed || self->level.free < self->level.maximum;
+}
+
+/* Goes through the semaphores at @top or below it, each after its parent, and enters them one by
+ * one. Leaves out those that may be over: they have nothing in use. The caller has entered @top and
+ * @previous, which is the last result, or NULL to begin. Returns NULL at the end. */
+BufSemaphore *
+buf_semaphore_enter_next (BufSemaphore *top, BufSemaphore *previous)
+{
+  BufSemaphore *next = NULL;
+  GList *link;
+
+  g_mutex_lock (&top->tree->mutex);
+  link = previous != NULL ? previous->member_link.next : &top->member_link;
+  for (; link != NULL && next == NULL; link = link->next)
+    if (buf_semaphore_is_below (link->data, top) && is_alive_locked (link->data))
+      next = link->data;
+  if (next != NULL)
+    next->n_inside++;
+  g_mutex_unlock (&top->tree->mutex);
+  return next;
+}
+
 /* Returns whether the semaphore is over. If so, the caller has to call @end without the lock. */
 gboolean
 buf_semaphore_ends_locked (BufSemaphore *self)

@@ -8,6 +8,11 @@
 /*
  * Which semaphores of a tree have a keeper that may keep bytes, and when it may: only while no
  * level of its path is *wanted*. See buf-semaphore-keeper.c.
+ *
+ * A keeper that was closed *rests*. There may be thousands in the tree, so when a level is no
+ * longer wanted, it does not reopen those below it. The next request of their own semaphore does,
+ * if it finds that all levels of its path are live. So a keeper is closed at most once for each
+ * time it was used.
  */
 
 void
@@ -16,6 +21,7 @@ buf_semaphore_set_keeper (BufSemaphore *self, const BufSemaphoreKeeper *keeper)
   g_mutex_lock (&self->tree->mutex);
   self->keeper = keeper;
   self->keeper_link.data = self;
+  atomic_store_explicit (&self->rests, TRUE, memory_order_relaxed);
   g_queue_push_tail_link (&self->tree->resting, &self->keeper_link);
   for (BufSemaphore *each = self; each != NULL; each = each->parent)
     each->n_keepers++;
@@ -36,12 +42,25 @@ buf_semaphore_remove_keeper (BufSemaphore *self)
   g_mutex_unlock (&self->tree->mutex);
 }
 
-/* Called by the keeper. */
+/* Called by the keeper, which may have more bytes that it is about to release, or fewer. */
+void
+buf_semaphore_note_returning_locked (BufSemaphore *self, gint64 bytes, gint64 n_allocations)
+{
+  for (; self != NULL; self = self->parent)
+    {
+      self->returning += bytes;
+      self->n_returning += n_allocations;
+    }
+}
+
+/* Called by the keeper when it was closed or reopened. If it could not be closed completely, it
+ * still keeps something. */
 void
 buf_semaphore_note_keeping_locked (BufSemaphore *self, gboolean keeps)
 {
   BufTree *tree = self->tree;
 
+  atomic_store_explicit (&self->rests, TRUE, memory_order_relaxed);
   if (self->keeps == keeps)
     return;
 
@@ -88,23 +107,27 @@ has_own_keeper_only (const BufSemaphore *self)
 static void
 reopen_if_allowed_locked (BufSemaphore *self)
 {
-  if (buf_semaphore_may_keep_locked (self))
+  gboolean allowed = buf_semaphore_may_keep_locked (self);
+
+  if (allowed)
     self->keeper->reopen_locked (self);
+  atomic_store_explicit (&self->rests, !allowed, memory_order_relaxed);
 }
 
-static void
-reopen_listed_locked (BufSemaphore *self, GQueue *list)
+static gboolean
+is_path_live_locked (const BufSemaphore *self)
 {
-  GList *link = list->head;
+  while (self != NULL && !self->level.revoked)
+    self = self->parent;
+  return self == NULL;
+}
 
-  while (link != NULL)
-    {
-      BufSemaphore *semaphore = link->data;
-
-      link = link->next; /* before the link moves to the other list */
-      if (buf_semaphore_is_below (semaphore, self))
-        reopen_if_allowed_locked (semaphore);
-    }
+/* A request was granted here. */
+void
+buf_semaphore_reopen_if_live_locked (BufSemaphore *self)
+{
+  if (self->keeper != NULL && is_path_live_locked (self))
+    reopen_if_allowed_locked (self);
 }
 
 /* The stripes of this level are live again. A keeper that has not released everything need not do
@@ -117,8 +140,9 @@ buf_semaphore_reopen_below_locked (BufSemaphore *self)
       reopen_if_allowed_locked (self);
       return;
     }
-  reopen_listed_locked (self, &self->tree->keeping);
-  reopen_listed_locked (self, &self->tree->resting);
+  for (GList *link = self->tree->keeping.head; link != NULL; link = link->next)
+    if (buf_semaphore_is_below (link->data, self))
+      reopen_if_allowed_locked (link->data);
 }
 
 /* Whether the keeper of @self, which keeps something, has to be asked in this @round, and not again

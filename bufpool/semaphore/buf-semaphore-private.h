@@ -68,6 +68,18 @@ typedef struct
 
   /* Adds the kept bytes. */
   void (*count_locked) (BufSemaphore *semaphore, gint64 *bytes, gint64 *n_allocations);
+
+  /* For idle bytes, see buf-semaphore-idle.c. */
+
+  /* The bytes in @want were taken. Sets @idle of @want. Frees memory or sets it aside until the
+   * idle bytes are no more than the free bytes. */
+  void (*claim_locked) (BufSemaphore *semaphore, BufWant *want);
+
+  /* Frees the memory that was set aside, after unlocking the mutex. */
+  void (*unlock_and_free) (BufSemaphore *semaphore);
+
+  /* Frees the memory of all idle bytes. Called like @reclaim. */
+  void (*free_idle) (BufSemaphore *semaphore);
 } BufSemaphoreKeeper;
 
 /* The state that all semaphores of a tree share. The root ends last, and this state with it. */
@@ -78,6 +90,7 @@ typedef struct
   BufReady ready;      /* LOCK: mutex; what to do after the unlock */
   BufWatch watch;      /* LOCK: mutex */
   BufStallWatch stall; /* LOCK: mutex */
+  GQueue members;      /* LOCK: mutex; semaphores that reports find, each after its parent */
   GQueue keeping;      /* LOCK: mutex; semaphores whose keeper may keep bytes */
   GQueue resting;      /* LOCK: mutex; semaphores whose keeper keeps nothing */
   gboolean unfinished; /* LOCK: mutex; the watcher has to ask the keepers again */
@@ -94,24 +107,27 @@ struct _BufSemaphore
 
   gchar padding[BUF_CACHE_LINE]; /* keeps what changes on another cache line */
 
-  BufTree *tree;        /* const */
-  BufSemaphore *parent; /* const; NULL for the root */
-  const gchar *kind;    /* const; the kind of the owner, for messages */
-  const gchar *name;    /* const; the name of the owner; may be NULL */
-  gint64 unit;          /* const; size of the smallest request, in bytes */
-  guint n_stripes;      /* const; a power of two */
-  BufLevel level;       /* LOCK: mutex */
-  guint calm;           /* LOCK: mutex; sections since a request last had to revoke or wait */
-  guint n_inside;       /* LOCK: mutex; threads between enter and leave, and children */
-  guint n_reclaims;     /* LOCK: mutex; threads that need all bytes until they are finished */
-  guint n_keepers;      /* LOCK: mutex; at this level or below */
-  guint n_keeping;      /* LOCK: mutex; the number of those that may keep bytes */
-  gboolean keeps;       /* LOCK: mutex; whether its own keeper may keep bytes */
-  GList keeper_link;    /* LOCK: mutex; in @keeping or @resting of the tree */
-  guint64 round;        /* LOCK: mutex; the round in which the keeper was last asked */
-  gint64 returning;     /* LOCK: mutex; bytes that the keeper is about to release */
-  gint64 n_returning;   /* LOCK: mutex; the number of their allocations */
-  gboolean abandoned;   /* LOCK: mutex; until the semaphore is over, see buf-semaphore-inside.c */
+  BufTree *tree;          /* const */
+  BufSemaphore *parent;   /* const; NULL for the root */
+  const gchar *kind;      /* const; the kind of the owner, for messages */
+  const gchar *name;      /* const; the name of the owner; may be NULL */
+  gint64 unit;            /* const; size of the smallest request, in bytes */
+  guint n_stripes;        /* const; a power of two */
+  _Atomic gboolean rests; /* LOCK: mutex to write; whether its keeper is closed until it is used */
+  BufLevel level;         /* LOCK: mutex */
+  guint calm;             /* LOCK: mutex; sections since a request last had to revoke or wait */
+  guint n_inside;         /* LOCK: mutex; threads between enter and leave, and children */
+  guint n_reclaims;       /* LOCK: mutex; threads that need all bytes until they are finished */
+  guint n_keepers;        /* LOCK: mutex; at this level or below */
+  guint n_keeping;        /* LOCK: mutex; the number of those that may keep bytes */
+  gboolean keeps;         /* LOCK: mutex; whether its own keeper may keep bytes */
+  GList member_link;      /* LOCK: mutex; in @members of the tree; no data: not there */
+  GList keeper_link;      /* LOCK: mutex; in @keeping or @resting of the tree */
+  guint64 round;          /* LOCK: mutex; the round in which the keeper was last asked */
+  gboolean set_aside;     /* LOCK: mutex; the keeper has memory to free after the unlock */
+  gint64 returning;       /* LOCK: mutex; bytes that keepers at it or below are about to release */
+  gint64 n_returning;     /* LOCK: mutex; the number of their allocations */
+  gboolean abandoned;     /* LOCK: mutex; until the semaphore is over, see buf-semaphore-inside.c */
 
   /* Called once, with no lock held, by the last user of an abandoned semaphore. */
   void (*end) (BufSemaphore *semaphore); /* const */
@@ -144,6 +160,9 @@ typedef struct
   guint n_waiting;
   gint64 oldest_bytes; /* what the oldest waiter waits for, or 0 if there is none */
 } BufSemaphoreFigures;
+
+/* There are as many stripes as processors, but at most this many. */
+#define BUF_SEMAPHORE_MAX_STRIPES 64
 
 /* The stripe that a thread uses in every semaphore. Loading the library with dlopen() works,
  * because the C library reserves room for small variables of this model. */
@@ -272,7 +291,11 @@ void buf_semaphore_close (BufSemaphore *self);
 gboolean buf_semaphore_has_plain (BufSemaphore *self);
 gboolean buf_semaphore_is_closed (BufSemaphore *self);
 
+gboolean buf_semaphore_may_idle_locked (BufSemaphore *self);
+void buf_semaphore_release_idle_and_unlock (BufSemaphore *self, gint64 bytes);
+
 void buf_semaphore_note_keeping_locked (BufSemaphore *self, gboolean keeps);
+void buf_semaphore_note_returning_locked (BufSemaphore *self, gint64 bytes, gint64 n_allocations);
 gboolean buf_semaphore_may_keep_locked (BufSemaphore *self);
 BufOutcome buf_semaphore_acquire_after_others (BufSemaphore *self,
                                                BufWant *want,
@@ -283,6 +306,8 @@ void buf_semaphore_reopen_and_unlock (BufSemaphore *self);
 
 void buf_semaphore_enter (BufSemaphore *self);
 gboolean buf_semaphore_enter_if_open (BufSemaphore *self);
+void buf_semaphore_join_reports (BufSemaphore *self);
+BufSemaphore *buf_semaphore_enter_next (BufSemaphore *top, BufSemaphore *previous);
 void buf_semaphore_leave (BufSemaphore *self);
 void buf_semaphore_abandon (BufSemaphore *self);
 

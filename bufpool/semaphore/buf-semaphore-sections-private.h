@@ -37,7 +37,6 @@ guint buf_semaphore_choose_n_stripes (guint n_processors);
 void buf_semaphore_set_geometry_locked (BufSemaphore *self);
 void buf_semaphore_collect_locked (BufSemaphore *self, BufStripe *stripe, gint64 mark);
 void buf_semaphore_revoke_locked (BufSemaphore *self);
-void buf_semaphore_revoke_level_locked (BufLevel *level);
 void buf_semaphore_restore_locked (BufSemaphore *self);
 void buf_semaphore_settle_locked (BufSemaphore *self, BufStripe *stripe);
 void buf_semaphore_settle_path_locked (BufSemaphore *self);
@@ -50,6 +49,7 @@ BufSemaphore *buf_semaphore_take_path_credit (BufSemaphore *self, gint64 bytes);
 BufSemaphore *buf_semaphore_give_path_credit (BufSemaphore *self, gint64 bytes);
 
 void buf_semaphore_reopen_below_locked (BufSemaphore *self);
+void buf_semaphore_reopen_if_live_locked (BufSemaphore *self);
 BufSemaphore *buf_semaphore_ask_next_locked (BufSemaphore *top, gboolean wanted, guint64 round);
 guint64 buf_semaphore_begin_round (BufSemaphore *self);
 BufSemaphore *buf_semaphore_ask_next (BufSemaphore *top, gboolean wanted, guint64 round);
@@ -57,6 +57,7 @@ void buf_semaphore_ask_and_leave (BufSemaphore *self, gboolean complete);
 void buf_semaphore_reclaim (BufSemaphore *self, gboolean complete);
 void buf_semaphore_reclaim_locked (BufSemaphore *self);
 
+gint64 buf_semaphore_get_outstanding_locked (BufSemaphore *self);
 void buf_semaphore_get_refusal_locked (BufSemaphore *self,
                                        const BufWant *want,
                                        const BufWaiter *waiter,
@@ -69,6 +70,10 @@ gboolean buf_semaphore_is_drained_locked (BufSemaphore *self, gint64 pinned);
 gboolean buf_semaphore_is_wanted_locked (BufSemaphore *self);
 void buf_semaphore_begin_quiet_time_locked (BufTree *tree, gint64 now);
 void buf_semaphore_set_watch_locked (BufTree *tree);
+void buf_semaphore_revoke_level_locked (BufLevel *level);
+void buf_semaphore_claim_level_locked (BufLevel *level, BufWant *want);
+void buf_semaphore_free_idle (BufSemaphore *self);
+void buf_semaphore_unlock (BufSemaphore *self);
 void buf_semaphore_reclaim_later_locked (BufTree *tree);
 void buf_semaphore_restore_if_unwanted_locked (BufSemaphore *self);
 void buf_semaphore_serve_and_unlock (BufSemaphore *self);

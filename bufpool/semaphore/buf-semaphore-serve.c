@@ -90,6 +90,18 @@ buf_semaphore_reclaim_later_locked (BufTree *tree)
                                  g_get_monotonic_time () + BUF_SEMAPHORE_RECLAIM_TIME));
 }
 
+/* For the queue. If the level becomes wanted now, the section may be one of another level, which
+ * does not look at the keepers below this one. */
+void
+buf_semaphore_revoke_level_locked (BufLevel *level)
+{
+  BufSemaphore *self = buf_semaphore_get_for_level (level);
+
+  buf_semaphore_revoke_locked (self);
+  if (G_UNLIKELY (self->n_keeping > 0) && buf_semaphore_is_wanted_locked (self))
+    buf_semaphore_reclaim_later_locked (self->tree);
+}
+
 /* Restores the stripes if no request has needed them revoked for some time. */
 static void
 end_section_locked (BufSemaphore *self)
@@ -135,7 +147,7 @@ unlock_and_complete (BufSemaphore *self)
   gboolean ends = buf_semaphore_ends_locked (self);
 
   buf_ready_init (&tree->ready);
-  g_mutex_unlock (&tree->mutex);
+  buf_semaphore_unlock (self);
   buf_ready_complete (&ready);
   if (G_UNLIKELY (ends))
     self->end (self);

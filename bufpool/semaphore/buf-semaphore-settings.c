@@ -39,6 +39,10 @@ buf_semaphore_set_reserved (BufSemaphore *self, gint64 reserved)
 
   g_assert (reserved >= 0);
 
+  /* The watcher empties the keepers when the reserve is used, even if no request has waited yet. */
+  if (reserved > 0)
+    buf_watcher_start ();
+
   g_mutex_lock (&self->tree->mutex);
   changed = reserved != self->level.reserved;
   if (changed)

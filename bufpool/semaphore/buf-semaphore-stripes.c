@@ -13,9 +13,6 @@
 /* A stripe is worthwhile only if its share holds at least this many of the smallest requests. */
 #define BUF_SEMAPHORE_MIN_UNITS 16
 
-/* There are as many stripes as processors, but at most this many. */
-#define BUF_SEMAPHORE_MAX_STRIPES 64
-
 _Thread_local guint buf_semaphore_thread_number BUF_TLS_MODEL;
 
 /* A thread starts on the first stripe. It gets a number of its own when it first comes here, and
@@ -65,6 +62,7 @@ buf_semaphore_restore_locked (BufSemaphore *self)
   self->level.revoked = FALSE;
   if (self->n_keepers > 0)
     buf_semaphore_reopen_below_locked (self);
+  g_assert (self->level.idle == 0);
 }
 
 /* Moves the credit of the stripe to the free bytes, and leaves @mark in it. */
@@ -90,12 +88,6 @@ buf_semaphore_revoke_locked (BufSemaphore *self)
   self->level.revoked = TRUE;
   self->level.history.n_revocations++;
   BUF_PROBE2 (revoke, self, self->level.free);
-}
-
-void
-buf_semaphore_revoke_level_locked (BufLevel *level)
-{
-  buf_semaphore_revoke_locked (buf_semaphore_get_for_level (level));
 }
 
 /* Brings the stripe to its working level, half its mark. If it has less, refills it with at most

@@ -29,6 +29,7 @@ tree_new (BufLevel *root, void (*look) (BufWatch *watch, gint64 now))
   g_mutex_init (&self->mutex);
   buf_ready_init (&self->ready);
   buf_wait_queue_init (&self->queue, root, buf_semaphore_revoke_level_locked);
+  self->queue.claim_locked = buf_semaphore_claim_level_locked;
   buf_watch_init (&self->watch, look);
   return self;
 }
@@ -38,6 +39,7 @@ tree_free (BufTree *self)
 {
   buf_watch_end (&self->watch);
   g_assert (g_queue_is_empty (&self->queue.waiters) && g_queue_is_empty (&self->queue.drained));
+  g_assert (g_queue_is_empty (&self->members));
   g_assert (g_queue_is_empty (&self->keeping) && g_queue_is_empty (&self->resting));
 
   g_mutex_clear (&self->mutex);

@@ -81,9 +81,13 @@ buf_semaphore_clear (BufSemaphore *self)
   g_assert (self->level.closed && self->n_inside == 0);
   g_assert (self->level.free == self->level.maximum && self->level.promised == 0);
   g_assert (self->level.n_waiting == 0 && g_queue_is_empty (&self->level.drainers));
+  g_assert (self->keeper == NULL && self->level.idle == 0);
 
-  g_assert (self->keeper == NULL);
-
+  g_mutex_lock (&self->tree->mutex);
+  if (self->member_link.data != NULL)
+    g_queue_unlink (&self->tree->members, &self->member_link);
+  buf_wait_queue_forget_locked (&self->level);
+  g_mutex_unlock (&self->tree->mutex);
   buf_semaphore_leave_tree (self);
   g_aligned_free (self->stripes);
 }
@@ -125,7 +129,7 @@ drain_locked (BufSemaphore *self, BufWaiter *waiter)
   gint64 pinned = waiter->spares_pinned ? self->level.pinned : 0;
 
   buf_semaphore_revoke_locked (self);
-  BUF_PROBE2 (drain, self, self->level.maximum - self->level.free);
+  BUF_PROBE2 (drain, self, buf_semaphore_get_outstanding_locked (self));
   return buf_semaphore_is_drained_locked (self, pinned) ? BUF_OUTCOME_GRANTED : BUF_OUTCOME_PENDING;
 }
 
@@ -139,6 +143,15 @@ put_aside_locked (BufSemaphore *self, const BufSemaphore *refuser, gint64 bytes)
       buf_level_add_free_locked (&self->level, bytes);
       self->level.n_allocations--;
     }
+}
+
+/* Its bytes keep the semaphore alive. */
+static G_GNUC_NO_INLINE void
+reopen (BufSemaphore *self)
+{
+  g_mutex_lock (&self->tree->mutex);
+  buf_semaphore_reopen_if_live_locked (self);
+  g_mutex_unlock (&self->tree->mutex);
 }
 
 /* Takes the bytes in @want if they are available, or returns why not. PENDING means that the
@@ -157,12 +170,16 @@ buf_semaphore_acquire (BufSemaphore *self,
   if (refuser == NULL)
     {
       want->taken = want->most;
+      if (G_UNLIKELY (atomic_load_explicit (&self->rests, memory_order_relaxed)))
+        reopen (self);
       return BUF_OUTCOME_GRANTED;
     }
 
   g_mutex_lock (&self->tree->mutex);
   put_aside_locked (self, refuser, want->most);
   outcome = take_locked (self, NULL, want);
+  if (outcome == BUF_OUTCOME_GRANTED && self->rests)
+    buf_semaphore_reopen_if_live_locked (self);
   if (outcome == BUF_OUTCOME_PENDING && enters)
     self->n_inside++;
   else if (outcome != BUF_OUTCOME_GRANTED)
@@ -340,6 +357,14 @@ release_and_unlock (BufSemaphore *self, const BufSemaphore *top, gint64 bytes, g
   buf_semaphore_serve_and_unlock (self);
 }
 
+/* The slow path of a release. The memory of the bytes is idle from now on. The mutex is locked. */
+void
+buf_semaphore_release_idle_and_unlock (BufSemaphore *self, gint64 bytes)
+{
+  self->level.idle += bytes;
+  release_and_unlock (self, self, bytes, 1);
+}
+
 /* The slow path of a release. */
 void
 buf_semaphore_release (BufSemaphore *self, gint64 bytes)
@@ -365,20 +390,12 @@ buf_semaphore_release_part (BufSemaphore *self, gint64 bytes, gboolean pinned)
   release_and_unlock (self, buf_semaphore_get_root (self), bytes, 0);
 }
 
-/* Bytes that the keeper releases are no longer kept. */
-static void
-return_locked (BufSemaphore *self, gint64 bytes, gint64 n_allocations)
-{
-  self->returning -= bytes;
-  self->n_returning -= n_allocations;
-}
-
 /* Called by the keeper. Releases @n_allocations at once, which it has counted in @returning. */
 void
 buf_semaphore_release_several (BufSemaphore *self, gint64 bytes, gint64 n_allocations)
 {
   g_mutex_lock (&self->tree->mutex);
-  return_locked (self, bytes, n_allocations);
+  buf_semaphore_note_returning_locked (self, -bytes, -n_allocations);
   release_and_unlock (self, buf_semaphore_get_root (self), bytes, n_allocations);
 }
 
@@ -396,7 +413,7 @@ buf_semaphore_exchange (BufSemaphore *self,
   BufOutcome outcome;
 
   g_mutex_lock (&self->tree->mutex);
-  return_locked (self, own_bytes, n_own);
+  buf_semaphore_note_returning_locked (self, -own_bytes, -n_own);
   add_free_locked (self, buf_semaphore_get_root (self), own_bytes, n_own);
   outcome = take_locked (self, NULL, want);
   if (leaves && outcome != BUF_OUTCOME_PENDING)
@@ -445,11 +462,14 @@ buf_semaphore_close (BufSemaphore *self)
   buf_wait_queue_close_locked (&self->level);
   BUF_PROBE1 (close, self);
   buf_semaphore_revoke_locked (self);
-  keeps = self->n_keeping > 0;
+  keeps = self->n_keeping > 0 || self->level.idle > 0;
   buf_semaphore_serve_and_unlock (self);
 
   if (keeps)
-    buf_semaphore_reclaim (self, TRUE);
+    {
+      buf_semaphore_free_idle (self);
+      buf_semaphore_reclaim (self, TRUE);
+    }
 }
 
 /* Returns whether more than the pinned bytes are in use. The caller has closed the semaphore. */

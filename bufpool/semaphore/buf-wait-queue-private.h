@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 #define BUF_WAIT_QUEUE_MAX_WOKEN 8
 
 /* How many times the oldest waiter may be overtaken. Serving it then costs a context switch, which
- * takes as long as some hundred short requests. */
+ * takes as long as a few hundred short requests. */
 #define BUF_WAIT_QUEUE_MAX_OVERTAKEN 512
 
 /* How long it may be overtaken, in microseconds. */
@@ -39,7 +39,11 @@ struct _BufWaitQueue
   /* Moves the credit in the stripes of the level to its free bytes. */
   void (*revoke_locked) (BufLevel *level); /* const */
 
-  gboolean has_impossible; /* LOCK: mutex; whether a waiter may have become impossible */
+  /* Called if a level has idle bytes, after the bytes in @want were taken there; or NULL. */
+  void (*claim_locked) (BufLevel *level, BufWant *want); /* const */
+
+  /* A waiter at this level or below may have become impossible; or NULL. */
+  BufLevel *suspect; /* LOCK: mutex */
 
   GQueue waiters;   /* LOCK: mutex; for bytes, by age */
   GQueue woken;     /* LOCK: mutex; those of @waiters that are woken, and not late */
@@ -73,6 +77,7 @@ BufLevel *
 buf_wait_queue_find_missing_locked (BufLevel *level, const BufWant *want, gint64 *missing);
 
 void buf_wait_queue_close_locked (BufLevel *level);
+void buf_wait_queue_forget_locked (BufLevel *level);
 void buf_wait_queue_set_maximum_locked (BufLevel *level, gint64 maximum);
 void buf_wait_queue_set_reserved_locked (BufLevel *level, gint64 reserved);
 void buf_wait_queue_note_drained_locked (BufLevel *level);
@@ -113,7 +118,7 @@ buf_wait_queue_get_owed_locked (BufWaitQueue *self)
   return oldest != NULL && oldest->owed ? oldest : NULL;
 }
 
-/* Returns whether @oldest, which may be NULL, becomes owed by the passing of time. */
+/* Returns whether @oldest, which may be NULL, becomes owed as time passes. */
 static inline gboolean
 buf_wait_queue_is_being_overtaken (const BufWaiter *oldest)
 {

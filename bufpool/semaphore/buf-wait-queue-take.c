@@ -218,6 +218,8 @@ buf_wait_queue_take_locked (BufLevel *level, BufWaiter *waiter, BufWant *want)
   want->taken = choose_bytes_locked (level, waiter, want);
   for (BufLevel *each = level; each != NULL; each = each->parent)
     deduct_locked (each, want->taken);
+  if (G_UNLIKELY (level->idle > 0))
+    level->queue->claim_locked (level, want);
   if (want->pins)
     level->pinned += want->taken;
   if (G_UNLIKELY (level->queue->watched))

@@ -21,7 +21,7 @@ make_late_locked (BufWaitQueue *self, BufWaiter *waiter, BufReady *ready)
   buf_wakeups_add_again_locked (&ready->wakeups, waiter->wakeup);
 }
 
-/* Makes threads late that were woken too long ago, and makes the oldest owed if it has been
+/* Marks threads as late that were woken too long ago, and makes the oldest owed if it has been
  * overtaken for too long. */
 void
 buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now, BufReady *ready)

@@ -61,7 +61,7 @@ get_first (BufWaiter *waiter, BufWaiter *other)
 {
   if (waiter == NULL || other == NULL)
     return waiter != NULL ? waiter : other;
-  return buf_waiter_comes_before (waiter, other) ? waiter : other;
+  return buf_waiter_node_comes_before (&waiter->node, &other->node) ? waiter : other;
 }
 
 void
@@ -104,6 +104,23 @@ buf_wait_queue_end_promise_locked (BufWaitQueue *self, BufWaiter *waiter, BufWai
   waiter->state = state;
 }
 
+/* A waiter at @level or below may have become impossible. */
+static void
+suspect_locked (BufLevel *level)
+{
+  BufWaitQueue *self = level->queue;
+
+  self->suspect = self->suspect == NULL || self->suspect == level ? level : self->root;
+}
+
+/* The level is over. */
+void
+buf_wait_queue_forget_locked (BufLevel *level)
+{
+  if (level->queue->suspect == level)
+    level->queue->suspect = NULL;
+}
+
 /* A woken thread could not take its bytes, and sleeps again. If it was late, it was overtaken in
  * the meantime without being the oldest. */
 void
@@ -119,7 +136,8 @@ buf_wait_queue_rejoin_locked (BufWaiter *waiter)
 
   buf_wait_queue_end_promise_locked (self, waiter, BUF_WAITER_ASLEEP);
   buf_level_add_asleep_locked (level, waiter);
-  self->has_impossible |= buf_wait_queue_find_too_small_locked (level, &waiter->want) != NULL;
+  if (buf_wait_queue_find_too_small_locked (level, &waiter->want) != NULL)
+    suspect_locked (level);
 }
 
 static void
@@ -150,7 +168,7 @@ remove_locked (BufWaitQueue *self, BufWaiter *waiter)
   if (waiter->state != BUF_WAITER_ASLEEP)
     buf_wait_queue_end_promise_locked (self, waiter, BUF_WAITER_ASLEEP);
   else if (waiter->want.bytes > 0)
-    buf_waiter_tree_remove (buf_level_get_tree (level, waiter), waiter);
+    buf_level_remove_asleep_locked (level, waiter);
   if (waiter->want.bytes > 0)
     buf_level_remove_waiter_locked (level, waiter);
   g_queue_unlink (waiter->list, &waiter->link);
@@ -178,7 +196,7 @@ buf_wait_queue_finish_locked (BufWaiter *waiter, BufOutcome outcome, BufReady *r
 static void
 wake_locked (BufWaitQueue *self, BufWaiter *waiter, BufReady *ready)
 {
-  buf_waiter_tree_remove (buf_level_get_tree (waiter->level, waiter), waiter);
+  buf_level_remove_asleep_locked (waiter->level, waiter);
   buf_wakeups_add_locked (&ready->wakeups, waiter->wakeup);
   if (!self->promises)
     {
@@ -222,7 +240,7 @@ find_impossible_locked (BufLevel *level)
 
       for (const BufLevel *each = level; each != NULL; each = each->parent)
         ceiling = MIN (ceiling, buf_level_get_ceiling_locked (each, urgent));
-      waiter = buf_waiter_tree_find_above (&level->asleep[kind], ceiling);
+      waiter = buf_waiter_get_for_node (buf_waiter_tree_find_above (&level->asleep[kind], ceiling));
     }
   for (guint i = 0; i < G_N_ELEMENTS (lists); i++)
     for (GList *link = lists[i]->head; waiter == NULL && link != NULL; link = link->next)
@@ -266,22 +284,35 @@ lower_limits_locked (BufLevel *level, const BufWaiter *owed, Limits *limits)
       MIN (limits->other, buf_level_get_limit_locked (level, FALSE, owed) - level->promised);
 }
 
+static gint64
+get_limit (const Limits *limits, BufWaiterKind kind)
+{
+  return kind <= BUF_WAITERS_URGENT_TASKS ? limits->urgent : limits->other;
+}
+
 static BufWaiter *find_first_locked (BufLevel *level, Limits limits, const BufWaiter *owed);
 
-/* Below @level. */
+/* Below @level, among the children that have waiters of this @kind, except where all of them come
+ * after @first, which may be NULL. Returns @first if there is no other. */
 static BufWaiter *
-find_first_below_locked (BufLevel *level, Limits limits, const BufWaiter *owed)
+find_first_below_locked (BufLevel *level,
+                         BufWaiterKind kind,
+                         Limits limits,
+                         const BufWaiter *owed,
+                         BufWaiter *first)
 {
-  GList *link = level->active.head;
-  BufWaiter *first = NULL;
+  BufWaiterTree *tree = &level->below[kind];
+  gint64 limit = get_limit (&limits, kind);
+  BufWaiterNode *node = buf_waiter_tree_find_first (tree, limit, NULL);
 
-  while (link != NULL)
+  while (node != NULL && (first == NULL || buf_waiter_node_comes_before (node, &first->node)))
     {
-      BufLevel *child = link->data;
+      BufWaiterNode previous = *node; /* it leaves the tree if the child is stuck */
+      BufLevel *child = buf_level_get_for_node (node, kind);
 
-      link = link->next; /* before the link moves to the other list */
       first = get_first (first, find_first_locked (child, limits, owed));
       buf_level_check_stuck_locked (child);
+      node = buf_waiter_tree_find_first (tree, limit, &previous);
     }
   return first;
 }
@@ -297,12 +328,15 @@ find_first_locked (BufLevel *level, Limits limits, const BufWaiter *owed)
   for (guint kind = 0; kind < BUF_WAITERS_N_KINDS; kind++)
     {
       gboolean thread = kind == BUF_WAITERS_URGENT_THREADS || kind == BUF_WAITERS_THREADS;
-      gint64 limit = kind <= BUF_WAITERS_URGENT_TASKS ? limits.urgent : limits.other;
+      BufWaiterNode *node;
 
-      if (level->asleep[kind].root != NULL && (may_wake || !thread))
-        first = get_first (first, buf_waiter_tree_find_first (&level->asleep[kind], limit));
+      if (!may_wake && thread)
+        continue;
+      node = buf_waiter_tree_find_first (&level->asleep[kind], get_limit (&limits, kind), NULL);
+      first = get_first (first, buf_waiter_get_for_node (node));
+      first = find_first_below_locked (level, kind, limits, owed, first);
     }
-  return get_first (first, find_first_below_locked (level, limits, owed));
+  return first;
 }
 
 /* Revokes the stripes of the levels that seem to have too little for @waiter, unless they are
@@ -364,8 +398,8 @@ serve_one_locked (BufWaitQueue *self, BufReady *ready)
 
   if (G_UNLIKELY ((waiter = buf_wait_queue_peek_head (&self->drained)) != NULL))
     buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_GRANTED, ready);
-  else if (G_UNLIKELY (self->has_impossible) &&
-           (waiter = find_impossible_locked (self->root)) != NULL)
+  else if (G_UNLIKELY (self->suspect != NULL) &&
+           (waiter = find_impossible_locked (self->suspect)) != NULL)
     fail_impossible_locked (waiter, ready);
   else if ((waiter = find_next_locked (self)) == NULL)
     return FALSE;
@@ -384,7 +418,7 @@ buf_wait_queue_serve_locked (BufWaitQueue *self, BufReady *ready)
   for (guint i = 0; i < BUF_WAIT_QUEUE_BATCH; i++)
     if (!serve_one_locked (self, ready))
       {
-        self->has_impossible = FALSE;
+        self->suspect = NULL;
         return TRUE;
       }
   return FALSE;
@@ -395,25 +429,25 @@ void
 buf_wait_queue_close_locked (BufLevel *level)
 {
   level->closed = TRUE;
-  level->queue->has_impossible = TRUE;
+  suspect_locked (level);
 }
 
-/* Makes requests that wait for more fail. */
+/* Fails all requests that wait for more. */
 void
 buf_wait_queue_set_maximum_locked (BufLevel *level, gint64 maximum)
 {
   buf_level_add_free_locked (level, maximum - level->maximum);
   level->maximum = maximum;
-  level->queue->has_impossible = TRUE;
+  suspect_locked (level);
 }
 
-/* Makes requests that wait for more than the rest fail. */
+/* Fails all requests that wait for more than is left outside the reserve. */
 void
 buf_wait_queue_set_reserved_locked (BufLevel *level, gint64 reserved)
 {
   level->reserved = reserved;
   buf_level_stir_locked (level);
-  level->queue->has_impossible = TRUE;
+  suspect_locked (level);
 }
 
 /* Only pinned bytes are outstanding. Drainers are told this, whatever happens before their turn. */

@@ -29,6 +29,7 @@ typedef struct
   gint priority; /* as in GLib: a lower number is more urgent */
   gboolean pins; /* its bytes are pinned once they are granted */
   gint64 taken;  /* LOCK: mutex; its bytes, once they are granted */
+  gpointer idle; /* LOCK: mutex; memory of exactly these bytes that the keeper still had, or NULL */
 } BufWant;
 
 /* A request of default priority for exactly @n_bytes. */
@@ -72,15 +73,21 @@ typedef struct
   GQueue tasks; /* of BufWaiter, settled */
 } BufReady;
 
-/* The place of a waiter in a BufWaiterTree. */
-typedef struct
+typedef struct _BufWaiterNode BufWaiterNode;
+
+/* A place in a BufWaiterTree, of one waiter or of all waiters below a level. */
+struct _BufWaiterNode
 {
-  BufWaiter *parent;
-  BufWaiter *children[2]; /* the subtrees before and after it in the order of service */
-  guint32 weight;         /* random; no child has a larger weight than its parent */
-  gint64 smallest;        /* the least and the most bytes that it and its descendants want */
+  gint priority;  /* of the waiter, or of the first of them */
+  guint64 number; /* likewise */
+  gint64 least;   /* the number of bytes that it wants, or that any of them wants */
+  gint64 most;    /* likewise */
+  BufWaiterNode *parent;
+  BufWaiterNode *children[2]; /* the subtrees before and after it in the order of service */
+  guint32 weight;             /* random; no child has a larger one than its parent; 0: in no tree */
+  gint64 smallest;            /* the least and the most of it and its descendants */
   gint64 largest;
-} BufWaiterNode;
+};
 
 /* A waiting request of a thread (@complete is NULL; on the stack of the thread) or of a task
  * (@complete is called after the lock is unlocked). */
@@ -92,7 +99,7 @@ struct _BufWaiter
   GList level_link;       /* LOCK: mutex; among the waiters of @level */
   BufWaiterNode node;     /* LOCK: mutex; in a tree of @level, while it is asleep there */
   GList woken_link;       /* LOCK: mutex; among those woken, while it is woken and not late */
-  guint64 number;         /* LOCK: mutex; counts all waiters: their age */
+  guint64 number;         /* LOCK: mutex; a serial number, which tells its age */
   BufWant want;           /* const, except for what it got */
   BufWaiterFunc complete; /* const */
   BufOutcome outcome;     /* LOCK: mutex */

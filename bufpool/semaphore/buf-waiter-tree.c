@@ -7,9 +7,10 @@
 
 /*
  * A treap: a binary search tree in the order of service, in which random weights keep the depth
- * logarithmic. Each node also stores the smallest and largest number of bytes that any waiter below
- * it wants. So the first waiter that fits is found on one path from the root, no matter how many do
- * not fit and what their sizes are. The nodes are embedded in the waiters, so nothing is allocated.
+ * logarithmic. Each node also stores the smallest and largest number of bytes that any node below
+ * it wants. So the first one that fits is found on one path from the root, no matter how many do
+ * not fit and what their sizes are. The nodes are embedded in the waiters and in the levels, so
+ * nothing is allocated.
  */
 
 enum
@@ -35,132 +36,167 @@ next_weight (BufWaiterTree *self)
 }
 
 static void
-update (BufWaiter *waiter)
+update (BufWaiterNode *node)
 {
-  BufWaiterNode *node = &waiter->node;
-
-  node->smallest = node->largest = waiter->want.bytes;
+  node->smallest = node->least;
+  node->largest = node->most;
   for (guint i = BEFORE; i <= AFTER; i++)
     {
-      BufWaiter *child = node->children[i];
+      const BufWaiterNode *child = node->children[i];
 
       if (child == NULL)
         continue;
-      node->smallest = MIN (node->smallest, child->node.smallest);
-      node->largest = MAX (node->largest, child->node.largest);
+      node->smallest = MIN (node->smallest, child->smallest);
+      node->largest = MAX (node->largest, child->largest);
     }
 }
 
 static void
-update_upwards (BufWaiter *waiter)
+update_upwards (BufWaiterNode *node)
 {
-  for (; waiter != NULL; waiter = waiter->node.parent)
-    update (waiter);
+  for (; node != NULL; node = node->parent)
+    update (node);
 }
 
-/* Replaces @waiter in its parent by @other, which may be NULL. */
+/* Replaces @node in its parent by @other, which may be NULL. */
 static void
-replace (BufWaiterTree *self, BufWaiter *waiter, BufWaiter *other)
+replace (BufWaiterTree *self, BufWaiterNode *node, BufWaiterNode *other)
 {
-  BufWaiter *parent = waiter->node.parent;
+  BufWaiterNode *parent = node->parent;
 
   if (parent == NULL)
     self->root = other;
   else
-    parent->node.children[parent->node.children[AFTER] == waiter] = other;
+    parent->children[parent->children[AFTER] == node] = other;
   if (other != NULL)
-    other->node.parent = parent;
+    other->parent = parent;
 }
 
-/* Exchanges @waiter with its child on @side. The order does not change. */
+/* Exchanges @node with its child on @side. The order does not change. */
 static void
-rotate (BufWaiterTree *self, BufWaiter *waiter, guint side)
+rotate (BufWaiterTree *self, BufWaiterNode *node, guint side)
 {
-  BufWaiter *child = waiter->node.children[side];
-  BufWaiter *between = child->node.children[!side];
+  BufWaiterNode *child = node->children[side];
+  BufWaiterNode *between = child->children[!side];
 
-  replace (self, waiter, child);
-  waiter->node.children[side] = between;
+  replace (self, node, child);
+  node->children[side] = between;
   if (between != NULL)
-    between->node.parent = waiter;
-  child->node.children[!side] = waiter;
-  waiter->node.parent = child;
-  update (waiter);
+    between->parent = node;
+  child->children[!side] = node;
+  node->parent = child;
+  update (node);
   update (child);
 }
 
+/* The order and the sizes of @node are set. */
 void
-buf_waiter_tree_insert (BufWaiterTree *self, BufWaiter *waiter)
+buf_waiter_tree_insert (BufWaiterTree *self, BufWaiterNode *node)
 {
-  BufWaiter *parent = NULL;
-  BufWaiter **place = &self->root;
+  BufWaiterNode *parent = NULL;
+  BufWaiterNode **place = &self->root;
 
   while (*place != NULL)
     {
       parent = *place;
-      place = &parent->node.children[!buf_waiter_comes_before (waiter, parent)];
+      place = &parent->children[!buf_waiter_node_comes_before (node, parent)];
     }
 
-  waiter->node = (BufWaiterNode){ .parent = parent, .weight = next_weight (self) };
-  *place = waiter;
-  update_upwards (waiter);
-  while ((parent = waiter->node.parent) != NULL && parent->node.weight < waiter->node.weight)
-    rotate (self, parent, parent->node.children[AFTER] == waiter);
+  node->parent = parent;
+  node->children[BEFORE] = node->children[AFTER] = NULL;
+  node->weight = next_weight (self);
+  *place = node;
+  update_upwards (node);
+  while ((parent = node->parent) != NULL && parent->weight < node->weight)
+    rotate (self, parent, parent->children[AFTER] == node);
 }
 
 void
-buf_waiter_tree_remove (BufWaiterTree *self, BufWaiter *waiter)
+buf_waiter_tree_add (BufWaiterTree *self, BufWaiter *waiter)
 {
-  BufWaiter *before, *after, *parent;
+  waiter->node.priority = waiter->want.priority;
+  waiter->node.number = waiter->number;
+  waiter->node.least = waiter->node.most = waiter->want.bytes;
+  buf_waiter_tree_insert (self, &waiter->node);
+}
 
-  while ((before = waiter->node.children[BEFORE]) != NULL &&
-         (after = waiter->node.children[AFTER]) != NULL)
-    rotate (self, waiter, after->node.weight > before->node.weight ? AFTER : BEFORE);
+void
+buf_waiter_tree_remove (BufWaiterTree *self, BufWaiterNode *node)
+{
+  BufWaiterNode *before, *after, *parent;
 
-  parent = waiter->node.parent;
-  replace (self, waiter, before != NULL ? before : waiter->node.children[AFTER]);
+  while ((before = node->children[BEFORE]) != NULL && (after = node->children[AFTER]) != NULL)
+    rotate (self, node, after->weight > before->weight ? AFTER : BEFORE);
+
+  parent = node->parent;
+  replace (self, node, before != NULL ? before : node->children[AFTER]);
+  node->weight = 0;
   update_upwards (parent);
 }
 
-/* Returns the first waiter that wants at most @bytes. */
-BufWaiter *
-buf_waiter_tree_find_first (BufWaiterTree *self, gint64 bytes)
+/* Changes the sizes of a node that is in a tree. */
+void
+buf_waiter_tree_resize (BufWaiterNode *node, gint64 least, gint64 most)
 {
-  BufWaiter *waiter = self->root;
-
-  if (waiter == NULL || waiter->node.smallest > bytes)
-    return NULL;
-
-  for (;;)
-    {
-      BufWaiter *before = waiter->node.children[BEFORE];
-
-      if (before != NULL && before->node.smallest <= bytes)
-        waiter = before;
-      else if (waiter->want.bytes <= bytes)
-        return waiter;
-      else
-        waiter = waiter->node.children[AFTER];
-    }
+  node->least = least;
+  node->most = most;
+  update_upwards (node);
 }
 
-/* Returns any waiter that wants more than @bytes. */
-BufWaiter *
+BufWaiterNode *
+buf_waiter_tree_get_first (const BufWaiterTree *self)
+{
+  BufWaiterNode *node = self->root;
+
+  while (node != NULL && node->children[BEFORE] != NULL)
+    node = node->children[BEFORE];
+  return node;
+}
+
+/* Below @node, which may be NULL. The search fails at most along the path to @previous. */
+static BufWaiterNode *
+find_first (BufWaiterNode *node, gint64 bytes, const BufWaiterNode *previous)
+{
+  BufWaiterNode *first;
+
+  if (node == NULL || node->smallest > bytes)
+    return NULL;
+  if (previous != NULL && !buf_waiter_node_comes_before (previous, node))
+    return find_first (node->children[AFTER], bytes, previous);
+
+  first = find_first (node->children[BEFORE], bytes, previous);
+  if (first != NULL)
+    return first;
+  if (node->least <= bytes)
+    return node;
+  return find_first (node->children[AFTER], bytes, NULL);
+}
+
+/* Returns the first node that wants at most @bytes and comes after @previous, which may be NULL and
+ * need not be in the tree anymore. */
+BufWaiterNode *
+buf_waiter_tree_find_first (BufWaiterTree *self, gint64 bytes, const BufWaiterNode *previous)
+{
+  return find_first (self->root, bytes, previous);
+}
+
+/* Returns any node that wants more than @bytes. */
+BufWaiterNode *
 buf_waiter_tree_find_above (BufWaiterTree *self, gint64 bytes)
 {
-  BufWaiter *waiter = self->root;
+  BufWaiterNode *node = self->root;
 
-  if (waiter == NULL || waiter->node.largest <= bytes)
+  if (node == NULL || node->largest <= bytes)
     return NULL;
 
-  while (waiter->want.bytes <= bytes)
+  while (node->most <= bytes)
     {
-      BufWaiter *before = waiter->node.children[BEFORE];
+      BufWaiterNode *before = node->children[BEFORE];
 
-      if (before != NULL && before->node.largest > bytes)
-        waiter = before;
+      if (before != NULL && before->largest > bytes)
+        node = before;
       else
-        waiter = waiter->node.children[AFTER];
+        node = node->children[AFTER];
     }
-  return waiter;
+  return node;
 }

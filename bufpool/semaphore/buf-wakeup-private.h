@@ -12,7 +12,7 @@ G_BEGIN_DECLS
 typedef struct
 {
   gint ref_count;  /* atomic */
-  gboolean asleep; /* LOCK: the one that the thread sleeps with; no signal is under way since
+  gboolean asleep; /* LOCK: the one that the thread sleeps with; no signal has been under way since
                     * then */
   GCond cond;
 } BufWakeup;

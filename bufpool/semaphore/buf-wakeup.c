@@ -48,8 +48,8 @@ buf_wakeup_unref (BufWakeup *self)
   g_free (self);
 }
 
-/* Like g_cond_wait_until(), but also for distant deadlines, which g_cond_wait_until() may take for
- * the past where time_t has 32 bits. May return TRUE spuriously. */
+/* Like g_cond_wait_until(), but also for distant deadlines, which g_cond_wait_until() may mistake
+ * for the past where time_t has 32 bits. May return TRUE spuriously. */
 gboolean
 buf_wakeup_wait_until (GCond *cond, GMutex *mutex, gint64 deadline)
 {

@@ -17,10 +17,10 @@
 #endif
 
 /*
- * One thread for the whole process that looks at semaphores with waiters when something happens by
- * the passing of time: a promise to a thread that gets no processor time ends, a section has left
- * waiters because it has served its maximum, or there is a stall. All threads involved may be
- * asleep or starved, so none of them can do this.
+ * One thread for the whole process that looks at semaphores with waiters when something happens as
+ * time passes: a promise to a thread that gets no processor time ends, a section has left waiters
+ * because it has served its maximum, or there is a stall. All threads involved may be asleep or
+ * starved, so none of them can do this.
  *
  * The thread starts with the first request that waits. It sleeps while there is nothing to watch.
  * It runs no user code. It may be the last user of a semaphore, and then ends it.
@@ -148,7 +148,7 @@ watch_all (gpointer data)
 }
 
 #ifdef G_OS_UNIX
-/* A look locks locks, including those of main contexts. They would stay locked in the child of a
+/* A look takes locks, including those of main contexts. They would stay locked in the child of a
  * program that has no other thread and whose author does not know of this one. */
 static void
 stop_before_fork (void)

@@ -20,6 +20,7 @@ void buf_poll_begin (BufPoll *self,
                      GPollableSourceFunc function,
                      GCancellable *cancellable);
 void buf_poll_end (BufPoll *self);
-void buf_poll_block (GSource *source, GCancellable *cancellable);
+void buf_poll_input (GPollableInputStream *stream, gint descriptor, GCancellable *cancellable);
+void buf_poll_output (GPollableOutputStream *stream, gint descriptor, GCancellable *cancellable);
 
 G_END_DECLS

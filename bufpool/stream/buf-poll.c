@@ -3,6 +3,7 @@
 
 #include "config.h"
 
+#include "stream/buf-descriptor-private.h"
 #include "stream/buf-poll-private.h"
 
 /*
@@ -66,11 +67,10 @@ on_ready (GObject *stream, gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
-/* Takes ownership of the source. Blocks until the stream is ready or the cancellable is cancelled.
- * Uses a private context, because the thread may have no context, or its context must not be
- * iterated here. */
-void
-buf_poll_block (GSource *source, GCancellable *cancellable)
+/* Takes ownership of the source. Uses a private context, because the thread may have no context, or
+ * its context must not be iterated here. */
+static void
+iterate_until_ready (GSource *source, GCancellable *cancellable)
 {
   GMainContext *context = g_main_context_new ();
   gboolean fired = FALSE;
@@ -82,4 +82,20 @@ buf_poll_block (GSource *source, GCancellable *cancellable)
     g_main_context_iteration (context, TRUE);
   buf_poll_end (&poll);
   g_main_context_unref (context);
+}
+
+/* Blocks until the stream is readable or the cancellable is cancelled. */
+void
+buf_poll_input (GPollableInputStream *stream, gint descriptor, GCancellable *cancellable)
+{
+  if (!buf_descriptor_wait (descriptor, stream, G_IO_IN, cancellable))
+    iterate_until_ready (g_pollable_input_stream_create_source (stream, NULL), cancellable);
+}
+
+/* Blocks until the stream is writable or the cancellable is cancelled. */
+void
+buf_poll_output (GPollableOutputStream *stream, gint descriptor, GCancellable *cancellable)
+{
+  if (!buf_descriptor_wait (descriptor, stream, G_IO_OUT, cancellable))
+    iterate_until_ready (g_pollable_output_stream_create_source (stream, NULL), cancellable);
 }

@@ -3,12 +3,13 @@
 
 #include "config.h"
 
+#include "stream/buf-descriptor-private.h"
 #include "stream/buf-reader-core-private.h"
 
 /*
  * One block: a read into an allocation, and its result.
  *
- * A block is delivered with the data of one read, so that data from a slow peer do not wait for
+ * A block is delivered with the data of one read, so that data from a slow peer does not wait for
  * more. The GBytes owns the reference on the allocation.
  */
 
@@ -67,11 +68,31 @@ buf_reader_core_make_item (BufReaderCore *self,
   return item;
 }
 
-/* Reads once, and takes ownership of @allocation. Returns FALSE if the stream was polled and has no
- * data yet. */
+/* The caller has set the "pending" flag of the stream. */
+static gssize
+read_from_polled (BufReaderCore *self,
+                  gpointer data,
+                  gsize size,
+                  gboolean is_readable,
+                  GCancellable *cancellable,
+                  GError **error)
+{
+  gssize n_read = -1;
+
+  if (is_readable)
+    n_read = buf_descriptor_read (self->descriptor, data, size);
+  if (n_read >= 0)
+    return n_read;
+  return g_pollable_input_stream_read_nonblocking (self->pollable, data, size, cancellable, error);
+}
+
+/* Reads once, and takes ownership of @allocation. @is_readable means that the stream was polled
+ * just now. If it was polled before a wait, another process may have read the data meanwhile.
+ * Returns FALSE if the stream was polled and has no data yet. */
 gboolean
 buf_reader_core_read_once (BufReaderCore *self,
                            BufPoolAllocation *allocation,
+                           gboolean is_readable,
                            GCancellable *cancellable,
                            BufReaderItem *item)
 {
@@ -83,8 +104,7 @@ buf_reader_core_read_once (BufReaderCore *self,
   if (self->pollable == NULL)
     n_read = g_input_stream_read (self->stream, data, size, cancellable, &error);
   else
-    n_read =
-        g_pollable_input_stream_read_nonblocking (self->pollable, data, size, cancellable, &error);
+    n_read = read_from_polled (self, data, size, is_readable, cancellable, &error);
 
   if (self->pollable != NULL && g_error_matches (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK))
     {

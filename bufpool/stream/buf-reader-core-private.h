@@ -20,7 +20,7 @@ typedef struct
   GError *error;
 } BufReaderItem;
 
-/* Who reads from the stream. */
+/* Which thread reads from the stream. */
 typedef enum
 {
   BUF_READING_NONE,
@@ -43,6 +43,7 @@ struct _BufReaderCore
   /* Constant. */
   GInputStream *stream;
   GPollableInputStream *pollable; /* the same stream, or NULL if it cannot be polled */
+  gint descriptor;                /* of the same stream, or -1 */
   BufPool *pool;                  /* owned by the library */
   gsize n_buffers;
   GCancellable *stop; /* cancels reading ahead */
@@ -89,12 +90,15 @@ BufReaderItem buf_reader_core_make_item (BufReaderCore *self,
                                          GError *error);
 gboolean buf_reader_core_read_once (BufReaderCore *self,
                                     BufPoolAllocation *allocation,
+                                    gboolean is_readable,
                                     GCancellable *cancellable,
                                     BufReaderItem *item);
 
 /* The next block. */
 
 GBytes *buf_reader_core_fetch (BufReaderCore *self, GCancellable *cancellable, GError **error);
+gboolean
+buf_reader_core_try_fetch (BufReaderCore *self, GCancellable *cancellable, BufReaderItem *item);
 void buf_reader_core_fetch_for (BufReaderCore *self, GTask *task);
 void buf_reader_core_fetch_async (BufReaderCore *self,
                                   int io_priority,

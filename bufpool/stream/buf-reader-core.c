@@ -5,11 +5,12 @@
 
 #include "pool/buf-pool-private.h"
 #include "stream/buf-cancel-watch-private.h"
+#include "stream/buf-descriptor-private.h"
 #include "stream/buf-reader-core-private.h"
 
 /*
  * The state that a reader shares with the thread that reads ahead: the blocks that were read, and
- * who is reading.
+ * which thread is reading.
  *
  * Only one thread at a time reads from the stream: the one that has set @reading to BUSY. It is an
  * operation that found no item, or a thread of the pool below, which reads ahead. So the items are
@@ -18,8 +19,8 @@
  *
  * A thread that reads ahead never waits for memory, and ends when it has read enough. It leaves
  * room for another block, so that a program with several readers can read from each of them. It
- * never makes an operation wait in vain: if a job is still queued because all threads are busy, the
- * operation reads itself, and the job finds nothing to do.
+ * never makes an operation wait needlessly: if a job is still queued because all threads are busy,
+ * the operation reads itself, and the job finds nothing to do.
  *
  * There is at most one operation, so at most one thread waits for @changed, or there is at most one
  * @waiting source. An operation that wakes up checks again, so a spurious wakeup is harmless.
@@ -178,7 +179,7 @@ read_ahead_once (BufReaderCore *self)
       return FALSE;
     }
 
-  buf_reader_core_read_once (self, allocation, self->stop, &item);
+  buf_reader_core_read_once (self, allocation, FALSE, self->stop, &item);
   return push_ahead (self, &item);
 }
 
@@ -412,6 +413,7 @@ buf_reader_core_new (GInputStream *stream, BufPool *pool, gsize n_buffers)
   g_atomic_ref_count_init (&self->ref_count);
   self->stream = g_object_ref (stream);
   self->pollable = can_poll (stream) ? G_POLLABLE_INPUT_STREAM (stream) : NULL;
+  self->descriptor = buf_descriptor_get (stream);
   self->pool = g_object_ref (pool);
   self->n_buffers = n_buffers;
   self->stop = g_cancellable_new ();

@@ -15,9 +15,9 @@
  * reads from it. The operation allocates only when there is something to read. Any other stream
  * needs a block before it is known whether it has data. In a main loop, the operation then uses the
  * asynchronous read of the stream.
- *
- * A stream may report that it is readable and then have no data. The operation polls it again after
- * a pause, which grows.
+ * After the wait, the operation reads even if the stream does not report that it is readable: the
+ * timeout of a socket ends the wait, and only a read reports it. A stream may report that it is
+ * readable and then have no data. The operation polls it again after a pause, which grows.
  */
 
 #define MAX_PAUSE 16 /* milliseconds */
@@ -32,23 +32,27 @@ lengthen_pause (guint pause)
 static gboolean
 wait_until_readable (BufReaderCore *self, GCancellable *cancellable, GError **error)
 {
-  while (!g_cancellable_set_error_if_cancelled (cancellable, error))
-    {
-      if (g_pollable_input_stream_is_readable (self->pollable))
-        return TRUE;
-      buf_poll_block (g_pollable_input_stream_create_source (self->pollable, NULL), cancellable);
-    }
-  return FALSE;
+  if (g_cancellable_set_error_if_cancelled (cancellable, error))
+    return FALSE;
+  if (g_pollable_input_stream_is_readable (self->pollable))
+    return TRUE;
+
+  buf_poll_input (self->pollable, self->descriptor, cancellable);
+  return !g_cancellable_set_error_if_cancelled (cancellable, error);
 }
 
 /* Returns whether @item is complete. Otherwise, the stream has no data after all. */
 static gboolean
 allocate_and_read (BufReaderCore *self, GCancellable *cancellable, BufReaderItem *item)
 {
-  BufPoolAllocation *allocation =
-      buf_pool_allocate_pinned (self->pool, self->n_buffers, cancellable, &item->error);
+  BufPoolAllocation *allocation = buf_pool_try_allocate_pinned (self->pool, self->n_buffers, NULL);
+  gboolean is_readable = allocation != NULL;
 
-  return allocation == NULL || buf_reader_core_read_once (self, allocation, cancellable, item);
+  /* If the refusal is permanent, the request reports the reason. */
+  if (allocation == NULL)
+    allocation = buf_pool_allocate_pinned (self->pool, self->n_buffers, cancellable, &item->error);
+  return allocation == NULL ||
+         buf_reader_core_read_once (self, allocation, is_readable, cancellable, item);
 }
 
 static void
@@ -97,6 +101,35 @@ buf_reader_core_fetch (BufReaderCore *self, GCancellable *cancellable, GError **
   if (item.error != NULL)
     g_propagate_error (error, item.error);
   return item.bytes;
+}
+
+static gboolean
+try_to_read (BufReaderCore *self, GCancellable *cancellable, BufReaderItem *item)
+{
+  BufPoolAllocation *allocation = buf_pool_try_allocate_pinned (self->pool, self->n_buffers, NULL);
+
+  if (allocation != NULL)
+    buf_reader_core_read_once (self, allocation, FALSE, cancellable, item);
+  buf_reader_core_end_read (self, item);
+  return allocation != NULL;
+}
+
+/* Like the above, but returns FALSE instead of waiting for memory. The stream cannot be polled. */
+gboolean
+buf_reader_core_try_fetch (BufReaderCore *self, GCancellable *cancellable, BufReaderItem *item)
+{
+  BufTake take;
+
+  *item = (BufReaderItem){ NULL, NULL };
+  if (g_cancellable_set_error_if_cancelled (cancellable, &item->error))
+    return TRUE;
+
+  take = buf_reader_core_take_waiting (self, cancellable, item);
+  if (take == BUF_TAKE_READ)
+    return try_to_read (self, cancellable, item);
+  if (take == BUF_TAKE_WAIT)
+    g_cancellable_set_error_if_cancelled (cancellable, &item->error);
+  return TRUE;
 }
 
 /* The task data of a fetch in a main loop. */
@@ -219,7 +252,7 @@ on_block_read (GObject *stream, GAsyncResult *result, gpointer user_data)
 
 /* Takes ownership of the allocation. */
 static void
-read_for (GTask *task, BufPoolAllocation *allocation)
+read_for (GTask *task, BufPoolAllocation *allocation, gboolean is_readable)
 {
   Fetch *self = g_task_get_task_data (task);
   GCancellable *cancellable = g_task_get_cancellable (task);
@@ -236,7 +269,7 @@ read_for (GTask *task, BufPoolAllocation *allocation)
                                  on_block_read,
                                  g_object_ref (task));
     }
-  else if (buf_reader_core_read_once (self->core, allocation, cancellable, &item))
+  else if (buf_reader_core_read_once (self->core, allocation, is_readable, cancellable, &item))
     settle (task, &item);
   else
     pause_for (task);
@@ -253,18 +286,18 @@ on_allocated (GObject *pool, GAsyncResult *result, gpointer user_data)
   if (allocation == NULL)
     settle (task, &item);
   else
-    read_for (task, allocation);
+    read_for (task, allocation, FALSE);
 }
 
 static void
-allocate_for (GTask *task)
+allocate_for (GTask *task, gboolean is_readable)
 {
   BufReaderCore *core = ((Fetch *) g_task_get_task_data (task))->core;
   BufPoolAllocation *allocation = buf_pool_try_allocate_pinned (core->pool, core->n_buffers, NULL);
 
   /* If the refusal is permanent, the request reports the reason. */
   if (allocation != NULL)
-    read_for (task, allocation);
+    read_for (task, allocation, is_readable);
   else
     buf_pool_allocate_pinned_async (core->pool,
                                     core->n_buffers,
@@ -274,13 +307,16 @@ allocate_for (GTask *task)
                                     g_object_ref (task));
 }
 
+/* The callbacks of other sources may have run since the stream was polled, so the read polls it
+ * again. */
 static gboolean
 on_polled (GObject *stream, gpointer user_data)
 {
   Fetch *self = g_task_get_task_data (user_data);
 
   buf_poll_end (&self->poll);
-  poll_for (user_data);
+  if (!settle_if_cancelled (user_data))
+    allocate_for (user_data, FALSE);
   return G_SOURCE_REMOVE;
 }
 
@@ -292,7 +328,7 @@ poll_for (GTask *task)
   if (settle_if_cancelled (task))
     return;
   if (g_pollable_input_stream_is_readable (self->core->pollable))
-    allocate_for (task);
+    allocate_for (task, TRUE);
   else
     buf_poll_begin (&self->poll,
                     g_pollable_input_stream_create_source (self->core->pollable, NULL),
@@ -310,7 +346,7 @@ begin_to_read (GTask *task)
   self->reads = TRUE;
   if (self->core->pollable == NULL)
     {
-      allocate_for (task);
+      allocate_for (task, FALSE);
       return;
     }
 

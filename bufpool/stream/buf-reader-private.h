@@ -36,4 +36,16 @@ GTask *buf_reader_begin_async (BufReader *self,
                                gpointer source_tag);
 void buf_reader_add_position (BufReader *self, gsize n_bytes);
 
+/* The target of a splice. */
+
+gboolean buf_reader_can_poll_target (GOutputStream *target);
+GPollableOutputStream *buf_reader_get_unready_target (GOutputStream *target);
+void buf_reader_end_block (BufReader *self, GBytes *bytes, gsize n_written);
+gboolean buf_reader_write_block (BufReader *self,
+                                 GBytes *bytes,
+                                 GOutputStream *target,
+                                 gint descriptor,
+                                 GCancellable *cancellable,
+                                 GError **error);
+
 G_END_DECLS

@@ -3,6 +3,7 @@
 
 #include "config.h"
 
+#include "stream/buf-descriptor-private.h"
 #include "stream/buf-poll-private.h"
 #include "stream/buf-reader-private.h"
 
@@ -14,6 +15,11 @@
  * that accepts nothing holds no memory. No other code writes to the target in the meantime, because
  * its "pending" flag is set. The write that follows reports any error of the target.
  *
+ * In a main loop, if neither stream can be polled, GIO would read and write in its threads, and
+ * would pass each block through the main loop twice. Instead, a thread of GIO writes a batch of
+ * blocks. It never waits for memory, because the operations that have the memory may need the
+ * threads of GIO. When there is none, the main loop waits for the next block.
+ *
  * Short blocks are not shrunk, because they are freed as soon as they are written.
  *
  * The streams are closed even after an error, as in g_output_stream_splice(). A thread that reads
@@ -21,80 +27,45 @@
  * use.
  */
 
-/* Takes ownership of the block, of which @n_written bytes were written. */
-static void
-end_block (BufReader *self, GBytes *bytes, gsize n_written)
+/* The most blocks that a thread of GIO writes before it turns to other tasks. */
+#define BATCH_SIZE 64
+
+/* Why a batch has ended. */
+typedef enum
 {
-  gsize size = g_bytes_get_size (bytes);
-
-  buf_reader_add_position (self, n_written);
-  if (n_written == size)
-    {
-      g_bytes_unref (bytes);
-      return;
-    }
-
-  buf_reader_core_put_back (self->core,
-                            g_bytes_new_from_bytes (bytes, n_written, size - n_written));
-  g_bytes_unref (bytes);
-}
-
-/* Returns the target if the operation has to wait for it. */
-static GPollableOutputStream *
-get_unready (GOutputStream *target)
-{
-  GPollableOutputStream *pollable;
-
-  if (!G_IS_POLLABLE_OUTPUT_STREAM (target) || g_output_stream_is_closed (target))
-    return NULL;
-
-  pollable = G_POLLABLE_OUTPUT_STREAM (target);
-  if (!g_pollable_output_stream_can_poll (pollable) ||
-      g_pollable_output_stream_is_writable (pollable))
-    return NULL;
-  return pollable;
-}
+  BATCH_END_SIZE,
+  BATCH_END_MEMORY, /* the next block needs memory that is not available now */
+  BATCH_END_STREAM  /* the end of the stream, or an error */
+} BatchEnd;
 
 static gboolean
-wait_until_writable (GOutputStream *target, GCancellable *cancellable, GError **error)
+wait_until_writable (GOutputStream *target,
+                     gint descriptor,
+                     GCancellable *cancellable,
+                     GError **error)
 {
-  GPollableOutputStream *pollable = get_unready (target);
+  GPollableOutputStream *pollable = buf_reader_get_unready_target (target);
 
   if (pollable == NULL)
     return TRUE;
   if (!g_output_stream_set_pending (target, error))
     return FALSE;
 
-  buf_poll_block (g_pollable_output_stream_create_source (pollable, NULL), cancellable);
+  buf_poll_output (pollable, descriptor, cancellable);
   g_output_stream_clear_pending (target);
   return TRUE;
 }
 
 static gboolean
-write_block (BufReader *self,
-             GBytes *bytes,
-             GOutputStream *target,
-             GCancellable *cancellable,
-             GError **error)
-{
-  gsize n_written = 0;
-  gsize size;
-  gconstpointer data = g_bytes_get_data (bytes, &size);
-  gboolean done = g_output_stream_write_all (target, data, size, &n_written, cancellable, error);
-
-  end_block (self, bytes, n_written);
-  return done;
-}
-
-static gboolean
 write_blocks (BufReader *self, GOutputStream *target, GCancellable *cancellable, GError **error)
 {
+  gint descriptor = buf_descriptor_get (target);
   GError *problem = NULL;
   GBytes *bytes;
 
-  while (wait_until_writable (target, cancellable, &problem) &&
+  while (wait_until_writable (target, descriptor, cancellable, &problem) &&
          (bytes = buf_reader_core_fetch (self->core, cancellable, &problem)) != NULL &&
-         write_block (self, bytes, target, cancellable, &problem))
+         buf_reader_write_block (self, bytes, target, descriptor, cancellable, &problem))
     continue;
 
   if (problem == NULL)
@@ -171,6 +142,8 @@ buf_reader_splice (BufReader *self,
 typedef struct
 {
   GOutputStream *target;
+  gint descriptor;      /* of the target, or -1 */
+  gboolean uses_thread; /* whether the blocks are written in a thread */
   GOutputStreamSpliceFlags flags;
   GBytes *writing; /* the block that is being written */
   BufPoll poll;    /* of the target */
@@ -269,6 +242,73 @@ end_splice (GTask *task, GError *error)
 }
 
 static void next_for (GTask *task);
+static void fetch_for (GTask *task);
+
+static BatchEnd
+write_batch (BufReader *self, Splice *splice, GCancellable *cancellable, GError **error)
+{
+  for (guint i = 0; i < BATCH_SIZE; i++)
+    {
+      BufReaderItem item;
+
+      if (!buf_reader_core_try_fetch (self->core, cancellable, &item))
+        return BATCH_END_MEMORY;
+      if (item.error != NULL)
+        g_propagate_error (error, item.error);
+      if (item.bytes == NULL || !buf_reader_write_block (self,
+                                                         item.bytes,
+                                                         splice->target,
+                                                         splice->descriptor,
+                                                         cancellable,
+                                                         error))
+        return BATCH_END_STREAM;
+    }
+  return BATCH_END_SIZE;
+}
+
+/* The task that is spliced outlives the batch. */
+static void
+run_batch (GTask *batch, gpointer source, gpointer task, GCancellable *cancellable)
+{
+  GError *error = NULL;
+  BatchEnd end = write_batch (g_task_get_source_object (task),
+                              g_task_get_task_data (task),
+                              cancellable,
+                              &error);
+
+  if (error != NULL)
+    g_task_return_error (batch, error);
+  else
+    g_task_return_int (batch, end);
+}
+
+static void
+on_batch_written (GObject *source, GAsyncResult *result, gpointer user_data)
+{
+  g_autoptr (GTask) task = user_data;
+  GError *error = NULL;
+  gssize end = g_task_propagate_int (G_TASK (result), &error);
+
+  if (error != NULL || end == BATCH_END_STREAM)
+    end_splice (task, error);
+  else if (end == BATCH_END_MEMORY)
+    fetch_for (task);
+  else
+    next_for (task);
+}
+
+static void
+begin_batch (GTask *task)
+{
+  g_autoptr (GTask) batch =
+      g_task_new (NULL, g_task_get_cancellable (task), on_batch_written, g_object_ref (task));
+
+  (g_task_set_source_tag) (batch, begin_batch);
+  g_task_set_priority (batch, g_task_get_priority (task));
+  g_task_set_check_cancellable (batch, FALSE);
+  g_task_set_task_data (batch, task, NULL);
+  g_task_run_in_thread (batch, run_batch);
+}
 
 static void
 on_block_written (GObject *target, GAsyncResult *result, gpointer user_data)
@@ -281,7 +321,7 @@ on_block_written (GObject *target, GAsyncResult *result, gpointer user_data)
   gboolean done =
       g_output_stream_write_all_finish (G_OUTPUT_STREAM (target), result, &n_written, &error);
 
-  end_block (self, g_steal_pointer (&splice->writing), n_written);
+  buf_reader_end_block (self, g_steal_pointer (&splice->writing), n_written);
   if (done)
     next_for (task);
   else
@@ -338,15 +378,29 @@ on_target_writable (GObject *target, gpointer user_data)
   return G_SOURCE_REMOVE;
 }
 
+/* Returns whether GIO itself would read from the source and write to the target in a thread. */
+static gboolean
+can_use_thread (BufReader *self, GOutputStream *target)
+{
+  GInputStreamClass *input = g_type_class_peek (G_TYPE_INPUT_STREAM);
+  GOutputStreamClass *output = g_type_class_peek (G_TYPE_OUTPUT_STREAM);
+
+  return self->core->pollable == NULL && !buf_reader_can_poll_target (target) &&
+         G_INPUT_STREAM_GET_CLASS (self->stream)->read_async == input->read_async &&
+         G_OUTPUT_STREAM_GET_CLASS (target)->write_async == output->write_async;
+}
+
 /* Fetches the next block once the target can accept it. A fetch checks the cancellable itself. */
 static void
 next_for (GTask *task)
 {
   Splice *splice = g_task_get_task_data (task);
-  GPollableOutputStream *pollable = get_unready (splice->target);
+  GPollableOutputStream *pollable = buf_reader_get_unready_target (splice->target);
   GError *error = NULL;
 
-  if (pollable == NULL)
+  if (splice->uses_thread)
+    begin_batch (task);
+  else if (pollable == NULL)
     fetch_for (task);
   else if (!g_output_stream_set_pending (splice->target, &error))
     end_splice (task, error);
@@ -370,6 +424,9 @@ next_for (GTask *task)
  *
  * The asynchronous version of [method@Reader.splice]. The callback runs in the thread-default main
  * context of the caller. Call [method@Reader.splice_finish] in it.
+ *
+ * If neither stream can be polled, such as two files, worker threads of GIO read and write several
+ * blocks at a time.
  *
  * Since: 1.0
  */
@@ -400,6 +457,8 @@ buf_reader_splice_async (BufReader *self,
 
   splice = g_new0 (Splice, 1);
   splice->target = g_object_ref (target);
+  splice->descriptor = buf_descriptor_get (target);
+  splice->uses_thread = can_use_thread (self, target);
   splice->flags = flags;
   g_task_set_task_data (task, splice, splice_free);
   atomic_store (&self->core->fits, FALSE);

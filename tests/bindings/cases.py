@@ -1,8 +1,11 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What the tests in Python share."""
+"""Common parts of the tests in Python."""
 
+import gc
+import threading
+import time
 import traceback
 
 import gi
@@ -40,9 +43,36 @@ def new_pool(n_buffers=1):
 
 
 def leak(allocation):
-    """Makes garbage of it that only the collector finds."""
+    """Turns it into garbage that only the collector finds."""
     cycle = [allocation]
     cycle.append(cycle)
+
+
+class Collections:
+    """How many times all garbage has been collected since the block began."""
+
+    def __enter__(self):
+        self.n = 0
+        gc.callbacks.append(self.count)
+        return self
+
+    def count(self, phase, info):
+        self.n += phase == "stop" and info["generation"] == 2
+
+    def __exit__(self, *_):
+        gc.callbacks.remove(self.count)
+
+
+def until_waiting(pool, count=1):
+    while pool.props.waiting < count:
+        time.sleep(0)
+
+
+def when_waiting(pool, function, *args):
+    """Calls the function in a thread as soon as a request waits. Returns the thread."""
+    thread = threading.Thread(target=lambda: (until_waiting(pool), function(*args)))
+    thread.start()
+    return thread
 
 
 def run():

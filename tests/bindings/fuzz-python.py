@@ -2,10 +2,11 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Calls everything that introspection finds in BufPool, from Python, with random arguments: nothing may
-crash, be critical for GLib, or hang. Usage: fuzz-python.py [--seeds N] [--first-seed N] [--calls N]
+"""Calls everything that introspection finds in BufPool from Python, with random arguments: no call may crash,
+cause a critical warning, or hang.
+Usage: fuzz-python.py [--seeds N] [--first-seed N] [--calls N]
 
-Each seed is a process of its own. A call that waits is interrupted by an alarm, as by Ctrl-C."""
+Each seed runs in a separate process. An alarm interrupts a call that waits, like Ctrl-C does."""
 
 import argparse
 import collections
@@ -28,16 +29,16 @@ from gi.repository import BufPool, Gio, GLib, GObject  # noqa: E402
 import introspected  # noqa: E402
 
 try:
-    # Else an alarm could interrupt PoolAllocation.__array__() while it does that.
+    # Otherwise, an alarm could interrupt PoolAllocation.__array__() during the import.
     import numpy  # noqa: F401
 except ImportError:
     pass
 
 LONGEST_CALL = 0.02  # seconds
-MOST_BYTES = 1 << 20  # of an allocation that is kept
+MOST_BYTES = 1 << 20  # of an allocation that the fuzz test keeps
 MOST_MEMORY = 3 << 29  # of the process
 MOST_VALUES = 60
-ENOUGH_CALLS = 30000  # for each to succeed once
+ENOUGH_CALLS = 30000  # enough for each call to succeed once
 NUMBERS = [0, 1, 2, 3, 7, 8, 16, 100, 4096, 65535, 65536]
 NUMBERS += [sign * 2**power + more for sign in (1, -1) for power in (31, 32, 53, 63, 64, 70) for more in (-1, 0, 1)]
 OTHERS = [-1, -5, 0.0, 1.5, -0.1, 1e300, float("nan"), float("inf"), True, None, "", "text", "8", "\0", "\udc80"]
@@ -46,7 +47,7 @@ OTHERS += [object(), object, len, print.__class__, Gio, BufPool, BufPool.Pool, B
 
 
 class TooLong(BaseException):
-    """The alarm of a call that waits."""
+    """The alarm for a call that waits."""
 
 
 class Fuzz:
@@ -55,7 +56,7 @@ class Fuzz:
         self.log = log
         self.values = []
         self.results = []
-        self.owners = []  # of the call that is being made
+        self.owners = []  # of the current call
         self.succeeded = collections.Counter()
         self.calls = list(find_calls())
 
@@ -80,7 +81,7 @@ class Fuzz:
         return pool
 
     def budget(self):
-        """Some are in one tree, and some have a reserve, or nobody may wait."""
+        """Some are in one tree, and some have a reserve, or allow no waiting."""
         kept = [value for value in self.values if isinstance(value, BufPool.Budget)]
         return BufPool.Budget(
             max_memory=self.random.choice([0, 1, 100, 4096, 100000]),
@@ -106,7 +107,7 @@ class Fuzz:
             [
                 Gio.MemoryInputStream.new_from_data(b"x" * self.random.randrange(200)),
                 *[Gio.MemoryOutputStream.new_resizable() for _ in range(2)],
-                Gio.File.new_for_path("/dev/zero").read(None),
+                Gio.File.new_for_path(__file__).read(None),  # it ends: a splice of an endless one would fill all memory
             ]
         )
         if self.random.random() < 0.1:
@@ -114,10 +115,9 @@ class Fuzz:
         return stream
 
     def reader(self):
-        """Most are of streams that end."""
         stream = Gio.MemoryInputStream.new_from_data(b"x" * self.random.randrange(200))
         if self.random.random() < 0.1:
-            stream = Gio.File.new_for_path("/dev/zero").read(None)
+            stream = Gio.File.new_for_path(__file__).read(None)
         pool = BufPool.Pool(buffer_size=16, max_memory=self.random.choice([16, 128]))
         return BufPool.Reader(stream=stream, pool=pool, n_buffers=1, read_ahead=self.random.randrange(3))
 
@@ -152,7 +152,7 @@ class Fuzz:
         return Gio.Task.new(self.random.choice([None, self.pool()]), None, None)
 
     def value(self):
-        """Anything: something that an earlier call returned, or something new."""
+        """Any value: something that an earlier call returned, or something new."""
         kind = self.random.random()
         if self.values and kind < 0.3:
             return self.random.choice(self.values)
@@ -164,7 +164,7 @@ class Fuzz:
         return self.random.choice(makers)()
 
     def fitting(self, name):
-        """A value that a parameter of this name could take; names come from introspection."""
+        """A possible value for a parameter of this name; the names come from introspection."""
         if self.random.random() < 0.15:
             return self.value()
         makers = {
@@ -221,7 +221,7 @@ class Fuzz:
         call = self.random.choice(self.calls)
         arguments = self.arguments(call)
         os.pwrite(self.log, f"{number}: {call.name} {arguments!r}"[:4000].encode("utf-8", "replace").ljust(4000), 0)
-        # Again and again: what an alarm raises in a finaliser, Python drops.
+        # Repeatedly, because Python drops what an alarm raises in a finalizer.
         signal.setitimer(signal.ITIMER_REAL, LONGEST_CALL, LONGEST_CALL)
         try:
             self.keep(call.function(*arguments))
@@ -249,7 +249,7 @@ class Call:
 
 
 def find_calls():
-    """Everything that can be called or set in the namespace, and what the overrides have added to it."""
+    """Everything in the namespace that can be called or set, and what the overrides have added."""
     for name, info in introspected.infos().items():
         thing = getattr(BufPool, name)
         if callable(thing):
@@ -303,7 +303,7 @@ def run_child(seed, n_calls, log):
     sys.unraisablehook = lambda _: None
     fuzz = Fuzz(seed, log)
     fuzz.run(n_calls)
-    # Arguments that nothing takes would test nothing but the binding.
+    # Arguments that no call accepts would only test the binding.
     never = {call.name for call in fuzz.calls if call.introspected} - set(fuzz.succeeded)
     fuzz.values.clear()
     gc.collect()
@@ -311,10 +311,10 @@ def run_child(seed, n_calls, log):
 
 
 def run_seed(seed, n_calls):
-    """Returns what went wrong, and which calls never succeeded."""
+    """Returns the errors that were found, and the calls that never succeeded."""
     with tempfile.TemporaryFile() as log:
         environment = dict(os.environ, G_DEBUG="fatal-criticals")
-        # What is allocated by chance can be large: it is not to be touched, and there is an end to it.
+        # A random allocation may be large: its memory must not be accessed, and the process has a limit.
         environment.pop("MALLOC_PERTURB_", None)
         command = [sys.executable, __file__, "--child", str(log.fileno()), "--first-seed", str(seed)]
         try:

@@ -1,13 +1,14 @@
 // SPDX-FileCopyrightText: The libbufpool authors
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// What introspection knows of BufPool. There are two interfaces: that of GObject-Introspection, whose
-// functions take an info, and that of GLib from 2.80 on, where an info has methods.
+// The information that introspection has about BufPool. There are two interfaces: that of
+// GObject-Introspection, whose functions take an info, and that of GLib from 2.80 on, where an info has
+// methods.
 /* exported allInfos */
 
 const {GIRepository, GObject} = imports.gi;
 
-/* Calls a method of an info, such as get_type_info of arg_info, whose older name may be another. */
+/* Calls a method of an info, such as get_type_info of arg_info, whose older name may differ. */
 function ask(info, method, oldFunction, ...parameters) {
     if (info[method])
         return info[method](...parameters);
@@ -25,7 +26,7 @@ function lengthIndex(type) {
     return Array.isArray(index) ? index[1] : index;
 }
 
-/* The names of what JavaScript passes: without what is returned, and the lengths of arrays. */
+/* The names of the parameters in JavaScript: without return values, and without the lengths of arrays. */
 function taken(callable) {
     const parameters = range(ask(callable, 'get_n_args', 'callable_info_get_n_args'),
         i => ask(callable, 'get_arg', 'callable_info_get_arg', i));
@@ -45,14 +46,14 @@ function describeMethod(info) {
     };
 }
 
-/* Setting one that is not settable after construction is critical for GLib 2.84. */
+/* Setting a property that is construct-only is a critical warning in GLib 2.84. */
 function describeProperty(info) {
     const flags = ask(info, 'get_flags', 'property_info_get_flags');
     const {WRITABLE, CONSTRUCT_ONLY} = GObject.ParamFlags;
     return {name: info.get_name(), isSettable: (flags & (WRITABLE | CONSTRUCT_ONLY)) === WRITABLE};
 }
 
-/* Whether it is an 'object' or a 'struct', for the names of functions; null if it is neither. */
+/* 'object' or 'struct', for the names of functions, or null if it is neither. */
 function kindOf(info) {
     const {InfoType, ObjectInfo, StructInfo} = GIRepository;
     if (ObjectInfo)

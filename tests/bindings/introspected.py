@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What introspection knows of BufPool, with PyGObject of any version."""
+"""The information that introspection has about BufPool, with PyGObject of any version."""
 
 import gi
 from gi.repository import GObject
@@ -20,14 +20,14 @@ def properties(info):
 
 
 def taken(method):
-    """The names of what Python passes: without what is returned, and the lengths of arrays."""
+    """The names of the parameters in Python: without return values, and without the lengths of arrays."""
     arguments = method.get_arguments()
     lengths = [length_index(argument) for argument in arguments]
     return [a.get_name() for i, a in enumerate(arguments) if i not in lengths and int(a.get_direction()) == 0]
 
 
 def length_index(argument):
-    """Which argument tells how long this one is; None when it is no array."""
+    """The argument that contains the length of this one; None if it is not an array."""
     # PyGObject 3.52 has new names for both.
     kind = argument.get_type_info() if hasattr(argument, "get_type_info") else argument.get_type()
     if kind.get_tag_as_string() != "array":
@@ -36,6 +36,7 @@ def length_index(argument):
 
 
 def is_settable(property_info):
-    """Whether it can be set after construction. Trying it otherwise is critical for GLib 2.84."""
+    """Whether it can be set after construction. Otherwise, trying to set it is a critical warning in GLib
+    2.84."""
     flags = int(property_info.get_flags())
     return bool(flags & GObject.ParamFlags.WRITABLE) and not flags & GObject.ParamFlags.CONSTRUCT_ONLY

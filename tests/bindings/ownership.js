@@ -1,8 +1,8 @@
 // SPDX-FileCopyrightText: The libbufpool authors
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// What test-ownership.py runs under valgrind: everything that passes something from one owner to another.
-// No C function is called on a GLib.Bytes: GJS (1.74) never lets go of one that has seen such a call.
+// The program that test-ownership.py runs under valgrind: every call that transfers ownership. It calls no C
+// function on a GLib.Bytes, because GJS 1.74 never frees one after such a call.
 
 const {BufPool, Gio, GLib, GObject} = imports.gi;
 const System = imports.system;
@@ -76,7 +76,7 @@ async function requests(pool) {
     const drained = pool.drain_async(0, null);
     a.release();
     await drained;
-    // A result that nobody fetches.
+    // A result that is never fetched.
     await new Promise(resolve => pool.allocate_async(1, 0, null, resolve));
 }
 
@@ -92,7 +92,7 @@ async function main() {
         for (const work of [viewsAndCopies, errors, streams, requests]) {
             const pool = new BufPool.Pool({buffer_size: 16, max_memory: 64});
             await work(pool); // eslint-disable-line no-await-in-loop
-            // What a promise has waited for is garbage when the main loop was entered again.
+            // What a promise has waited for becomes garbage after the main loop has iterated again.
             await nextIteration(); // eslint-disable-line no-await-in-loop
             System.gc();
             assert(pool.allocated_memory === 0, `${work.name} ${pool.allocated_memory}`);
@@ -108,7 +108,7 @@ main().then(() => {
     status = 0;
 }, error => printerr(error, error.stack)).finally(() => loop.quit());
 loop.run();
-// Not System.exit(), which drops nothing.
+// Not System.exit(), which frees nothing.
 if (status !== 0)
     throw new Error('failed');
 System.gc();

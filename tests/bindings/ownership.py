@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What test-ownership.py runs under valgrind: everything that passes something from one owner to another."""
+"""The program that test-ownership.py runs under valgrind: every call that transfers ownership."""
 
 import gc
-import threading
 
 import gi
 
 gi.require_version("BufPool", "1.0")
+from cases import when_waiting  # noqa: E402
 from gi.repository import BufPool, Gio, GLib, GObject  # noqa: E402
 
 loop = GLib.MainLoop()
@@ -87,16 +87,17 @@ def requests(pool):
     pool.drain_async(0, None, lambda p, result: (p.drain_finish(result), loop.quit()))
     got.clear()
     loop.run()
-    # A result that nobody fetches.
+    # A result that is never fetched.
     pool.allocate_async(1, 0, None, lambda *_: loop.quit())
     loop.run()
 
 
 def threads(pool):
     full = pool.allocate(4)
-    threading.Timer(0.1, full.release).start()
+    thread = when_waiting(pool, full.release)
     del full
     pool.allocate(4)
+    thread.join()
 
 
 for _ in range(3):

@@ -2,9 +2,9 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Programs that drop pools and allocations in the worst order, or just end: each ends by itself. Those
-that show it are run once more with a typelib in which the plain functions have the plain names: they
-hang. Usage: test-endings.py LANGUAGE INTERPRETER GIR COMPILER"""
+"""Programs that drop pools and allocations in the worst order, or just end: each ends by itself. The relevant
+ones are run again with a typelib in which the plain functions have the plain names: then they hang. Usage:
+test-endings.py LANGUAGE INTERPRETER GIR COMPILER"""
 
 import os
 import re
@@ -52,7 +52,7 @@ PYTHON_ENDINGS = {
     "GLib.MainContext.default().iteration(False)\ndel pool, a",
     "with a thread that waits": "t = threading.Thread(target=pool.allocate, args=(8,), daemon=True)\nt.start()\n"
     "until_waiting()\ndel pool",
-    # Who drains does not count as waiting: so nothing says when it does.
+    # A thread that drains does not count as waiting, so no property shows when it does.
     "with a thread that drains": "t = threading.Thread(target=pool.drain, daemon=True)\nt.start()\n"
     "time.sleep(0.2)\ndel pool",
     "released": "a.release()\ndel pool",
@@ -140,7 +140,7 @@ def main():
         compile_plain(gir, compiler, folder)
         plain = dict(os.environ, GI_TYPELIB_PATH=folder)
         for name in hangs:
-            # A program that does not hang any more, or fails, would prove nothing.
+            # A program that no longer hangs, or that fails, would prove nothing.
             ended = ends(interpreter, preamble + endings[name], PLAIN_LIMIT, plain)
             report("the plain functions hang: " + name, not ended)
     return failed != 0

@@ -110,7 +110,7 @@ const TESTS = {
             assert(a[name] === undefined, name);
     },
 
-    'numbers that are none': () => {
+    'invalid numbers are refused': () => {
         const pool = newPool(8);
         const a = pool.allocate(8);
         for (const bad of [-1, 1.5, 2 ** 64, NaN, '8', null, {}]) {
@@ -119,6 +119,9 @@ const TESTS = {
             }, TypeError);
             refuses(() => {
                 pool.maxMemory = bad;
+            }, TypeError);
+            refuses(() => {
+                pool['max-memory'] = bad;
             }, TypeError);
             refuses(() => pool.set_max_memory(bad), TypeError);
             // -1 is no limit.
@@ -138,7 +141,7 @@ const TESTS = {
         a.release();
     },
 
-    'fill takes all bytes of anything': () => {
+    'fill copies all bytes of any kind of data': () => {
         const a = newPool(4).allocate(4);
         const floats = new Float32Array([0.5, -0.25, 1]);
         const bytes = new Uint8Array(floats.buffer);
@@ -203,7 +206,7 @@ const TESTS = {
         a.release();
     },
 
-    'a refusal is no collection': () => {
+    'a refusal does not collect garbage': () => {
         const {collector} = imports.overrides.BufPool;
         const pool = newPool(1);
         const a = pool.allocate(1);
@@ -245,12 +248,23 @@ const TESTS = {
     'garbage that arises late is found': async () => {
         const pool = newPool(1);
         const held = [pool.allocate(1)];
-        GLib.timeout_add(GLib.PRIORITY_DEFAULT, 50, () => {
+        const {collector} = imports.overrides.BufPool;
+        const {collect} = collector;
+        let collections = 0;
+        collector.collect = () => {
+            collect();
+            collections++;
+        };
+        GLib.timeout_add(GLib.PRIORITY_DEFAULT, 1, () => {
+            if (collections === 0)
+                return GLib.SOURCE_CONTINUE;
             held.pop();
             return GLib.SOURCE_REMOVE;
         });
         const a = await pool.allocate_async(1);
         a.release();
+        assert(collections > 1, `${collections}`);
+        collector.collect = collect;
     },
 
     'budgets and permits': async () => {
@@ -275,7 +289,7 @@ const TESTS = {
 
         const fatal = GLib.log_set_always_fatal(GLib.LogLevelFlags.LEVEL_ERROR);
         budget.acquire_async(100, 0, null, () => {
-            throw new Error('a fault of the program: the test makes it');
+            throw new Error('an intentional bug of the test');
         });
         (await budget.acquire_async(100)).release();
         GLib.log_set_always_fatal(fatal);
@@ -288,6 +302,8 @@ const TESTS = {
             }, TypeError);
         }
         refuses(() => BufPool.Budget.new_child(null, 1), TypeError);
+        for (const bad of [null, undefined, 1, permit])
+            refuses(() => BufPool.Pool.new_with_budget(16, bad), TypeError);
         assert(BufPool.Budget.new_child(budget, 50).parent === budget);
     },
 
@@ -312,7 +328,7 @@ const TESTS = {
         // GJS logs it.
         const fatal = GLib.log_set_always_fatal(GLib.LogLevelFlags.LEVEL_ERROR);
         pool.allocate_async(1, 0, null, () => {
-            throw new Error('a fault of the program: the test makes it');
+            throw new Error('an intentional bug of the test');
         });
         (await pool.allocate_async(1)).release();
         GLib.log_set_always_fatal(fatal);
@@ -362,15 +378,15 @@ const TESTS = {
         }
     },
 
-    // Each time the budget is out, the collector runs, which takes a millisecond or two: so with fewer
-    // buffers it would do, but take long.
+    // Each time the limit is reached, the collector runs, which takes a millisecond or two. Fewer buffers
+    // would work, too, but take longer.
     '100,000 without release': () => {
         const pool = newPool(64);
         for (let i = 0; i < 100000; i++)
             pool.allocate(2);
     },
 
-    'copies that are released in one holder': () => {
+    'a release in one holder': () => {
         const pool = newPool(1);
         const holder = new Holder();
         const held = [pool.allocate(1)];
@@ -454,7 +470,7 @@ async function main() {
     print(`1..${Object.keys(TESTS).length}`);
     for (const [name, func] of Object.entries(TESTS)) {
         number++;
-        // What the last test has taken is not to matter. And GJS drops callbacks while it collects in slices.
+        // Independent of what the last test holds. And GJS drops callbacks while it collects incrementally.
         System.gc();
         imports.overrides.BufPool.collector.credit = imports.overrides.BufPool.collector.ADVANCE;
         try {

@@ -2,11 +2,11 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Runs a program of another language under valgrind: what has to do with the library is neither touched
-when it is gone, nor leaks. Usage: test-ownership.py VALGRIND SUPPRESSIONS INTERPRETER PROGRAM
+"""Runs a program in another language under valgrind: objects of the library are neither accessed after they
+are freed, nor leaked. Usage: test-ownership.py VALGRIND SUPPRESSIONS INTERPRETER PROGRAM
 
-Interpreters have errors and leaks of their own; so only those count in which the library appears: where
-something was touched, or where it came from, or who freed it."""
+Interpreters have errors and leaks, too. So only errors count in which the library appears: where memory was
+accessed, allocated, or freed."""
 
 import os
 import subprocess
@@ -44,8 +44,8 @@ def describe(error):
 
 
 def is_ours(error):
-    """Whether the library appears in a stack before libffi, through which all calls between it and the
-    interpreter go: what a callback does is not ours."""
+    """Whether the library appears in a stack before libffi, through which all calls between the library and
+    the interpreter go: what a callback does is not counted."""
     for stack in error.iter("stack"):
         for frame in stack.iter("frame"):
             place = os.path.basename(frame.findtext("obj") or "")
@@ -63,8 +63,8 @@ def main():
     errors = [error for error in root.findall("error") if is_ours(error)]
     leaks = [error for error in errors if error.findtext("kind").startswith("Leak")]
     checks = {
-        "the program ends well": done.returncode == 0,
-        "nothing is touched that is gone": len(errors) == len(leaks),
+        "the program succeeds": done.returncode == 0,
+        "no freed memory is accessed": len(errors) == len(leaks),
         "nothing leaks": not leaks,
     }
     for error in errors:

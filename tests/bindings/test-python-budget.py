@@ -10,9 +10,8 @@ import gc
 import io
 import os
 import sys
-import threading
 
-from cases import BufPool, leak, new_pool, raises, refuses, run, test
+from cases import BufPool, leak, new_pool, raises, refuses, run, test, when_waiting
 from gi.repository import Gio, GLib
 
 SCALE = int(os.environ.get("TEST_SCALE", "100"))
@@ -63,13 +62,55 @@ def budgets_check_numbers():
 
 
 @test
+def errors_name_the_figures():
+    budget = BufPool.Budget(max_memory=100, name="total")
+    for n_bytes in (101, 2**63, 2**64 - 1):
+        assert raises(BufPool.PoolError.TOO_LARGE, budget.acquire, n_bytes).message == (
+            f"Cannot acquire {n_bytes} bytes: the budget never has more than 100 bytes"
+        )
+    with budget.acquire(60) as permit:
+        assert raises(
+            Gio.IOErrorEnum.WOULD_BLOCK, budget.try_acquire, 41, domain="g-io-error-quark"
+        ).message == "Cannot acquire 41 bytes: only 40 of 100 bytes are available, and 0 other requests are waiting"
+        assert raises(BufPool.PoolError.OUT_OF_RANGE, permit.shrink, 61).message == (
+            "A permit for 60 bytes cannot shrink to 61 bytes"
+        )
+        for bad in (-1, 1.5, "1", 2**64, None):
+            refuses((TypeError, OverflowError), permit.shrink, bad)
+        budget.max_waiting = 0
+        assert raises(BufPool.PoolError.OVERLOADED, budget.acquire, 41).message == (
+            "Cannot acquire 41 bytes: 0 requests are already waiting for the budget, and no more may wait"
+        )
+    raises(BufPool.PoolError.RELEASED, permit.shrink, 0)
+    raises(BufPool.PoolError.INVALID_CONFIG, BufPool.Pool.new_with_budget, 0, budget)
+    for bad in (None, 16, pool_without := new_pool()):
+        message = refuses(TypeError, BufPool.Pool.new_with_budget, 16, bad)
+        assert message == f"budget must be a BufPool.Budget, not {bad!r}", message
+    assert pool_without.budget is None
+    pool = BufPool.Pool.new_with_budget(16, budget)
+    assert raises(BufPool.PoolError.TOO_LARGE, pool.allocate, 9, at_least=7).message == (
+        'Cannot allocate 7 buffers of 16 bytes (112 bytes): the budget "total" never has more than 100 bytes'
+    )
+    assert raises(BufPool.PoolError.INVALID_COUNT, pool.allocate, 1, at_least=2).message == (
+        "Cannot allocate from 2 to 1 buffers: the minimum is greater than the maximum"
+    )
+    with pool.allocate(3) as allocation:
+        assert raises(BufPool.PoolError.OUT_OF_RANGE, allocation.shrink, 4).message == (
+            "An allocation of 3 buffers cannot shrink to 4: the valid range is from 1 to 3"
+        )
+        for bad in (-1, 1.5, "1", 2**64, None):
+            refuses((TypeError, OverflowError), allocation.shrink, bad)
+    assert budget.allocated_memory == 0
+
+
+@test
 def full_requests():
     pool = new_pool(8)
     a = pool.allocate(16, at_least=1)
     assert len(a) == 8
     raises(Gio.IOErrorEnum.TIMED_OUT, pool.allocate, 4, at_least=1, timeout=0.001, domain="g-io-error-quark")
     raises(BufPool.PoolError.TOO_LARGE, pool.allocate, 16, at_least=9)
-    threading.Timer(0.05, a.release).start()
+    when_waiting(pool, a.release)
     del a
     with pool.allocate(4, at_least=4, priority=GLib.PRIORITY_HIGH) as b:
         assert len(b) == 4 and b.shrink(2) and len(b) == 2
@@ -127,6 +168,12 @@ def awaited_permits_come_back():
 
 
 @test
+def the_options_of_a_full_request_are_optional():
+    with new_pool(4).allocate_full(1, 8) as a, BufPool.Budget.new(100).acquire_full(60) as permit:
+        assert len(a) == 4 and permit.get_size() == 60
+
+
+@test
 def full_requests_are_awaited():
     async def main():
         pool = new_pool(4)
@@ -154,7 +201,7 @@ def a_callback_that_raises_loses_no_permit():
     served = []
 
     def bad(_budget, _result):
-        raise ValueError("a fault of the program")
+        raise ValueError("a bug in the program")
 
     def good(source, result):
         served.append(source.acquire_finish(result).get_size())

@@ -18,7 +18,7 @@ except ImportError:
 
 
 @test
-def fill_takes_all_bytes_of_anything():
+def fill_copies_all_bytes_of_any_kind_of_data():
     allocation = new_pool(4).allocate(4)
     floats = array.array("f", [0.5, -0.25, 1.0])
     numbers = memoryview(array.array("I", [0x01020304, 0xFFFFFFFF]))

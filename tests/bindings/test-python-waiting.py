@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What waiting costs in Python, and what interrupts it. Usage: test-python-waiting.py, with the paths to the
-library and the overrides set."""
+"""The cost of waiting in Python, and interruptions.
+Usage: test-python-waiting.py, with the paths to the library and the overrides set."""
 
 import contextlib
 import gc
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from cases import leak, new_pool, raises, refuses, run, test
+from cases import Collections, leak, new_pool, raises, refuses, run, test, when_waiting
 from gi.overrides import _bufpool_collecting as collecting, _bufpool_waiting
 from gi.repository import Gio, GLib
 
@@ -22,7 +22,7 @@ SCALE = int(os.environ.get("TEST_SCALE", "100"))
 
 
 class Heap:
-    """A collector and a clock of our own: each collection takes some time, and may free something."""
+    """A simulated collector and clock: each collection takes some time, and may free something."""
 
     def __init__(self, cost):
         self.cost = cost
@@ -37,7 +37,7 @@ class Heap:
         self.garbage = 0
 
     def wait(self, seconds):
-        """Waits as a request does, while nothing is released."""
+        """Waits like a request, while nothing is released."""
         end = self.now + seconds
         while self.now < end:
             self.now += self.collector.run(lambda: self.garbage)
@@ -55,7 +55,7 @@ def collections_take_a_small_share():
 
 @test
 def collections_go_on():
-    """Garbage that arises late is found as well."""
+    """Garbage that is created later is found as well."""
     heap = Heap(0.01)
     heap.wait(100)
     heap.garbage = 1
@@ -75,35 +75,14 @@ def collections_that_help_are_repeated_soon():
     assert heap.now - begin < 5
 
 
-class CountCollections:
-    """How often all garbage is collected."""
-
-    def __enter__(self):
-        self.n = 0
-        gc.callbacks.append(self.count)
-        return self
-
-    def count(self, phase, info):
-        self.n += phase == "start" and info["generation"] == 2
-
-    def __exit__(self, *_):
-        gc.callbacks.remove(self.count)
-
-
 def allocate_again_and_again(count):
     """Each request waits, if only briefly, until another thread has released the last."""
     pool = new_pool()
     for _ in range(count):
         held = pool.allocate(1)
-        go_on = threading.Thread(target=lambda held=held: (until_waiting(pool), held.release()))
-        go_on.start()
+        go_on = when_waiting(pool, held.release)
         pool.allocate(1).release()
         go_on.join()
-
-
-def until_waiting(pool, count=1):
-    while pool.waiting < count:
-        time.sleep(0)
 
 
 def in_thread(function, *args):
@@ -113,9 +92,9 @@ def in_thread(function, *args):
 
 
 @test
-def a_wait_is_no_collection():
+def a_wait_does_not_collect_garbage():
     for where in (in_thread, lambda function, *args: function(*args)):
-        with CountCollections() as collections:
+        with Collections() as collections:
             where(allocate_again_and_again, 200)
         assert collections.n < 100, collections.n
 
@@ -127,19 +106,19 @@ def garbage_that_arises_late_is_found():
         pool = new_pool()
         held = [pool.allocate(1)]
 
-        def make_garbage(pool=pool, held=held):
-            until_waiting(pool)
-            time.sleep(0.05)  # so that the first collection comes before
+        def make_garbage(collections, held=held):
+            while collections.n == 0:
+                time.sleep(0)
             leak(held.pop())
 
-        thread = threading.Thread(target=make_garbage)
         gc.disable()
         try:
-            thread.start()
-            where(lambda pool=pool: pool.allocate(1).release())
+            with Collections() as collections:
+                thread = when_waiting(pool, make_garbage, collections)
+                where(lambda pool=pool: pool.allocate(1).release())
+                thread.join()
         finally:
             gc.enable()
-        thread.join()
 
 
 @test
@@ -153,11 +132,17 @@ def late_garbage_serves_callbacks():
         got.append(source.allocate_finish(result))
         loop.quit()
 
+    def make_garbage():
+        if collections.n > 0:
+            leak(held.pop())
+        return bool(held)
+
     gc.disable()
     try:
-        pool.allocate_async(1, 0, None, on_allocated)
-        GLib.timeout_add(50, lambda: leak(held.pop()))
-        loop.run()
+        with Collections() as collections:
+            pool.allocate_async(1, 0, None, on_allocated)
+            GLib.timeout_add(1, make_garbage)
+            loop.run()
     finally:
         gc.enable()
     assert len(got) == 1
@@ -185,8 +170,8 @@ class Interrupted(Exception):
 
 
 def interrupt_requests(count, function):
-    """Interrupts a request at a random moment, time and again. Returns how many exceptions arrived of how
-    many that were raised."""
+    """Interrupts a request at random moments, repeatedly. Returns how many exceptions arrived, and how many
+    were raised."""
     raised = arrived = 0
 
     def on_alarm(*_):
@@ -215,7 +200,7 @@ def count_threads():
 
 
 class Interrupting:
-    """A queue at which an interruption comes before the job is in it."""
+    """A queue in which an interruption occurs before the job is in it."""
 
     def put(self, _):
         raise Interrupted
@@ -247,7 +232,7 @@ def no_interrupt_is_lost_and_no_thread_stays():
     assert arrived == raised == 100 * SCALE, (arrived, raised)
     deadline = time.monotonic() + 30
     while (pool.waiting or count_threads() > before + 3) and time.monotonic() < deadline:
-        # With each wait, one of too many helpers ends.
+        # After each wait, one of the excess helpers ends.
         raises(Gio.IOErrorEnum.TIMED_OUT, pool.allocate, 1, timeout=0.001, domain="g-io-error-quark")
     assert pool.waiting == 0 and count_threads() <= before + 3, (before, count_threads())
     held.release()
@@ -255,7 +240,7 @@ def no_interrupt_is_lost_and_no_thread_stays():
 
 
 @test
-def an_interrupted_request_that_is_granted_goes_back():
+def an_interrupted_request_that_is_granted_is_freed():
     pool = new_pool()
     stop = threading.Event()
 
@@ -277,10 +262,10 @@ def helpers_are_reused():
     names = set()
     for _ in range(50):
         held = pool.allocate(1)
-        threading.Thread(target=lambda held=held: (until_waiting(pool), held.release())).start()
+        when_waiting(pool, held.release)
         pool.allocate(1).release()
         names |= set(os.listdir("/proc/self/task"))
-    # Besides the helper and the rest: those that release, one each time.
+    # In addition to the helper and the others: the threads that release, one each time.
     assert len(names) <= 50 + 25, len(names)
 
 

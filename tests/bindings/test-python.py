@@ -11,12 +11,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
 
 import gi
 
 gi.require_version("BufPool", "1.0")
+from cases import until_waiting, when_waiting  # noqa: E402
 from gi.repository import BufPool, Gio, GLib, GObject  # noqa: E402
 
 TESTS = []
@@ -121,7 +121,7 @@ def fractions_are_refused():
 
 
 @test
-def what_is_no_cancellable_is_refused():
+def anything_but_a_cancellable_is_refused():
     pool = BufPool.Pool(buffer_size=16, max_memory=128)
     a = pool.allocate(8)
     stream = Gio.MemoryInputStream.new_from_data(b"text")
@@ -240,7 +240,7 @@ def release():
 
 
 def released_in_one_holder(pool, released, others):
-    """The others fail cleanly, views stay readable, and the budget comes back once."""
+    """The other references fail cleanly, views stay readable, and the memory is freed once."""
     view = released.view()
     view[0] = 77
     released.release()
@@ -377,33 +377,40 @@ def threads():
     a = [pool.allocate(1)]
     ticks = []
 
-    def drop_later():
-        for i in range(10):
-            time.sleep(0.01)
-            ticks.append(i)
+    def drop():
+        ticks.extend(range(10))
         a.clear()
 
-    thread = threading.Thread(target=drop_later)
-    thread.start()
+    thread = when_waiting(pool, drop)
     b = pool.allocate(1)
     thread.join()
     assert len(ticks) == 10 and len(b) == 1
 
 
+INTERRUPT = os.kill, os.getpid(), signal.SIGINT
+
+
 def interrupts(function, *args):
-    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    """Nothing shows that a thread drains, or waits for something else."""
+    timer = threading.Timer(0.2, INTERRUPT[0], INTERRUPT[1:])
     timer.start()
     refuses(KeyboardInterrupt, function, *args)
     timer.join()
+
+
+def interrupts_request(pool, function, *args):
+    thread = when_waiting(pool, *INTERRUPT)
+    refuses(KeyboardInterrupt, function, *args)
+    thread.join()
 
 
 @test
 def interruption():
     pool = BufPool.Pool(buffer_size=16, max_memory=16)
     a = pool.allocate(1)
-    interrupts(pool.allocate, 1)
-    interrupts(pool.allocate_timeout, 1, -1)
-    interrupts(pool.allocate_full, 1, 2, -1, GLib.PRIORITY_DEFAULT)
+    interrupts_request(pool, pool.allocate, 1)
+    interrupts_request(pool, pool.allocate_timeout, 1, -1)
+    interrupts_request(pool, pool.allocate_full, 1, 2, -1, GLib.PRIORITY_DEFAULT)
     interrupts(pool.drain)
     interrupts(pool.drain_timeout, -1)
     assert pool.props.waiting == 0
@@ -423,8 +430,7 @@ def interruption_beside_a_thread():
         done.set()
 
     threading.Thread(target=run).start()
-    while pool.props.waiting == 0:
-        time.sleep(0.001)
+    until_waiting(pool)
     interrupts(done.wait)
     assert pool.props.waiting == 1 and not got
     a.release()
@@ -437,8 +443,9 @@ def cancellation():
     pool = BufPool.Pool(buffer_size=16, max_memory=16)
     a = pool.allocate(1)
     cancellable = Gio.Cancellable()
-    threading.Timer(0.1, cancellable.cancel).start()
+    thread = when_waiting(pool, cancellable.cancel)
     raises(Gio.IOErrorEnum.CANCELLED, pool.allocate, 1, cancellable, domain="g-io-error-quark")
+    thread.join()
     assert a and pool.props.waiting == 0
 
 
@@ -485,7 +492,7 @@ sys.exit(bool(failed))
 
 @test
 def first_waits_at_once():
-    """PyGObject adds the values of an enumeration when it is first used, for all threads to see."""
+    """PyGObject adds the values of an enumeration on its first use, where all threads see it."""
     for _ in range(20):
         subprocess.run([sys.executable, "-c", WAIT_AT_ONCE], check=True, timeout=60)
 

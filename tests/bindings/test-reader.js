@@ -23,6 +23,16 @@ async function fails(code, func) {
     throw new Error('nothing was thrown');
 }
 
+function refuses(func) {
+    try {
+        func();
+    } catch (error) {
+        assert(error instanceof TypeError, `${error}`);
+        return;
+    }
+    throw new Error(`not refused: ${func}`);
+}
+
 function newPool(blocks) {
     return new BufPool.Pool({buffer_size: 8, max_memory: 8 * blocks});
 }
@@ -56,7 +66,7 @@ const TESTS = {
             assert(reader.position === TEXT.length, `${reader.position}`);
         }
     },
-    'more than the budget is read': async () => {
+    'more data than the limit is read': async () => {
         const text = TEXT.repeat(50);
         for (const reader of [memoryReader(2, text), fileReader(2, text)])
             assert(await readAll(reader) === text);
@@ -68,7 +78,7 @@ const TESTS = {
             continue;
         assert(reader.position === TEXT.length);
     },
-    'it fails where it would wait for memory': async () => {
+    'it fails instead of waiting for memory': async () => {
         const reader = memoryReader(1);
         const allocation = reader.pool.allocate(1);
         await fails(Gio.IOErrorEnum.WOULD_BLOCK, () => reader.next_block(null));
@@ -84,7 +94,39 @@ const TESTS = {
             assert(new TextDecoder().decode(target.steal_as_bytes().toArray()) === TEXT);
         }
     },
-    'an error is thrown, and the position stays': async () => {
+    'with and without the optional parameters': async () => {
+        for (const others of [[], [GLib.PRIORITY_HIGH], [GLib.PRIORITY_HIGH, null]]) {
+            const reader = fileReader();
+            const target = Gio.MemoryOutputStream.new_resizable();
+            // eslint-disable-next-line no-await-in-loop
+            const block = await reader.next_block_async(...others);
+            assert(new TextDecoder().decode(block.toArray()) === TEXT.slice(0, 8));
+            // eslint-disable-next-line no-await-in-loop
+            assert(await reader.splice_async(target, Gio.OutputStreamSpliceFlags.CLOSE_TARGET, ...others));
+            assert(new TextDecoder().decode(target.steal_as_bytes().toArray()) === TEXT.slice(8));
+        }
+        const target = Gio.MemoryOutputStream.new_resizable();
+        assert(memoryReader().splice(target, Gio.OutputStreamSpliceFlags.NONE));
+        assert(memoryReader().splice(target, Gio.OutputStreamSpliceFlags.CLOSE_TARGET, new Gio.Cancellable()));
+        assert(new TextDecoder().decode(target.steal_as_bytes().toArray()) === TEXT + TEXT);
+    },
+    'priorities and cancellables are checked': () => {
+        const reader = memoryReader();
+        const target = Gio.MemoryOutputStream.new_resizable();
+        const callback = () => {};
+        for (const bad of [1.5, 2 ** 31, -(2 ** 31) - 1, '1', null]) {
+            refuses(() => reader.next_block_async(bad, callback));
+            refuses(() => reader.splice_async(target, 0, bad, callback));
+            refuses(() => reader.pool.allocate_async(1, bad, callback));
+            refuses(() => reader.pool.allocate_full(1, 1, 0, bad));
+        }
+        refuses(() => reader.next_block_async(0, 'now', callback));
+        refuses(() => reader.splice_async(target, 0, 0, 'now', callback));
+        refuses(() => reader.splice(target, 0, 'now'));
+        refuses(() => reader.next_block('now'));
+        assert(new TextDecoder().decode(reader.next_block().toArray()) === TEXT.slice(0, 8));
+    },
+    'an error is thrown, and the position stays correct': async () => {
         const reader = memoryReader();
         await reader.next_block_async(GLib.PRIORITY_DEFAULT, null);
         reader.stream.close(null);
@@ -102,17 +144,17 @@ const TESTS = {
         assert(await readAll(reader) === TEXT);
     },
     'numbers are checked': () => {
-        for (const number of [1.5, -1, Infinity, '1']) {
-            try {
-                BufPool.Reader.new(new Gio.MemoryInputStream(), newPool(1), number);
-            } catch (error) {
-                assert(error instanceof TypeError);
-                continue;
-            }
-            throw new Error(`${number} was taken`);
+        const reader = BufPool.Reader.new(new Gio.MemoryInputStream(), newPool(1), 1);
+        const setters = ['read_ahead', 'readAhead', 'read-ahead'].map(name => number => {
+            reader[name] = number;
+        });
+        const calls = [number => BufPool.Reader.new(reader.stream, reader.pool, number), ...setters];
+        for (const call of calls) {
+            for (const number of [1.5, -1, Infinity, '1'])
+                refuses(() => call(number));
         }
     },
-    'an allocation tells how far a failed transfer came': async () => {
+    'an allocation knows how far a failed transfer came': async () => {
         const allocation = newPool(2).allocate(2);
         const [file, io] = Gio.File.new_tmp('test-reader-XXXXXX');
         allocation.write_to_stream(io.output_stream, 0, 10, null);

@@ -31,7 +31,7 @@ local function read_all(blocks)
    return table.concat(parts)
 end
 
--- Runs the function in a coroutine of Gio.Async, until it returns.
+-- Runs the function in a coroutine of Gio.Async until it returns.
 local function in_coroutine(func)
    local loop, passed, problem = GLib.MainLoop(), nil, nil
    Gio.Async.start(function()
@@ -53,7 +53,7 @@ test('blocks', function()
    end
 end)
 
-test('more than the budget is read', function()
+test('more data than the limit is read', function()
    local text = TEXT:rep(50)
    for _, reader in ipairs { new_reader(2, text), file_reader(2, text) } do
       assert(read_all(reader:blocks()) == text)
@@ -69,7 +69,7 @@ test('in a coroutine', function()
    end)
 end)
 
-test('it fails where it would wait for memory', function()
+test('it fails instead of waiting for memory', function()
    local reader = new_reader(1)
    local allocation = assert(reader.pool:allocate(1))
    local block, problem = reader:next_block()
@@ -93,7 +93,69 @@ test('splice in a coroutine', function()
    end)
 end)
 
-test('an error is raised, and the position stays', function()
+-- Calls start(callback) and returns the arguments of the callback, or fails after a minute.
+local function call_back(start)
+   local loop, arguments = GLib.MainLoop(), nil
+   local watch = GLib.timeout_add_seconds(GLib.PRIORITY_DEFAULT, 60, function() loop:quit() return true end)
+   start(function(...)
+      arguments = table.pack(...)
+      loop:quit()
+   end)
+   if not arguments then loop:run() end
+   GLib.source_remove(watch)
+   return table.unpack(arguments, 1, arguments.n)
+end
+
+test('callbacks, with and without the optional parameters', function()
+   for _, priority in ipairs { 'none', GLib.PRIORITY_HIGH } do
+      local io_priority = math.type(priority) and priority or nil
+      local reader, target = file_reader(), Gio.MemoryOutputStream.new_resizable()
+      local source, result = call_back(function(callback) reader:next_block_async(io_priority, nil, callback) end)
+      assert(source == reader and reader:next_block_finish(result).data == TEXT:sub(1, 8))
+      source, result = call_back(function(callback)
+         reader:splice_async(target, { 'CLOSE_TARGET' }, io_priority, nil, callback)
+      end)
+      assert(source == reader and reader:splice_finish(result))
+      assert(target:steal_as_bytes().data == TEXT:sub(9))
+      _, result = call_back(function(callback) reader:next_block_async(io_priority, nil, callback) end)
+      assert(select('#', reader:next_block_finish(result)) <= 2)
+   end
+end)
+
+test('priorities and callbacks are checked', function()
+   local function message(call, ...)
+      local passed, problem = pcall(call, ...)
+      assert(not passed, 'not refused')
+      return tostring(problem)
+   end
+   local reader, target = new_reader(), Gio.MemoryOutputStream.new_resizable()
+   for _, bad in ipairs { 1.5, 2 ^ 31, -2 ^ 31 - 1, '1', {}, false } do
+      local problems = {
+         message(reader.next_block_async, reader, bad, nil, print),
+         message(reader.splice_async, reader, target, {}, bad, nil, print),
+         message(reader.pool.allocate_async, reader.pool, 1, bad, nil, print),
+      }
+      for _, problem in ipairs(problems) do assert(problem:find('io_priority must be', 1, true), problem) end
+   end
+   for _, bad in ipairs { 5, 'print', {} } do
+      assert(message(reader.next_block_async, reader, 0, nil, bad):find('callback must be', 1, true))
+      assert(message(reader.splice_async, reader, target, {}, 0, nil, bad):find('callback must be', 1, true))
+   end
+   local _, line = pcall(function() reader:next_block_async(1.5, nil, print) end)
+   assert(line:find('test-reader.lua', 1, true), line)
+   assert(reader:next_block().data == TEXT:sub(1, 8))
+end)
+
+test('a callback that waits for memory gets what garbage holds', function()
+   local reader = file_reader(1)
+   assert(reader:next_block()) -- garbage now
+   -- A collection is allowed only in about 300 ms.
+   BufPool._collector.credit, BufPool._collector.at = -10, BufPool._collector.now()
+   local _, result = call_back(function(callback) reader:next_block_async(nil, nil, callback) end)
+   assert(reader:next_block_finish(result).data == TEXT:sub(9, 16))
+end)
+
+test('an error is raised, and the position stays correct', function()
    local reader = new_reader()
    assert(reader:next_block())
    reader.stream:close()
@@ -103,12 +165,22 @@ test('an error is raised, and the position stays', function()
 end)
 
 test('numbers are checked', function()
+   local reader = BufPool.Reader.new(Gio.MemoryInputStream(), BufPool.Pool.new(8, 8), 1)
    for _, number in ipairs { 1.5, -1, 1 / 0, '1' } do
       assert(not pcall(BufPool.Reader.new, Gio.MemoryInputStream(), BufPool.Pool.new(8, 8), number))
+      assert(not pcall(function() reader.read_ahead = number end))
    end
 end)
 
-test('an allocation tells how far a failed transfer came', function()
+test('numbers are integers', function()
+   local reader = BufPool.Reader { stream = Gio.MemoryInputStream(), pool = BufPool.Pool.new(8, 8), n_buffers = 3 }
+   reader.read_ahead = 2
+   local numbers = { reader.position, reader:get_position(), reader.n_buffers, reader.read_ahead }
+   for i, number in ipairs(numbers) do assert(math.type(number) == 'integer', i) end
+   assert(reader.n_buffers == 3 and reader.read_ahead == 2 and reader.pool and reader.stream)
+end)
+
+test('an allocation knows how far a failed transfer came', function()
    local allocation = assert(BufPool.Pool.new(8, 16)):allocate(2)
    local path = os.tmpname()
    local stream = assert(Gio.File.new_for_path(path):replace(nil, false, {}))

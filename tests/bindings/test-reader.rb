@@ -47,7 +47,7 @@ test("enumerators") do
   assert(new_reader.each.first.to_s == "The quic")
 end
 
-test("more than the budget is read") do
+test("more data than the limit is read") do
   text = TEXT * 50
   copy = +""
   new_reader(2, text).each { |block| copy << block.to_s }
@@ -81,7 +81,7 @@ test("an interruption") do
   end
 end
 
-test("an error is raised, and the position stays") do
+test("an error is raised, and the position stays correct") do
   reader = new_reader
   reader.read_ahead = 0
   reader.next_block
@@ -102,6 +102,61 @@ test("splice") do
   assert(ours.read == TEXT)
 end
 
+# Calls the block with one that takes the source and the result, and returns what that one got.
+def call_back
+  loop = GLib::MainLoop.new
+  arguments = nil
+  yield(lambda do |*given|
+    arguments = given
+    loop.quit
+  end)
+  loop.run unless arguments
+  arguments
+end
+
+test("blocks, with and without the optional parameters") do
+  [[], [GLib::PRIORITY_HIGH], [0, nil], [0, Gio::Cancellable.new]].each do |others|
+    reader = new_reader
+    ours, theirs = IO.pipe
+    target = Gio::UnixOutputStream.new(theirs.fileno, false)
+    source, result = call_back { |done| reader.next_block_async(*others, &done) }
+    assert(source == reader && reader.next_block_finish(result).to_s == TEXT[0, 8])
+    source, result = call_back { |done| reader.splice_async(target, 0, *others, &done) }
+    assert(source == reader && reader.splice_finish(result))
+    theirs.close
+    assert(ours.read == TEXT[8..])
+    _, result = call_back { |done| reader.next_block_async(*others, &done) }
+    assert(reader.next_block_finish(result).nil?)
+  end
+end
+
+test("priorities, cancellables and missing blocks are refused") do
+  message = lambda do |kind, &call|
+    call.call
+    raise "not refused"
+  rescue kind => e
+    e.message
+  end
+  reader = new_reader
+  allocation = new_pool(1).allocate(1)
+  target = Gio::UnixOutputStream.new(1, false)
+  calls = {
+    next_block_async: [reader, []], splice_async: [reader, [target, 0]],
+    fill_from_stream_async: [allocation, [file_stream(TEXT), 0, 8]], write_to_stream_async: [allocation, [target, 0, 8]]
+  }
+  calls.each do |name, (object, required)|
+    [1.5, "1", nil].each do |bad|
+      assert(message.call(TypeError) { object.public_send(name, *required, bad) {} }.start_with?("io_priority must be"))
+    end
+    assert(message.call(RangeError) { object.public_send(name, *required, 2**31) {} }.start_with?("io_priority must be"))
+    assert(message.call(TypeError) { object.public_send(name, *required, 0, 5) {} }.start_with?("cancellable must be"))
+    assert(message.call(ArgumentError) { object.public_send(name, *required) }.start_with?("no block given"))
+  end
+  assert(message.call(TypeError) { reader.next_block(5) }.start_with?("cancellable must be"))
+  assert(message.call(TypeError) { reader.splice(target, 0, 5) }.start_with?("cancellable must be"))
+  assert(reader.next_block.to_s == TEXT[0, 8])
+end
+
 test("numbers are checked") do
   [1.5, -1, "1", nil].each do |number|
     BufPool::Reader.new(file_stream(TEXT), new_pool(1), number)
@@ -112,7 +167,7 @@ test("numbers are checked") do
   end
 end
 
-test("an allocation tells how far a transfer came") do
+test("an allocation knows how far a transfer came") do
   allocation = new_pool(2).allocate(2)
   allocation.fill_from_stream(file_stream("0123456789"), 0, 16)
   assert(allocation.transferred_bytes == 10)

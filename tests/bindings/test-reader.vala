@@ -48,8 +48,10 @@ async string read_all () throws Error {
     var text = new StringBuilder ();
     Bytes? block;
 
-    while ((block = yield reader.next_block_async (Priority.DEFAULT, null)) != null)
+    while ((block = yield reader.next_block_async ()) != null)
         text.append_len ((string) block.get_data (), (ssize_t) block.get_size ());
+    while ((block = yield reader.next_block_async (Priority.DEFAULT, null)) != null)
+        assert_not_reached ();
     return text.str;
 }
 
@@ -59,6 +61,28 @@ void test_yield () {
     read_all.begin ((source, result) => {
         try {
             assert (read_all.end (result) == TEXT);
+        } catch (Error e) {
+            error ("%s", e.message);
+        }
+        loop.quit ();
+    });
+    loop.run ();
+}
+
+async void splice () throws Error {
+    var target = new MemoryOutputStream.resizable ();
+
+    assert (yield (new_reader ()).splice_async (target, OutputStreamSpliceFlags.NONE));
+    assert (yield (new_reader ()).splice_async (target, OutputStreamSpliceFlags.CLOSE_TARGET, Priority.HIGH));
+    assert (target.get_data_size () == 2 * TEXT.length);
+}
+
+void test_yield_splice () {
+    var loop = new MainLoop ();
+
+    splice.begin ((source, result) => {
+        try {
+            splice.end (result);
         } catch (Error e) {
             error ("%s", e.message);
         }
@@ -85,5 +109,6 @@ int main (string[] args) {
     Test.add_func ("/vala/reader/foreach-throws", test_foreach_throws);
     Test.add_func ("/vala/reader/yield", test_yield);
     Test.add_func ("/vala/reader/splice", test_splice);
+    Test.add_func ("/vala/reader/yield-splice", test_yield_splice);
     return Test.run ();
 }

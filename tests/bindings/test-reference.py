@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Whether the pages of reference of the languages list everything that there is, and nothing else. Usage:
-test-reference.py DOCS PYTHON_OVERRIDE JAVASCRIPT_OVERRIDE LUA_OVERRIDE RUBY_OVERRIDE"""
+"""Checks that the reference pages of the languages list everything that exists, and nothing else.
+Usage: test-reference.py DOCS PYTHON_OVERRIDE JAVASCRIPT_OVERRIDE LUA_OVERRIDE RUBY_OVERRIDE"""
 
 import inspect
 import os
@@ -19,9 +19,9 @@ from introspected import infos, methods, taken  # noqa: E402
 DOCS, *OVERRIDES = sys.argv[1:]
 LANGUAGES = dict(zip(("python", "javascript", "lua", "ruby"), OVERRIDES))
 CLASSES = ("Pool", "PoolAllocation", "Budget", "Permit", "Reader")
-# Addresses are nothing in JavaScript.
+# Addresses are useless in JavaScript.
 HIDDEN = {"javascript": {"get_data", "get_first", "get_buffer"}}
-# What one language has as a keyword, and what a promise or a coroutine has none of.
+# Parameters that are keywords in only one language, and parameters that promises and coroutines do not have.
 KEYWORDS = {"at_least", "timeout", "priority"}
 CALLBACK = {"callback", "user_data"}
 
@@ -53,7 +53,7 @@ def check_existing(language, name):
         if language == "python":
             assert hasattr(getattr(BufPool, name), call), call
         else:
-            # Some names are made of a part, such as "async_" .. name.
+            # Some names are composed, such as "async_" .. name.
             words = rf"\b{call}\b|\b{call.removeprefix('async_')}\b"
             assert call == "copy" or re.search(words, source), f"{call} does not exist"
     hidden = HIDDEN.get(language, set()) & set(listed(language, name))

@@ -147,7 +147,7 @@ test("a block") do
   end
 end
 
-test("collections take a small share") do
+test("collections take a small share of the time") do
   [0.0001, 0.001, 0.01, 0.1].each do |cost|
     now = 0.0
     n = 0
@@ -157,7 +157,7 @@ test("collections take a small share") do
     end
     now += collector.run { 0 } while now < 1000
     assert(n > 5 && n * cost / now < 0.04, "#{n} of #{cost}")
-    # What arises late is found, and soon again when that helped.
+    # Garbage that is created late is found, and soon again after a success.
     garbage = 1
     collector = BufPool::Collector.new(-> { now }) { garbage = 0 }
     collector.run { garbage }
@@ -171,7 +171,7 @@ def in_main_loop
   loop.run
 end
 
-# Garbage that the stack does not show.
+# Garbage that the stack does not reference.
 def leak(pool, count)
   Thread.new { count.times { pool.allocate(1) } }.join
   nil
@@ -200,7 +200,8 @@ test("garbage that arises late is found") do
   GC.disable
   thread = Thread.new do
     Thread.pass until pool.waiting == 1
-    sleep(0.05) # so that the first collection comes before
+    n_collections = GC.count
+    Thread.pass until GC.count > n_collections
     held.clear
     Thread.new { 100.times { Object.new } }.join
   end
@@ -212,11 +213,11 @@ end
 
 test("a block that raises loses nothing") do
   pool = new_pool(1)
-  pool.allocate_async(1) { raise "a fault of the program" }
+  pool.allocate_async(1) { raise "a bug in the program" }
   begin
     GLib::MainContext.default.iteration(true) while pool.active_allocations.positive?
   rescue SystemExit
-    nil # what the gem glib2 makes of it
+    nil # the class that the gem glib2 uses
   end
   assert(pool.allocated_memory.zero?)
   assert(pool.try_allocate(1).length == 1)
@@ -227,9 +228,13 @@ test("an interruption leaves the cancellable alone") do
   a = pool.allocate(1)
   cancellable = Gio::Cancellable.new
   main = Thread.current
-  [-> { pool.allocate(1, cancellable) }, -> { pool.drain(cancellable) }].each do |wait|
+  # Nothing shows that a thread drains.
+  until_drain = -> { sleep(0.05) }
+  until_request = -> { Thread.pass until pool.waiting == 1 }
+  { -> { pool.allocate(1, cancellable) } => until_request,
+    -> { pool.drain(cancellable) } => until_drain }.each do |wait, until_waiting|
     thread = Thread.new do
-      sleep(0.05)
+      until_waiting.call
       main.raise(Interrupt)
     end
     raises(Interrupt, 0, nil, &wait)
@@ -294,7 +299,19 @@ test("budgets and permits") do
   [-1, 2**64, 1.5, "1", nil, Float::INFINITY].each do |bad|
     refuses(bad) { budget.acquire(bad) }
     refuses(bad) { budget.max_memory = bad }
+    refuses(bad) { BufPool::Budget.new(bad) }
+    refuses(bad) { BufPool::Budget.new_child(budget, bad) }
+    refuses(bad) { BufPool::Budget.new_child(bad, 50) }
+    refuses(bad) { BufPool::Pool.new_with_budget(16, bad) }
   end
+  child = BufPool::Budget.new_child(budget, 50)
+  assert(child.parent == budget && child.max_memory == 50 && BufPool::Budget.new(budget, 40).parent == budget)
+  pool = BufPool::Pool.new_with_budget(16, child)
+  assert(pool.budget == child && pool.max_memory == BufPool::POOL_UNLIMITED)
+  pool.allocate(3) { assert(budget.allocated_memory == 48) }
+  raises(BufPool::PoolError::TooLarge, 2) { pool.allocate(4) }
+  assert(BufPool::Pool.new(buffer_size: 16, max_memory: 32, budget: child).max_memory == 32)
+  raises(BufPool::PoolError::InvalidConfig, 0) { BufPool::Pool.new_with_budget(0, child) }
   held = budget.acquire(100)
   in_main_loop do |loop|
     budget.acquire_async(50) do |source, result|
@@ -345,12 +362,12 @@ test("copies are freed once") do
     a.release
     assert(copies.all?(&:released?) && views.all? { |view| view.to_s.bytesize == 16 })
   end
-  # The last may be seen on the stack.
+  # The stack may still reference the last one.
   GC.start
   assert(pool.allocated_memory <= 32, pool.allocated_memory)
 end
 
-test("a thread that gives back") do
+test("a thread that releases") do
   pool = new_pool(1)
   a = pool.allocate(1)
   thread = Thread.new do
@@ -390,7 +407,7 @@ end
 
 ENDINGS.each do |name, program|
   test("ends by itself: #{name}") do
-    output, status = Open3.capture2e("timeout", "10", RbConfig.ruby, "-e", PROGRAM + program)
+    output, status = Open3.capture2e("timeout", "60", RbConfig.ruby, "-e", PROGRAM + program)
     assert(status.success?, "#{status} #{output}")
   end
 end

@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Whether the type stubs tell what there is, and all of it. Usage: test-stubs.py BufPool.pyi"""
+"""Checks that the type stubs describe everything that exists, and nothing else.
+Usage: test-stubs.py BufPool.pyi"""
 
 import ast
 import inspect
@@ -17,10 +18,10 @@ from introspected import infos, methods, taken  # noqa: E402
 with open(sys.argv[1], encoding="utf-8") as file:
     STUBS = ast.parse(file.read())
 
-# The structures of the classes, which no program needs.
+# The class structures, which programs do not need.
 HIDDEN = {"BudgetClass", "PoolClass", "ReaderClass"}
 BOXED = {"Permit", "PoolAllocation"}
-# What the types have from PyGObject, and nobody calls.
+# Inherited from PyGObject, and not called by programs.
 INHERITED = {"__init__", "__module__", "__doc__", "__gtype__", "__info__", "__weakref__", "__dict__", "__dir__"}
 
 
@@ -28,7 +29,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def names(body):
-    """What is defined there, and what is not private."""
+    """The names that are defined there and are not private."""
     for node in body:
         if isinstance(node, FUNCTIONS + (ast.ClassDef,)):
             yield node.name
@@ -42,7 +43,7 @@ def stub_class(name, body=None):
 
 
 def stub_functions(name):
-    """Of several overloads the last, which takes most."""
+    """The last of several overloads, which accepts the most."""
     return {node.name: node for node in stub_class(name).body if isinstance(node, FUNCTIONS)}
 
 
@@ -86,10 +87,10 @@ def check_enumeration(name):
 def check_members(name):
     real = set(introspected(name)) | set(overridden(name))
     if name in BOXED:
-        real.add("copy")  # as each boxed type has it
+        real.add("copy")  # each boxed type has it
     else:
         real |= {"Props", "props"} | {p.name.replace("-", "_") for p in GObject.list_properties(getattr(BufPool, name))}
-    # object has it, and nothing is to be said of it.
+    # inherited from object, and not described
     same({*names(stub_class(name).body)} - {"__init__"}, real - {"__repr__"})
     assert all(hasattr(getattr(BufPool, name), member) or member in ("Props", "__init__") for member in real)
 

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Whether mypy understands a program by the stubs: it refuses the lines that are wrong, and no others.
+"""Checks that mypy understands a program with the stubs: it refuses the wrong lines, and no others.
 Usage: test-types.py MYPY BufPool.pyi typed.py"""
 
 import os

@@ -156,7 +156,7 @@ void test_thread () {
         assert (allocation == null);
         var thread = new Thread<uint8> ("courier", courier.deliver);
 
-        // Only the thread can give the budget back.
+        // Only this thread can free the memory.
         var next = pool.allocate (8);
         assert (thread.join () == 24 && next.get_length () == 8);
     } catch (Error e) {
@@ -274,7 +274,7 @@ void test_async () {
     }
 }
 
-// A class that has a pool and an allocation as fields, which go in any order.
+// A class with a pool and an allocation as fields, which are freed in any order.
 class Keeper : Object {
     private BufPool.Pool pool;
     private BufPool.PoolAllocation? current;
@@ -397,6 +397,10 @@ async void use_defaults (BufPool.Pool pool, BufPool.Budget budget, MainLoop loop
         assert (permit.get_size () == 1);
         yield all.fill_from_stream_async (new MemoryInputStream (), 0, 16, Priority.DEFAULT, null, out n_read);
         assert (n_read == 0);
+        yield all.fill_from_stream_async (new MemoryInputStream.from_data ("Hello".data), 0, 16);
+        assert (all.get_transferred_bytes () == 5);
+        yield all.write_to_stream_async (new MemoryOutputStream.resizable (), 0, 16);
+        assert (all.get_transferred_bytes () == 16);
         all = null;
         all = yield pool.allocate_full_async (1, 4);
         assert (all.get_length () == 4);

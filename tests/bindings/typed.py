@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""A program as mypy is to understand it: test-types.py checks that, and that what is wrong is found. Each
-comment "wrong" marks a line that mypy has to refuse."""
+"""A program for mypy: test-types.py checks that mypy accepts it, except for the wrong lines. Each comment
+"wrong" marks a line that mypy has to refuse."""
 
 import asyncio
 

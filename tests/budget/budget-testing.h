@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Requests for permits that wait, in threads. */
+/* Threads that acquire permits. */
 
 #pragma once
 
@@ -38,8 +38,8 @@ acquirer_run (gpointer data)
   return NULL;
 }
 
-/* From now on no bound in time is reached in this tree: the order in which requests are granted
- * does not depend on how busy the machine is. */
+/* Disables all time limits in this tree, so that the order of grants does not depend on the load of
+ * the machine. */
 static inline void
 budget_stop_clock (BufBudget *budget)
 {
@@ -49,7 +49,7 @@ budget_stop_clock (BufBudget *budget)
   queue->patience = G_MAXINT64 / 2;
 }
 
-/* Returns when it waits. */
+/* Returns when the request waits. */
 static inline void
 acquirer_start (Acquirer *self, BufBudget *budget, gsize n_bytes, int priority)
 {
@@ -62,6 +62,20 @@ acquirer_start (Acquirer *self, BufBudget *budget, gsize n_bytes, int priority)
   self->thread = g_thread_new ("acquirer", acquirer_run, self);
   while (buf_budget_get_waiting (budget) == n_waiting)
     g_thread_yield ();
+}
+
+/* How many requests of this tree wait and have not been woken. Whether a waiting request is granted
+ * is decided in the section that frees the bytes. */
+static inline guint
+count_asleep (BufBudget *budget)
+{
+  BufTree *tree = buf_budget_get_semaphore (budget)->tree;
+  guint n;
+
+  g_mutex_lock (&tree->mutex);
+  n = tree->queue.waiters.length - tree->queue.woken.length;
+  g_mutex_unlock (&tree->mutex);
+  return n;
 }
 
 static inline void

@@ -36,7 +36,7 @@ test_release (void)
   g_autoptr (BufBudget) budget = buf_budget_new (1000);
   g_autoptr (BufPermit) permit = acquire (budget, 600);
 
-  g_test_summary ("A permit is released once, however often that is asked for");
+  g_test_summary ("A permit is released once, no matter how often release() is called");
 
   g_assert_false (buf_permit_is_released (permit));
   buf_permit_release (permit);
@@ -53,7 +53,7 @@ test_shrink (void)
   g_autoptr (BufPermit) permit = acquire (budget, 600);
   g_autoptr (GError) error = NULL;
 
-  g_test_summary ("A permit shrinks, and never grows");
+  g_test_summary ("A permit shrinks and never grows");
 
   g_assert_true (buf_permit_shrink (permit, 600, &error));
   g_assert_true (buf_permit_shrink (permit, 200, &error));
@@ -83,7 +83,7 @@ test_empty (void)
   g_autoptr (GCancellable) cancelled = g_cancellable_new ();
   g_autoptr (GError) error = NULL;
 
-  g_test_summary ("A budget of 0 grants empty permits, and nothing else");
+  g_test_summary ("A budget of 0 grants only empty permits");
 
   g_assert_false (buf_permit_is_released (permit));
   assert_in_use (nothing, 0);
@@ -119,7 +119,7 @@ test_properties (void)
   guint64 max_memory, reserved_memory, allocated, available, waiting;
   gint max_waiting;
 
-  g_test_summary ("Properties are what they were set to, and saturate");
+  g_test_summary ("Properties have the values that were set, and saturate");
 
   g_object_get (part,
                 "parent",
@@ -169,7 +169,7 @@ test_notifies (void)
   g_autoptr (BufBudget) budget = buf_budget_new (100);
   guint n = 0;
 
-  g_test_summary ("A property notifies when it changes, and only then");
+  g_test_summary ("A property notifies only when it changes");
 
   g_signal_connect (budget, "notify", G_CALLBACK (count), &n);
   buf_budget_set_max_memory (budget, 100);
@@ -205,7 +205,7 @@ test_times_out (void)
   g_autoptr (BufPermit) all = acquire (budget, 100);
   g_autoptr (GError) error = NULL;
 
-  g_test_summary ("A request with a time limit fails, and says what there was");
+  g_test_summary ("A request with a timeout fails, and its error contains the figures");
 
   g_assert_null (buf_budget_acquire_full (budget, 70, 1000, 0, NULL, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
@@ -224,7 +224,7 @@ test_cancelled (void)
   g_autoptr (GCancellable) cancellable = g_cancellable_new ();
   Acquirer waiter = { .cancellable = cancellable };
 
-  g_test_summary ("A request that waits is cancelled");
+  g_test_summary ("A waiting request can be cancelled");
 
   acquirer_start (&waiter, budget, 70, G_PRIORITY_DEFAULT);
   g_cancellable_cancel (cancellable);
@@ -251,7 +251,8 @@ test_async (void)
   g_autoptr (BufBudget) budget = buf_budget_new (100);
   BufPermit *all = NULL, *later = NULL;
 
-  g_test_summary ("An asynchronous request returns from the main loop, at once or when it can");
+  g_test_summary ("An asynchronous request completes from the main loop, immediately or when it "
+                  "fits");
 
   buf_budget_acquire_async (budget, 100, 0, NULL, on_acquired, &all);
   g_assert_null (all);
@@ -281,7 +282,8 @@ on_cancelled (GObject *budget, GAsyncResult *result, gpointer user_data)
 static void
 test_async_cancelled (void)
 {
-  g_test_summary ("A task is cancelled before it begins, while it waits, and after it was granted");
+  g_test_summary ("A task can be cancelled before it begins, while it waits, and after it is "
+                  "granted");
 
   for (guint i = 0; i < 3; i++)
     {
@@ -309,7 +311,7 @@ test_unfetched (void)
 {
   g_autoptr (BufBudget) budget = buf_budget_new (100);
 
-  g_test_summary ("A permit that nobody fetches comes back");
+  g_test_summary ("A permit that is never fetched returns its bytes");
 
   buf_budget_acquire_async (budget, 100, 0, NULL, NULL, NULL);
   test_iterate_all ();
@@ -323,7 +325,7 @@ test_outlives (void)
   BufPermit *permit = acquire (budget, 60);
   GBytes *bytes;
 
-  g_test_summary ("A permit keeps its budget, and can be the data of something else");
+  g_test_summary ("A permit keeps its budget alive, and can be user data of another object");
 
   g_object_add_weak_pointer (G_OBJECT (budget), (gpointer *) &budget);
   g_object_unref (budget);
@@ -340,7 +342,7 @@ test_priority (void)
   BufPermit *all = acquire (budget, 100);
   Acquirer low = { 0 }, first = { 0 }, second = { 0 };
 
-  g_test_summary ("Requests are granted by priority, and then in their order");
+  g_test_summary ("Requests are granted by priority, and then by age");
 
   budget_stop_clock (budget);
   acquirer_start (&low, budget, 100, G_PRIORITY_LOW);
@@ -363,7 +365,7 @@ test_reserve (void)
   g_autoptr (GError) error = NULL;
   BufPermit *normal, *urgent;
 
-  g_test_summary ("Only urgent requests get what is reserved");
+  g_test_summary ("Only urgent requests can use the reserve");
 
   buf_budget_set_reserved_memory (budget, 30);
   assert_refused (budget,
@@ -382,7 +384,7 @@ test_reserve (void)
   urgent = buf_budget_acquire_full (budget, 30, -1, G_PRIORITY_HIGH, NULL, &error);
   g_assert_no_error (error);
 
-  /* What is returned fills the reserve first. */
+  /* Released bytes refill the reserve first. */
   g_assert_true (buf_permit_shrink (normal, 45, NULL));
   assert_refused (budget,
                   1,
@@ -402,7 +404,7 @@ test_reserve_is_raised (void)
   g_autoptr (BufPermit) all = acquire (budget, 100);
   Acquirer normal = { 0 }, urgent = { 0 };
 
-  g_test_summary ("A request that waits, and became too large, fails when the reserve is raised");
+  g_test_summary ("A waiting request that becomes too large fails when the reserve is raised");
 
   acquirer_start (&urgent, budget, 90, G_PRIORITY_HIGH);
   acquirer_start (&normal, budget, 90, G_PRIORITY_DEFAULT);
@@ -422,7 +424,7 @@ test_overload (void)
   g_autoptr (GError) error = NULL;
   Acquirer waiter = { 0 };
 
-  g_test_summary ("The request that would be one too many is refused");
+  g_test_summary ("A request that exceeds max-waiting is refused");
 
   buf_budget_set_max_waiting (budget, 1);
   acquirer_start (&waiter, budget, 10, G_PRIORITY_DEFAULT);
@@ -452,7 +454,7 @@ test_overloaded_task (void)
   g_autoptr (GError) error = NULL;
   BufPermit *all = acquire (budget, 100);
 
-  g_test_summary ("A task that was one too many is told how many waited then");
+  g_test_summary ("A task that exceeds max-waiting reports how many requests waited at that time");
 
   buf_budget_set_max_waiting (budget, 1);
   buf_budget_acquire_async (budget, 10, G_PRIORITY_DEFAULT, NULL, test_keep_result, &first);

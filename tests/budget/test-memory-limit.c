@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* How much memory the process may use, by made-up trees of files and by the real one. */
+/* The memory limit of the process, from simulated trees of files and from the real one. */
 
 #include <glib/gstdio.h>
 
@@ -30,14 +30,14 @@ typedef struct
 {
   const gchar *name;
   const gchar *summary;
-  const gchar *files[12]; /* paths, each followed by the content */
+  const gchar *files[12]; /* Paths, each followed by the content. */
   guint64 limit;
 } Case;
 
 static const Case cases[] = {
-  { "nothing", "Without any file, it is the memory of the machine", { NULL }, MACHINE },
+  { "nothing", "Without any file, the limit is the memory of the machine", { NULL }, MACHINE },
   { "v2",
-    "Version 2: the smallest limit of the groups from that of the process up",
+    "Version 2: the smallest limit from the group of the process up to the root",
     { "proc/self/cgroup",
       "0::/a/b\n",
       "sys/fs/cgroup/a/b/memory.max",
@@ -55,15 +55,15 @@ static const Case cases[] = {
       "1000000\n" },
     500 },
   { "v2-container",
-    "In a container the root of the mount has a limit, and the path leads nowhere",
+    "In a container, the root of the mount has a limit, and the path does not exist",
     { "proc/self/cgroup", "0::/docker/abc\n", "sys/fs/cgroup/memory.max", "123456\n" },
     123456 },
   { "v2-root",
-    "In a group namespace the path is the root",
+    "In a group namespace, the path is the root",
     { "proc/self/cgroup", "0::/\n", "sys/fs/cgroup/memory.max", "123456\n" },
     123456 },
   { "v1",
-    "Version 1: the controller has a hierarchy of its own",
+    "Version 1: the controller has a separate hierarchy",
     { "proc/self/cgroup",
       "5:cpu,cpuacct:/x\n4:memory:/a/b\n0::/y\n",
       "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
@@ -72,7 +72,7 @@ static const Case cases[] = {
       "777\n" },
     777 },
   { "v1-container",
-    "Likewise in a container",
+    "The same in a container",
     { "proc/self/cgroup",
       "4:memory:/docker/abc\n",
       "sys/fs/cgroup/memory/memory.limit_in_bytes",
@@ -92,11 +92,11 @@ static const Case cases[] = {
       "1000\n" },
     1000 },
   { "no-proc",
-    "Without /proc, the root of what is mounted counts",
+    "Without /proc, the root of the mount counts",
     { "sys/fs/cgroup/memory.max", "4242\n" },
     4242 },
   { "garbage",
-    "What is not a number is no limit",
+    "A value that is not a number means no limit",
     { "proc/self/cgroup",
       "nonsense\n\n0:/a\n0::/a\n",
       "sys/fs/cgroup/a/memory.max",
@@ -105,7 +105,7 @@ static const Case cases[] = {
       "12 apples\n" },
     MACHINE },
   { "more-than-the-machine",
-    "A limit above the memory of the machine is none",
+    "A limit above the memory of the machine means no limit",
     { "proc/self/cgroup", "0::/a\n", "sys/fs/cgroup/a/memory.max", "99999999999999\n" },
     MACHINE },
 };
@@ -139,7 +139,7 @@ test_case (gconstpointer data)
 static void
 test_real (void)
 {
-  g_test_summary ("The real limit is between a megabyte and what is unlimited");
+  g_test_summary ("The real limit is between 1 MiB and BUF_POOL_UNLIMITED");
 
   g_assert_cmpuint (buf_get_memory_limit (), >, 1 << 20);
   g_assert_cmpuint (buf_get_memory_limit (), <=, BUF_POOL_UNLIMITED);

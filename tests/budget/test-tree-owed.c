@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A tree in which a request is owed bytes: it waits at its own limit, and its bytes are earmarked
- * at the root. Others are then short at the root only because of that. Everything happens in one
- * thread. */
+ * at the root. Other requests are then short at the root only because of the earmark. Everything
+ * happens in one thread. */
 
 #include "budget/budget-testing.h"
 
@@ -15,9 +15,9 @@ typedef struct
 {
   BufBudget *root;
   BufBudget *other;
-  BufBudget *full;      /* all of it is in use */
+  BufBudget *full;      /* fully in use */
   BufPermit *all;       /* of @full */
-  GAsyncResult *result; /* of the request that is owed */
+  GAsyncResult *result; /* of the owed request */
 } Fixture;
 
 static void
@@ -34,7 +34,7 @@ set_up (Fixture *self, gconstpointer data)
                             test_keep_result,
                             &self->result);
 
-  /* More than a stripe holds: each of them is seen to overtake. */
+  /* More than a stripe can hold, so that each request is counted as overtaking. */
   for (guint i = 0; i <= 512; i++)
     buf_permit_unref (acquire (self->root, TOTAL * 3 / 4));
   g_assert_cmpuint (buf_budget_get_waiting (self->root), ==, 1);
@@ -94,8 +94,8 @@ test_release_serves (Fixture *self, gconstpointer data)
   BufPermit *small[100];
   BufPermit *permit;
 
-  g_test_summary ("A release serves a request that is short only beside what is owed, however long "
-                  "it has been calm");
+  g_test_summary ("A release serves a request that is short only beside owed bytes, no matter how "
+                  "long it has been calm");
 
   for (guint i = 0; i < G_N_ELEMENTS (small); i++)
     small[i] = acquire (self->root, 1);
@@ -123,7 +123,7 @@ test_refusal (Fixture *self, gconstpointer data)
 {
   BufPermit *rest = acquire (self->root, TOTAL - 2 * OWED - 1);
 
-  g_test_summary ("A request that is refused because of what is owed is told so");
+  g_test_summary ("A refusal because of owed bytes says so");
 
   assert_refused (self->other,
                   2,
@@ -143,7 +143,7 @@ test_cached_blocks_serve_try (Fixture *self, gconstpointer data)
   BufPermit *rest = acquire (self->root, TOTAL - 2 * OWED - cached);
   BufPoolAllocation *block;
 
-  g_test_summary ("A try gets what is cached, if that is enough beside what is owed");
+  g_test_summary ("A try gets cached bytes if they are enough beside the owed bytes");
 
   g_assert_cmpuint (buf_budget_get_available_memory (self->root), ==, OWED + cached);
   buf_permit_unref (acquire (self->root, 1));
@@ -163,7 +163,7 @@ test_cached_blocks_serve_waiter (Fixture *self, gconstpointer data)
   BufPermit *rest = acquire (self->root, TOTAL - 3 * OWED - cached);
   BufPermit *permit;
 
-  g_test_summary ("While a request is short beside what is owed, nothing is cached");
+  g_test_summary ("While a request is short beside owed bytes, nothing is cached");
 
   buf_budget_acquire_async (self->other,
                             OWED + cached + 1,

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Budgets and pools in a tree: all levels at once, or nothing. */
+/* Budgets and pools in a tree: a request gets its bytes at all levels, or at none. */
 
 #include <string.h>
 
@@ -46,7 +46,7 @@ test_levels (void)
   BufPermit *permit = acquire (root, 500);
   BufPoolAllocation *allocation = test_allocate (pool, 5);
 
-  g_test_summary ("A request counts at each level, and the one that has too little is named");
+  g_test_summary ("A request counts at each level, and an error names the level that is short");
 
   assert_in_use (root, 1000);
   assert_in_use (middle, 500);
@@ -86,7 +86,7 @@ test_holds_nothing (void)
   BufPermit *most = acquire (root, 70);
   Acquirer waiter = { 0 };
 
-  g_test_summary ("A request that waits for one level holds nothing of another");
+  g_test_summary ("A request that waits for one level holds nothing at the others");
 
   budget_stop_clock (root);
   acquirer_start (&waiter, child, 50, G_PRIORITY_DEFAULT);
@@ -107,7 +107,7 @@ test_siblings (void)
   BufPermit *all = acquire (full, 100);
   Acquirer waiter = { 0 };
 
-  g_test_summary ("A request that waits at its own limit does not keep others from theirs");
+  g_test_summary ("A request that waits at its own limit does not block requests of siblings");
 
   budget_stop_clock (root);
   acquirer_start (&waiter, full, 100, G_PRIORITY_DEFAULT);
@@ -127,7 +127,7 @@ test_small_passes_large (void)
   BufPermit *half = acquire (root, 60);
   Acquirer large = { 0 };
 
-  g_test_summary ("A small request that fits passes a large one that waits for the root");
+  g_test_summary ("A small request that fits overtakes a large one that waits for the root");
 
   budget_stop_clock (root);
   acquirer_start (&large, child, 90, G_PRIORITY_DEFAULT);
@@ -146,17 +146,18 @@ test_second_level_is_short (void)
   BufPermit *in_root;
   Acquirer waiter = { 0 };
 
-  g_test_summary ("A request that waits for one level is woken by another, once that is short");
+  g_test_summary ("A request that waits for one level is woken at another level when that becomes "
+                  "short");
 
   budget_stop_clock (root);
   acquirer_start (&waiter, child, 50, G_PRIORITY_DEFAULT);
   in_root = acquire (root, 50);
-  g_assert_true (buf_permit_shrink (in_child, 1, NULL)); /* now the child has enough but for one */
+  g_assert_true (buf_permit_shrink (in_child, 1, NULL)); /* now the child has all but one byte */
   buf_permit_unref (in_child);
   acquirer_end (&waiter);
   g_assert_no_error (waiter.error);
 
-  /* The same with the root being short at the moment when the child is not any more. */
+  /* The same, with the root becoming short at the moment when the child no longer is. */
   buf_permit_unref (in_root);
   in_root = acquire (root, 50);
   {
@@ -164,11 +165,10 @@ test_second_level_is_short (void)
     BufPermit *more;
 
     acquirer_start (&second, child, 50, G_PRIORITY_DEFAULT);
-    buf_budget_set_max_memory (root, 80); /* 100 in use of 80 */
+    buf_budget_set_max_memory (root, 80); /* 100 of 80 in use */
     more = waiter.permit;
-    buf_permit_unref (more); /* the child has 50, the root 30 */
-    g_usleep (1000);
-    g_assert_false (g_atomic_int_get (&second.done));
+    buf_permit_unref (more); /* the child has 50, the root has 30 */
+    g_assert_cmpuint (count_asleep (root), ==, 1);
     buf_permit_unref (in_root);
     acquirer_end_granted (&second);
   }
@@ -184,7 +184,7 @@ test_cached_blocks_go_first (void)
   BufPoolAllocation *blocks[32];
   BufPoolAllocation *all;
 
-  g_test_summary ("What a pool has cached is available to its siblings, also without waiting");
+  g_test_summary ("Cached blocks of a pool are available to its siblings, even without waiting");
 
   buf_pool_set_max_cached_memory (cacher, 1 << 20);
   for (guint i = 0; i < G_N_ELEMENTS (blocks); i++)
@@ -199,7 +199,7 @@ test_cached_blocks_go_first (void)
   assert_in_use (root, 1 << 20);
   buf_pool_allocation_unref (all);
 
-  /* A permit gets them as well. */
+  /* A permit gets them, too. */
   buf_pool_allocation_unref (test_allocate (cacher, 1));
   buf_permit_unref (acquire (root, 1 << 20));
   g_assert_cmpuint (buf_pool_get_cached_memory (cacher), ==, 0);
@@ -213,7 +213,8 @@ test_nothing_is_cached_while_waiting (void)
   BufPoolAllocation *all = test_allocate (cacher, 100);
   Acquirer waiter = { 0 };
 
-  g_test_summary ("While a request waits at the root, what pools below it free comes back");
+  g_test_summary ("While a request waits at the root, memory freed by the pools below it returns "
+                  "there");
 
   buf_pool_set_max_cached_memory (cacher, 100 * 4096);
   acquirer_start (&waiter, root, 4096, G_PRIORITY_DEFAULT);
@@ -231,7 +232,7 @@ test_close (void)
   BufPermit *all = acquire (root, 100);
   TestRequester *requester = test_requester_start (pool, 1);
 
-  g_test_summary ("A pool closes while its requests wait for the root");
+  g_test_summary ("A pool can be closed while its requests wait for the root");
 
   while (buf_budget_get_waiting (root) == 0)
     g_thread_yield ();
@@ -251,7 +252,7 @@ test_drain (void)
   BufPoolAllocation *allocation = test_allocate (pool, 1);
   g_autoptr (GError) error = NULL;
 
-  g_test_summary ("A pool drains, whatever others hold of its budget");
+  g_test_summary ("A pool drains, no matter what other users hold of its budget");
 
   g_assert_false (buf_pool_drain_timeout (pool, 1000, NULL, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
@@ -269,7 +270,7 @@ test_maximum (void)
   BufPermit *all = acquire (child, 100);
   Acquirer waiter = { 0 };
 
-  g_test_summary ("A change of the maximum at any level lets in, or fails, who waits");
+  g_test_summary ("A change of the maximum at any level grants or fails waiting requests");
 
   acquirer_start (&waiter, child, 90, G_PRIORITY_DEFAULT);
   buf_budget_set_max_memory (root, 190);
@@ -297,7 +298,8 @@ test_overload (void)
   g_autoptr (BufPoolStats) stats = NULL;
   g_autoptr (GError) error = NULL;
 
-  g_test_summary ("A limit on how many wait counts for the pools below, and is counted there");
+  g_test_summary ("A limit on waiting requests includes the pools below, and is checked at the "
+                  "budget");
 
   buf_budget_set_max_waiting (root, 0);
   g_assert_null (buf_pool_allocate (pool, 1, NULL, &error));
@@ -309,7 +311,7 @@ test_overload (void)
 static void
 test_order_of_ends (void)
 {
-  g_test_summary ("Budgets, pools, permits and pinned allocations end in any order");
+  g_test_summary ("Budgets, pools, permits and pinned allocations can be dropped in any order");
 
   for (guint order = 0; order < 24; order++)
     {
@@ -354,7 +356,7 @@ test_describes (void)
   BufPoolAllocation *allocation = test_allocate (pool, 2);
   g_autofree gchar *description = buf_pool_describe_outstanding (pool);
 
-  g_test_summary ("What is outstanding is told with the levels above");
+  g_test_summary ("The description of outstanding allocations includes the levels above");
 
   g_assert_nonnull (strstr (description,
                             "It counts against the budget \"total\" (200 of 1000 bytes), where 0 "

@@ -1,9 +1,9 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A program that hangs, for debuggers to look at: a thread waits for what main() holds, and main()
- * waits for what has leaked; and one pool is gone, but not what is pinned of it. Ends only when it
- * is killed. */
+/* A program that hangs, for debuggers to examine: a thread waits for memory that main() holds, and
+ * main() waits for a leaked allocation. Another pool is gone, but still has a pinned allocation.
+ * The program ends only when it is killed. */
 
 #include <bufpool/bufpool.h>
 
@@ -40,11 +40,37 @@ on_allocated (GObject *pool, GAsyncResult *result, gpointer user_data)
   buf_pool_allocation_unref (buf_pool_allocate_finish (BUF_POOL (pool), result, NULL));
 }
 
+static gpointer
+allocate_and_free (gpointer pool)
+{
+  buf_pool_allocation_unref (buf_pool_allocate (pool, 1, NULL, NULL));
+  return NULL;
+}
+
 static void
 wait_for_waiting (BufPool *pool, gsize n_waiting)
 {
   while (buf_pool_get_waiting (pool) < n_waiting)
     g_usleep (1000);
+}
+
+/* Of two blocks, one is in use. The other one is idle, because a request has waited for it. */
+static BufPool *
+new_pool_with_idle_block (void)
+{
+  BufPool *pool = buf_pool_new (4096, 8192, NULL);
+  G_GNUC_UNUSED BufPoolAllocation *other;
+  BufPoolAllocation *block;
+  GThread *thread;
+
+  buf_pool_set_max_cached_memory (pool, 8192);
+  block = buf_pool_allocate (pool, 1, NULL, NULL);
+  other = buf_pool_allocate (pool, 1, NULL, NULL);
+  thread = g_thread_new ("waiter", allocate_and_free, pool);
+  wait_for_waiting (pool, 1);
+  buf_pool_allocation_unref (block);
+  g_thread_join (thread);
+  return pool;
 }
 
 int
@@ -69,6 +95,7 @@ main (void)
   g_autoptr (BufPoolAllocation) frame G_GNUC_UNUSED = buf_pool_allocate (frames, 3, NULL, NULL);
   g_autoptr (BufPermit) permit G_GNUC_UNUSED = buf_budget_acquire (total, 50, NULL, NULL);
 
+  BufPool *saturated G_GNUC_UNUSED = new_pool_with_idle_block ();
   BufPool *leaky = buf_pool_new (4096, 1024 * 1024, NULL);
 
   wait_for_waiting (pictures, 1);

@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* BUFPOOL_DEBUG. Each test runs in a process of its own, which has the environment variables that
- * it sets first. */
+/* BUFPOOL_DEBUG. Each test runs in a separate process, because the environment variables are set
+ * first. */
 
 #include <string.h>
 #include <sys/wait.h>
@@ -11,7 +11,7 @@
 #include "debug/buf-debug-private.h"
 #include "testing.h"
 
-/* The last block of memory that was freed, of the size that a test is interested in. */
+/* The last freed block of the size that a test is interested in. */
 static guint8 *watched;
 static gsize watched_size;
 static guint8 *seen_when_freed;
@@ -30,7 +30,7 @@ __wrap_free (void *memory)
   __real_free (memory);
 }
 
-/* The culprits: their names are looked for in the reports. */
+/* These functions allocate. The tests look for their names in the reports. */
 static G_GNUC_NO_INLINE BufPoolAllocation *
 forget_to_drop (BufPool *pool)
 {
@@ -64,7 +64,7 @@ ask_for_later (BufPool *pool, BufPoolAllocation **allocation)
   g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 1);
 }
 
-/* From one place: clang would unroll a loop over a number that it knows. */
+/* From one place: clang would unroll a loop with a constant number of iterations. */
 static G_GNUC_NO_INLINE void
 allocate_repeatedly (GPtrArray *all,
                      BufPool *pool,
@@ -76,9 +76,9 @@ allocate_repeatedly (GPtrArray *all,
 }
 
 static gpointer
-drop_all_later (gpointer data)
+drop_all_when_warned (gpointer data)
 {
-  g_usleep (200000);
+  test_wait_until (test_get_n_warnings () > 0);
   g_ptr_array_unref (data);
   return NULL;
 }
@@ -99,7 +99,8 @@ test_help (void)
 static void
 test_leaks_in_the_warning (void)
 {
-  g_test_summary ("The warning of dispose names the functions, with counts, the most bytes first");
+  g_test_summary ("The warning of dispose names the functions, with counts, those with the most "
+                  "bytes first");
 
   if (test_skip_without_stacks ())
     return;
@@ -112,7 +113,8 @@ test_leaks_in_the_warning (void)
 
       g_ptr_array_add (all, test_allocate (pool, 1));
       allocate_repeatedly (all, pool, forget_to_drop, 3);
-      thread = g_thread_new ("drop", drop_all_later, all);
+      test_begin_to_count_warnings ();
+      thread = g_thread_new ("drop", drop_all_when_warned, all);
       g_object_unref (pool);
       g_thread_join (thread);
       return;
@@ -127,7 +129,7 @@ test_leaks_in_the_warning (void)
 static void
 test_without_leaks (void)
 {
-  g_test_summary ("Without the key there are figures, and the way to more");
+  g_test_summary ("Without the key, the warning contains figures and a hint to use it");
 
   if (test_run_with ("fill", NULL, NULL))
     {
@@ -146,7 +148,7 @@ test_without_leaks (void)
 static void
 test_describe_later (void)
 {
-  g_test_summary ("A request that had to wait is known by where it began");
+  g_test_summary ("A record of a request that had to wait names the place where it began");
 
   if (test_skip_without_stacks ())
     return;
@@ -173,7 +175,7 @@ test_describe_later (void)
 static void
 test_describe_pinned (void)
 {
-  g_test_summary ("What was released is not outstanding any more, what is viewed is");
+  g_test_summary ("A released allocation is not outstanding anymore; one with a view is");
 
   if (test_skip_without_stacks ())
     return;
@@ -195,7 +197,7 @@ test_describe_pinned (void)
     }
 }
 
-/* Its name begins as those of the library do. */
+/* Its name begins like those of the library. */
 static G_GNUC_NO_INLINE BufPoolAllocation *
 buf_of_the_program (BufPool *pool)
 {
@@ -208,7 +210,8 @@ buf_of_the_program (BufPool *pool)
 static void
 test_groups (void)
 {
-  g_test_summary ("What comes from the same place is one group, whichever way the library took");
+  g_test_summary ("Allocations from one place form one group, no matter which path the library "
+                  "took");
 
   if (test_skip_without_stacks ())
     return;
@@ -220,7 +223,7 @@ test_groups (void)
           g_ptr_array_new_with_free_func ((GDestroyNotify) buf_pool_allocation_unref);
       g_autofree gchar *description = NULL;
 
-      /* The first finds no credit, the others do. */
+      /* The first request finds no credit, the others do. */
       allocate_repeatedly (all, pool, buf_of_the_program, 6);
       description = buf_pool_describe_outstanding (pool);
       g_assert_nonnull (strstr (description, "  6 allocations (192 bytes)"));
@@ -242,7 +245,7 @@ allocate_and_drop (gpointer data)
   return NULL;
 }
 
-/* The sum of all groups. */
+/* The total of all groups. */
 static guint
 count_bytes (const gchar *description)
 {
@@ -259,7 +262,8 @@ count_bytes (const gchar *description)
 static void
 test_describe_under_load (void)
 {
-  g_test_summary ("It can be asked for while others allocate, and never tells of too many");
+  g_test_summary ("The description can be requested while other threads allocate, and never lists "
+                  "too many");
 
   if (test_skip_without_stacks ())
     return;
@@ -295,7 +299,7 @@ get_field (const GLogField *fields, gsize n_fields, const gchar *key)
   return NULL;
 }
 
-/* Of a wait that was not over: test-stall.c is about these. */
+/* Of a finished wait: test-stall.c tests waits in progress. */
 static gboolean
 is_in_progress (const gchar *message)
 {
@@ -325,7 +329,8 @@ check_wait (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpoin
 static void
 test_waits (void)
 {
-  g_test_summary ("A long wait is logged with its size and length, and who was served before");
+  g_test_summary ("A long wait is logged with its size, its duration, and the requests that were "
+                  "served in the meantime");
 
   if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "1"))
     {
@@ -360,7 +365,7 @@ collect_waits (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gp
 static void
 test_waits_that_fail (void)
 {
-  g_test_summary ("A wait that ends otherwise is logged with how it ended");
+  g_test_summary ("A wait that is not granted is logged with its outcome");
 
   if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
     {
@@ -397,7 +402,7 @@ test_waits_that_fail (void)
 static void
 test_short_waits (void)
 {
-  g_test_summary ("A wait that is shorter than the threshold is not");
+  g_test_summary ("A wait that is shorter than the threshold is not logged");
 
   if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "100000"))
     {
@@ -423,7 +428,7 @@ assert_filled (const guint8 *data, gsize size, guint8 byte)
 static void
 test_fill (void)
 {
-  g_test_summary ("fill marks fresh memory, and memory that is freed; zeroed memory stays zero");
+  g_test_summary ("fill marks new and freed memory; zeroed memory stays zero");
 
   if (test_run_with ("fill", NULL, NULL))
     {
@@ -447,7 +452,7 @@ test_fill (void)
 static void
 test_guard (void)
 {
-  g_test_summary ("guard finds who has written past the end, and where that was allocated");
+  g_test_summary ("guard detects a write past the end, and names the place of the allocation");
 
   if (test_skip_without_stacks ())
     return;
@@ -494,12 +499,12 @@ assert_usable_to_the_end (guint64 buffer_size, guint alignment, gboolean zero_fi
 static void
 test_guard_is_quiet (void)
 {
-  g_test_summary ("guard says nothing of who writes to the end, aligned, zeroed or pinned");
+  g_test_summary ("guard does not report writes up to the end of aligned, zeroed or pinned memory");
 
   if (test_run_with ("all", NULL, NULL))
     {
       assert_usable_to_the_end (512, 512, FALSE);
-      assert_usable_to_the_end (128 * 1024 - 64, 64, TRUE); /* large, but for the guard */
+      assert_usable_to_the_end (128 * 1024 - 64, 64, TRUE); /* large, except for the guard */
       return;
     }
   g_test_trap_assert_stderr_unmatched ("*CRITICAL*");
@@ -511,7 +516,7 @@ test_thread_id_after_fork (void)
   pid_t child;
   int status;
 
-  g_test_summary ("The first thread has the number of its process, also in the child of a fork");
+  g_test_summary ("The first thread has the ID of its process, even in the child of a fork");
 
   g_assert_cmpuint (buf_debug_get_thread_id (), ==, getpid ());
   child = fork ();

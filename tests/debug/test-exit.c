@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* BUFPOOL_DEBUG=exit: what a program says at its end, and which of its processes. */
+/* BUFPOOL_DEBUG=exit: what a program reports at exit, and which of its processes report. */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 #include "testing.h"
 
-/* So that LeakSanitizer does not end the program. */
+/* Keeps LeakSanitizer from ending the program. */
 static BufPoolAllocation *volatile kept[2];
 static guint n_kept;
 
@@ -26,7 +26,7 @@ forget_to_drop (BufPool *pool)
   kept[n_kept++] = test_allocate (pool, 2);
 }
 
-/* In a child of this process, which then ends as the parent will. */
+/* Runs in a child of this process, which then exits like the parent will. */
 static void
 fork_and_exit (void (*work) (void))
 {
@@ -46,7 +46,7 @@ fork_and_exit (void (*work) (void))
 static void
 test_outstanding (void)
 {
-  g_test_summary ("exit tells at the end of the program what is outstanding then");
+  g_test_summary ("exit reports the outstanding allocations at the end of the program");
 
   if (test_skip_without_stacks ())
     return;
@@ -57,7 +57,8 @@ test_outstanding (void)
       forget_to_drop (make_pool ("pictures"));
       return;
     }
-  g_test_trap_assert_stderr ("*At exit: The pool \"pictures\" has 1 outstanding allocation *forget_to_drop*");
+  g_test_trap_assert_stderr (
+      "*At exit: The pool \"pictures\" has 1 outstanding allocation *forget_to_drop*");
   g_test_trap_assert_stderr_unmatched ("*At exit*At exit*");
 }
 
@@ -72,7 +73,7 @@ outlive_the_pool (void)
 static void
 test_gone (void)
 {
-  g_test_summary ("It tells what is outstanding of pools that are gone, too");
+  g_test_summary ("exit also reports outstanding allocations of pools that are gone");
 
   if (test_skip_without_stacks ())
     return;
@@ -82,7 +83,8 @@ test_gone (void)
       outlive_the_pool ();
       return;
     }
-  g_test_trap_assert_stderr ("*At exit: The pool \"gone\" has 1 outstanding allocation *outlive_the_pool*");
+  g_test_trap_assert_stderr (
+      "*At exit: The pool \"gone\" has 1 outstanding allocation *outlive_the_pool*");
   g_test_trap_assert_stderr_unmatched ("*At exit*At exit*");
 }
 
@@ -94,7 +96,7 @@ do_nothing (void)
 static void
 test_child (void)
 {
-  g_test_summary ("The child of a fork says nothing of what its parent has allocated");
+  g_test_summary ("The child of a fork does not report allocations of its parent");
 
   if (test_run_with ("leaks,exit", NULL, NULL))
     {
@@ -115,7 +117,7 @@ forget_in_child (void)
 static void
 test_pool_of_child (void)
 {
-  g_test_summary ("A child that makes a pool of its own is told of that one only");
+  g_test_summary ("A child that creates a pool reports only that pool");
 
   if (test_run_with ("leaks,exit", NULL, NULL))
     {
@@ -127,7 +129,7 @@ test_pool_of_child (void)
   g_test_trap_assert_stderr_unmatched ("*At exit*At exit*At exit*");
 }
 
-/* Programs may have a handler of their own, and it may make a pool, as for a log. */
+/* A program may have its own print handler, which may even create a pool, such as for a log. */
 static void
 print_with_a_pool (const gchar *text)
 {
@@ -140,7 +142,7 @@ print_with_a_pool (const gchar *text)
 static void
 test_print_handler (void)
 {
-  g_test_summary ("What prints the report may use pools itself");
+  g_test_summary ("The print handler may use pools");
 
   if (test_run_with ("exit", NULL, NULL))
     {

@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""GDB's command "bufpool", on a program that hangs and on its core. Usage: test-gdb.py PROGRAM BUILD_DIR"""
+"""Tests GDB's command "bufpool" on a program that hangs and on its core file.
+Usage: test-gdb.py PROGRAM BUILD_DIR"""
 
 import os
 import re
@@ -17,7 +18,7 @@ core = f"{work.name}/core"
 
 
 def gdb(*commands, load=True):
-    """What GDB prints. It finds the script beside the library, if it may load it."""
+    """The output of GDB. It finds the script next to the library, if it may load it."""
     arguments = ["gdb", "--batch", "-nx", "-iex", "set debuginfod enabled off"]
     if load:
         arguments += ["-iex", f"add-auto-load-safe-path {build_dir}"]
@@ -35,7 +36,7 @@ def each(*commands):
 
 
 def describe_hanging():
-    """Starts the program with BUFPOOL_DEBUG=leaks, and looks until it hangs; leaves a core."""
+    """Starts the program with BUFPOOL_DEBUG=leaks, waits until it hangs, and saves a core file."""
     environment = dict(os.environ, BUFPOOL_DEBUG="leaks", BUFPOOL_DRAIN_WARNING="0")
     with subprocess.Popen([program], env=environment) as process:
         try:
@@ -76,7 +77,7 @@ LEAKY = (
     r"  stripes: \d+ of \d+\n(    \d+: revoked\n)+"
     r"  waiting: 0\n"
     r"  draining: 1\n"
-    r"    thread 1 \(LWP \d+\), until what is not pinned is dropped, TIME\n"
+    r"    thread 1 \(LWP \d+\), until all plain allocations are freed, TIME\n"
     r"  outstanding: 1\n"
     r'    8192 bytes at 0x[0-9a-f]+, by thread 1 \(LWP \d+\) ".*", TIME\n'
     r"      leak \(hanging.c:\d+\)\n      main \(hanging.c:\d+\)\n"
@@ -102,7 +103,7 @@ SINCE = r"since \d+\.\d{3} s of the monotonic clock"
 
 
 def finds(pattern, text, time=""):
-    """Whether GDB said this."""
+    """Whether GDB printed this."""
     found = re.search(pattern.replace("TIME", time), text) is not None
     if not found:
         print("# " + text.replace("\n", "\n# "))
@@ -110,23 +111,32 @@ def finds(pattern, text, time=""):
 
 
 def with_stripes():
-    """At the very first request everything is live: credit and count are in a stripe."""
+    """At the first request, the stripe is live: credit and count are in it."""
     text = gdb(*each("break take_everything", "run", "finish", "bufpool pool", "up", "bufpool pictures"), program)
     return finds(r"budget: 64 bytes = 64 in use \+ 0 free", text) and finds(r"    0: credit 0, count [01]\n", text)
 
 
+def with_idle_block():
+    """Its bytes are free, and not cached."""
+    text = gdb(*each("break leak", "run", "up", "bufpool saturated"), program)
+    return finds(
+        r"budget: 8192 bytes = 4096 in use \+ 4096 free \(4096 idle\) \+ 0 in stripes \+ 0 cached; 0 pinned\n", text
+    ) and finds(r"  outstanding: 1\n", text)
+
+
 CHECKS = {
-    "it shows who waits in a live process, and for what": lambda: finds(PICTURES, live, FOR),
-    "it shows what has leaked in a live process": lambda: finds(LEAKY, live, FOR),
-    "it shows what is left of a pool that is gone": lambda: finds(GONE, live, FOR),
-    "it shows budgets with what draws on them": lambda: finds(TREE, live) and finds(TREE, dead),
-    "it shows who waits in a core, and for what": lambda: finds(PICTURES, dead, SINCE),
-    "it shows what has leaked in a core": lambda: finds(LEAKY, dead, SINCE),
+    "it shows waiting requests of a live process": lambda: finds(PICTURES, live, FOR),
+    "it shows leaked allocations of a live process": lambda: finds(LEAKY, live, FOR),
+    "it shows what remains of a pool that is gone": lambda: finds(GONE, live, FOR),
+    "it shows budgets with the pools below them": lambda: finds(TREE, live) and finds(TREE, dead),
+    "it shows waiting requests of a core file": lambda: finds(PICTURES, dead, SINCE),
+    "it shows leaked allocations of a core file": lambda: finds(LEAKY, dead, SINCE),
     "it shows one pool": lambda: finds(
         LEAKY, text := gdb(*each("bufpool ((BufMemory *) 'buf-memory.c'::all_memories.tail->data)->owner"), program, core), SINCE
     )
     and "pictures" not in text,
     "it shows the stripes": with_stripes,
+    "it shows idle bytes": with_idle_block,
     "a pool is printed in one line": lambda: finds(
         r'BufPool "pictures": 1 allocation with 64 of 64 bytes, 2 requests are waiting',
         gdb(*each("print *(BufPool *) ((BufMemory *) 'buf-memory.c'::all_memories.head->data)->owner"), program, core),

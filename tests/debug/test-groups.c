@@ -1,17 +1,17 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Allocations of one thread that come from the same place are told of together. */
+/* Allocations of one thread from the same place are reported as one group. */
 
 #include <string.h>
 
 #include "debug/buf-debug-groups-private.h"
 #include "testing.h"
 
-/* The addresses that the call stacks of this test consist of. */
+/* The addresses in the call stacks of this test. */
 static gchar here[2];
 
-/* A stack for each number: its bits, the lowest is the innermost. */
+/* A stack for each number, from its bits; the lowest bit is the innermost frame. */
 static BufDebugOrigin
 make_origin (guint number, guint thread_id, gint64 since)
 {
@@ -32,7 +32,7 @@ describe (BufDebugGroups *groups)
   return g_string_free (description, FALSE);
 }
 
-/* Not with strstr(), which AddressSanitizer lets look at the whole text each time. */
+/* Not strstr(), because AddressSanitizer makes it check the whole text each time. */
 static guint
 count (const gchar *description, const gchar *what)
 {
@@ -50,7 +50,7 @@ test_many (void)
   g_autofree gchar *description = NULL;
   guint n = test_scale (100000);
 
-  g_test_summary ("There may be as many places as allocations: it takes a time in proportion");
+  g_test_summary ("With as many places as allocations, the time is still proportional");
 
   for (guint i = 0; i < n; i++)
     {
@@ -89,7 +89,7 @@ test_order (void)
   gint64 now = g_get_monotonic_time ();
 
   g_test_summary (
-      "The most bytes come first, and of as many the oldest; a group is as old as that");
+      "Groups are ordered by bytes, then by age; a group is as old as its oldest allocation");
 
   for (guint i = 1; i <= 5; i++)
     {

@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A log writer is code of the program: it may drop whatever it likes, the pool included. Each test
- * runs in a process of its own, which is killed if it hangs. */
+/* A log writer is user code: it may drop any object, even the pool. Each test runs in a separate
+ * process, which is killed if it hangs. */
 
 #include <string.h>
 #include <unistd.h>
@@ -14,7 +14,7 @@ static BufPool *pool;
 static BufPoolAllocation *allocation;
 static GPtrArray *messages; /* of text */
 
-/* Waits in progress are logged by another thread; test-stall.c is about these. */
+/* Another thread logs waits in progress; test-stall.c tests these. */
 static GLogWriterOutput
 drop_everything (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
 {
@@ -29,7 +29,7 @@ drop_everything (GLogLevelFlags level, const GLogField *fields, gsize n_fields, 
   return G_LOG_WRITER_HANDLED;
 }
 
-/* A pool of four buffers, one of which is taken. */
+/* A pool of four buffers, one of which is allocated. */
 static void
 prepare (void)
 {
@@ -52,7 +52,7 @@ assert_message (const gchar *pattern)
 static void
 test_timed_out (void)
 {
-  g_test_summary ("A thread whose wait timed out and is logged is not inside of the pool any more");
+  g_test_summary ("A thread that logs a timed-out wait is no longer inside the pool");
 
   if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
     {
@@ -68,7 +68,7 @@ test_timed_out (void)
 static void
 test_cancelled (void)
 {
-  g_test_summary ("Likewise when it was cancelled");
+  g_test_summary ("The same for a cancelled wait");
 
   if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
     {
@@ -86,7 +86,7 @@ test_cancelled (void)
     }
 }
 
-/* Runs before the handler of the library: the request is granted, though it is cancelled. */
+/* Runs before the handler of the library: the request is granted although it is cancelled. */
 static void
 grant_and_wait (GCancellable *cancellable, gpointer user_data)
 {
@@ -99,7 +99,8 @@ grant_and_wait (GCancellable *cancellable, gpointer user_data)
 static void
 test_cancelled_late (void)
 {
-  g_test_summary ("What was granted to a request that was cancelled is back when that is logged");
+  g_test_summary ("When a cancelled request is logged, the bytes it was granted have been "
+                  "returned");
 
   if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
     {
@@ -131,7 +132,7 @@ drop_when_waiting (gpointer data)
 static void
 test_granted (void)
 {
-  g_test_summary ("A thread whose wait was granted does not wait for what it is about to return");
+  g_test_summary ("A thread that logs a granted wait does not wait for its own allocation");
 
   if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
     {
@@ -163,7 +164,7 @@ on_done (GObject *source, GAsyncResult *result, gpointer user_data)
 static void
 test_task (void)
 {
-  g_test_summary ("A task that is logged keeps the pool until it is done");
+  g_test_summary ("A task that is logged keeps the pool alive until it is done");
 
   if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
     {
@@ -181,7 +182,8 @@ test_task (void)
 static void
 test_drain_warning (void)
 {
-  g_test_summary ("What the end of a pool waits for may be dropped when that is logged");
+  g_test_summary ("An allocation that the end of a pool waits for may be dropped while this is "
+                  "logged");
 
   if (test_run_with ("leaks", "BUFPOOL_DRAIN_WARNING", "1"))
     {
@@ -201,7 +203,7 @@ write_behind_the_end (BufPoolAllocation *overrun)
 static void
 test_overrun (void)
 {
-  g_test_summary ("What was written past the end is logged when the bytes have gone back");
+  g_test_summary ("A write past the end is logged after the bytes are released");
 
   if (test_run_with ("guard", NULL, NULL))
     {
@@ -214,7 +216,8 @@ test_overrun (void)
 static void
 test_pinned_overrun (void)
 {
-  g_test_summary ("Likewise of a pinned allocation, which may be the last to hold its pool");
+  g_test_summary ("The same for a pinned allocation, which may hold the last reference to its "
+                  "pool");
 
   if (test_run_with ("guard", NULL, NULL))
     {
@@ -232,7 +235,7 @@ test_pinned_overrun (void)
 static void
 test_bad_number (void)
 {
-  g_test_summary ("A number that is none is complained of when a pool is made, not when it waits");
+  g_test_summary ("An invalid number is reported when a pool is created, not when a request waits");
 
   if (test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "soon"))
     {

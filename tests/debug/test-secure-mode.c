@@ -1,9 +1,9 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* No variable of the environment has an effect in a program that runs with more rights than its
- * user has. This program makes copies of itself, lets the kernel give them such rights, and runs
- * them as another user, with an environment that would make any other copy tell what it does. */
+/* The environment has no effect on a program that runs with more privileges than its user has. This
+ * program copies itself, lets the kernel give the copies such privileges, and runs them as another
+ * user, in an environment that would make an ordinary copy print debugging information. */
 
 #define _GNU_SOURCE /* for ST_NOEXEC */
 
@@ -18,17 +18,20 @@
 #include <unistd.h>
 
 #include "debug/buf-debug-private.h"
+#include "memory/buf-biased-lock-private.h"
+#include "pool/buf-pool-private.h"
 #include "testing.h"
 
-/* A user and a group without any rights, on all systems. */
+/* A user and a group without privileges on all systems. */
 #define NOBODY 65534
 
-/* What the program prints when the environment has no effect. */
-#define NO_EFFECT "debug 0, milliseconds 5000\n"
+/* The output of a copy that ignores the environment. */
+#define NO_EFFECT "debug 0, drain 5000 ms, stall 10000 ms, biased 0\n"
 
 static const gchar *own_path;
 
-/* LeakSanitizer cannot look into a process with more rights, nor can that be told by a variable. */
+/* LeakSanitizer cannot examine a process with more privileges, and cannot be disabled by a variable
+ * there. */
 int __lsan_is_turned_off (void);
 
 int
@@ -37,7 +40,22 @@ __lsan_is_turned_off (void)
   return 1;
 }
 
-/* In the copies: a correct program, which still has a block when it ends. */
+/* Whether a lock becomes biased when it is first used. */
+static gboolean
+is_biased_early (void)
+{
+  static BufBiasedLock lock;
+
+  buf_biased_lock_choose ();
+  buf_lock_owner_register ();
+  buf_biased_lock_init_held (&lock);
+  buf_biased_lock_open (&lock);
+  g_assert_true (buf_biased_lock_try (&lock));
+  buf_biased_lock_unlock (&lock);
+  return atomic_load (&lock.state) != BUF_LOCK_OPEN;
+}
+
+/* Runs in the copies: a correct program that still has a block when it ends. */
 static int
 run_victim (void)
 {
@@ -46,13 +64,15 @@ run_victim (void)
 
   kept = test_allocate (pool, 1);
   g_print ("secure %lu\n", getauxval (AT_SECURE));
-  g_print ("debug %d, milliseconds %" G_GUINT64_FORMAT "\n",
+  g_print ("debug %d, drain %" G_GUINT64_FORMAT " ms, stall %" G_GINT64_FORMAT " ms, biased %d\n",
            (int) buf_debug_get_flags (),
-           buf_debug_get_milliseconds ("BUFPOOL_DRAIN_WARNING", 5000));
+           buf_debug_get_milliseconds ("BUFPOOL_DRAIN_WARNING", 5000),
+           pool->memory->semaphore.tree->stall.time / 1000,
+           is_biased_early ());
   return kept == NULL;
 }
 
-/* What "setcap cap_chown=ep" does. */
+/* What "setcap cap_chown=ep" sets. */
 static gboolean
 set_capability (const gchar *path)
 {
@@ -63,7 +83,8 @@ set_capability (const gchar *path)
   return setxattr (path, "security.capability", &capability, XATTR_CAPS_SZ_2, 0) == 0;
 }
 
-/* As root: gives a file to root, with what @kind says. Not for those who run such a copy. */
+/* As root: gives a file to root, with the privileges in @kind. Not for users who run such a
+ * copy. */
 static int
 run_installer (const gchar *kind, const gchar *path)
 {
@@ -76,7 +97,7 @@ run_installer (const gchar *kind, const gchar *path)
   return g_str_equal (kind, "capability") && !set_capability (path);
 }
 
-/* Itself, or by sudo. */
+/* Directly, or with sudo. */
 static gboolean
 install (const gchar *kind, const gchar *path)
 {
@@ -99,7 +120,7 @@ install (const gchar *kind, const gchar *path)
          g_spawn_check_wait_status (status, NULL);
 }
 
-/* A folder in which programs may have more rights than their user, and that all users reach. */
+/* A folder in which programs may have more privileges, and that all users can read. */
 static gchar *
 make_folder (void)
 {
@@ -132,7 +153,7 @@ remove_folder (gchar *folder)
   g_free (folder);
 }
 
-/* The program that a user would like to be run by another. */
+/* A program that a user wants another user to run. */
 static void
 make_fake_addr2line (const gchar *folder)
 {
@@ -166,7 +187,7 @@ become_nobody (gpointer user_data)
     _exit (99);
 }
 
-/* With every variable that the library knows. */
+/* With every variable that the library reads. */
 static gchar **
 make_environment (const gchar *folder, int control_fd)
 {
@@ -181,6 +202,8 @@ make_environment (const gchar *folder, int control_fd)
                            "BUFPOOL_DEBUG=leaks,waits,fill,guard,exit",
                            "BUFPOOL_DRAIN_WARNING=7",
                            "BUFPOOL_WAIT_THRESHOLD=0",
+                           "BUFPOOL_STALL_WARNING=11",
+                           "BUFPOOL_BIAS=always",
                            NULL);
   return g_strv_builder_end (builder);
 }
@@ -193,7 +216,7 @@ typedef struct
   gchar *out;
   gchar *err;
   gboolean ran_addr2line;
-  gboolean asked_sysprof; /* which a socket stands for that answers nothing */
+  gboolean asked_sysprof; /* a socket that never answers */
 } Run;
 
 static void
@@ -244,7 +267,7 @@ has_run_addr2line (const gchar *folder)
   return status.st_size > 0;
 }
 
-/* Makes a copy, runs it, and leaves nothing behind. */
+/* Makes a copy, runs it, and removes everything. */
 static void
 run_copy (Run *self, const gchar *folder, const gchar *kind)
 {
@@ -272,7 +295,7 @@ test_ordinary (void)
   gchar *folder = make_folder ();
   g_auto (Run) run = { 0 };
 
-  g_test_summary ("An ordinary program does what its environment says");
+  g_test_summary ("An ordinary program obeys its environment");
 
   if (folder == NULL)
     g_error ("There is no folder for the program");
@@ -280,9 +303,11 @@ test_ordinary (void)
   remove_folder (folder);
 
   assert_passed (&run);
-  g_assert_cmpstr (run.out, ==, "secure 0\ndebug 31, milliseconds 7\n");
+  g_assert_true (
+      g_str_has_prefix (run.out, "secure 0\ndebug 31, drain 7 ms, stall 11 ms, biased "));
   g_assert_nonnull (strstr (run.err, "At exit: "));
   g_assert_true (run.ran_addr2line);
+  g_test_message ("%s", run.out); /* not every system can bias locks */
   g_test_message ("%s for Sysprof", run.asked_sysprof ? "built" : "not built");
 }
 
@@ -292,7 +317,7 @@ test_secure (gconstpointer kind)
   gchar *folder = make_folder ();
   g_auto (Run) run = { 0 };
 
-  g_test_summary ("A program with more rights than its user ignores the environment");
+  g_test_summary ("A program with more privileges than its user ignores the environment");
 
   if (folder == NULL)
     {
@@ -314,7 +339,7 @@ test_secure (gconstpointer kind)
     }
 
   g_assert_cmpstr (run.out, ==, "secure 1\n" NO_EFFECT);
-  /* A build that measures its coverage may not write what it has measured here. */
+  /* A coverage build must not write its data here. */
   if (!g_str_has_prefix (run.err, "profiling:"))
     g_assert_cmpstr (run.err, ==, "");
   g_assert_false (run.ran_addr2line);

@@ -2,11 +2,11 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What tracers see: probes, which GDB can stop at as well, and the records of Sysprof.
+"""What tracers see: probes, at which GDB can stop, too, and the records of Sysprof.
 Usage: test-tracing.py PROGRAM LIBRARY
 
-Sysprof itself needs a system bus and PolicyKit. It talks to a program through a socket, and this test
-sits at the other end: for each thread that asks it hands out a ring of shared memory."""
+Sysprof itself needs a system bus and PolicyKit. It talks to a program through a socket, and this test is at
+the other end: it provides a ring of shared memory for each thread that requests one."""
 
 import array
 import mmap
@@ -18,15 +18,20 @@ import sys
 
 program, library = sys.argv[1:3]
 
-PROBES = ["close", "drain", "grant", "revoke", "wait__begin", "wait__end"]
-# With the arguments that are always the same: bytes, outcomes.
+PROBES = ["close", "drain", "evict", "grant", "revoke", "trim", "wait__begin", "wait__end"]
+# With the arguments that never vary: bytes, outcomes.
 FIRED = [
     "revoke 0", "wait__begin 48", "grant 48", "wait__end 48 1",  # the task
-    "wait__begin 64", "wait__end 64 2",  # the thread that gives up
-    "wait__begin 32", "wait__end 32 1",  # the thread that is served
-    "drain 0", "close", "close", "revoke 64",
+    "wait__begin 64", "wait__end 64 2",  # the thread that times out
+    "wait__begin 32", "wait__end 32 1",  # the thread that is granted
+    "evict 16 1", "trim 0 16",  # a cached block
+    "revoke 48", "drain 0", "wait__begin 0", "evict 16 1", "wait__end 0 1",  # another one, which is not outstanding
+    "drain 0", "close", "close",
 ]
-ARGUMENTS = {"close": [], "drain": [1], "grant": [1], "revoke": [1], "wait__begin": [1], "wait__end": [1, 2]}
+ARGUMENTS = {
+    "close": [], "drain": [1], "evict": [1, 2], "grant": [1], "revoke": [1], "trim": [1, 2],
+    "wait__begin": [1], "wait__end": [1, 2],
+}
 
 FRAME = struct.Struct("=HhiqII")  # length, processor, process, time, type and padding
 COUNTER_DEFINITION, COUNTER_VALUES, MARK = 8, 9, 10
@@ -40,7 +45,7 @@ def listed_probes():
 
 
 def fired_probes():
-    """Stops at each probe, and goes on."""
+    """Stops at each probe, and continues."""
     commands = ["set debuginfod enabled off", "break main", "run"]
     for probe in PROBES:
         arguments = [f"$_probe_arg{i}" for i in ARGUMENTS[probe]]
@@ -61,7 +66,7 @@ def fired_probes():
 
 
 def new_ring():
-    """A page with where to read, where to write, where the data begins, and how much it may be."""
+    """A page with the read position, the write position, the beginning of the data, and its maximum size."""
     ring = os.memfd_create("ring")
     os.truncate(ring, PAGE + RING)
     os.pwrite(ring, struct.pack("=IIII", 0, 0, PAGE, RING), 0)
@@ -78,7 +83,7 @@ def read_frames(ring):
 
 
 def record():
-    """Runs the program as Sysprof would, and returns all frames in the order of their time."""
+    """Runs the program like Sysprof does, and returns all frames, ordered by time."""
     ours, theirs = socket.socketpair()
     rings = []
     environment = dict(os.environ, SYSPROF_CONTROL_FD=str(theirs.fileno()))
@@ -104,7 +109,7 @@ def read_marks(frames):
 
 
 def read_counters(frames):
-    """What defines counters: identifier, group, name and description. GIO has counters, too."""
+    """The definitions of counters: identifier, group, name and description. GIO has counters, too."""
     definitions = (
         data[start : start + 128]
         for kind, _, data in frames
@@ -139,9 +144,9 @@ values = read_values(frames, ours.get("pictures", (0,))[0])
 CHECKS = {
     "the probes are in the library": lambda: sorted(set(say(listed_probes()))) == PROBES,
     "the probes fire, with their arguments": lambda: say(fired_probes()) == FIRED,
-    "the program runs as ever while it is recorded": lambda: status == 0,
+    "the program runs normally while it is recorded": lambda: status == 0,
     "a wait of a task is a span": lambda: ("BufPool", "wait", "pictures: 48 bytes") in [m[:3] for m in say(marks)],
-    "a wait of a thread is a span, as long as it was": lambda: any(
+    "a wait of a thread is a span of the same duration": lambda: any(
         mark[:3] == ("BufPool", "wait", "pictures: 32 bytes") and 20000 <= mark[3] for mark in marks
     ),
     "a wait that timed out is one, too": lambda: any(
@@ -150,7 +155,7 @@ CHECKS = {
     "each pool has a counter": lambda: [(n, d) for n, (_, d) in sorted(ours.items())]
     == [("music", "Bytes allocated"), ("pictures", "Bytes allocated")],
     "no other counter has the same identifier": lambda: len({c[0] for c in say(counters)}) == len(counters) > 1,
-    "the counter tells the memory that is out": lambda: len(say(values)) > 1 and all(0 <= v <= 64 for v in values),
+    "the counter contains the outstanding memory": lambda: len(say(values)) > 1 and all(0 <= v <= 64 for v in values),
 }
 
 print(f"1..{len(CHECKS)}")

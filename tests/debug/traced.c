@@ -1,7 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What test-tracing.py watches: each thing once that can be traced, always in the same order. */
+/* The program that test-tracing.py watches: it does everything that can be traced once, always in
+ * the same order. */
 
 #include <bufpool/bufpool.h>
 
@@ -47,7 +48,7 @@ new_pool (gpointer name)
 int
 main (void)
 {
-  /* In a thread of its own, for which Sysprof has another collector. */
+  /* In a separate thread, for which Sysprof has another collector. */
   BufPool *other = g_thread_join (g_thread_new ("other", new_pool, (gpointer) "music"));
   BufPool *pool = new_pool ((gpointer) "pictures");
   g_autoptr (GError) error = NULL;
@@ -62,7 +63,7 @@ main (void)
   while (second == NULL)
     g_main_context_iteration (NULL, TRUE);
 
-  /* A thread waits, and gives up; another time it is served. */
+  /* A thread waits until a timeout; then another wait is granted. */
   first = buf_pool_allocate_timeout (pool, 4, 1000, NULL, &error);
   g_assert_null (first);
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
@@ -71,6 +72,13 @@ main (void)
   first = buf_pool_allocate (pool, 2, NULL, NULL);
   buf_pool_allocation_unref (first);
   g_thread_join (thread);
+
+  /* Cached blocks are freed. */
+  buf_pool_set_max_cached_memory (other, 64);
+  buf_pool_allocation_unref (buf_pool_allocate (other, 1, NULL, NULL));
+  buf_pool_trim (other, 0);
+  buf_pool_allocation_unref (buf_pool_allocate (other, 1, NULL, NULL));
+  buf_pool_drain (other, NULL, NULL);
 
   buf_pool_drain (pool, NULL, NULL);
   g_object_unref (pool);

@@ -2,12 +2,12 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What gi-docgen finds undocumented, and what has to be on its pages.
-
+"""Checks that gi-docgen finds nothing undocumented, and the contents of its pages.
 Usage: test-gi-docgen.py GI_DOCGEN CONFIG GIR HTML_DIR"""
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -33,7 +33,7 @@ def check_documented():
 
 
 def check_pages():
-    """gi-docgen can leave something out without a word: each function and property has to have its page."""
+    """gi-docgen can omit something without a message, so each function and property must have its page."""
     namespace = ElementTree.parse(GIR).getroot().find(CORE + "namespace")
     pages = {path.name for path in FOLDER.glob("*.html")}
     missing = []
@@ -52,9 +52,27 @@ def check_start_page():
     equal('href=""' in page, False)
 
 
+def check_titles():
+    titles = {"architecture.html": "Architecture", "overview.html": "Overview", "python.html": "Python"}
+    found = {page: re.findall(r"<h\d[^>]*>\s*(.*?)\s*<", read(page)).count(title) for page, title in titles.items()}
+    equal(found, dict.fromkeys(titles, 1))
+
+
 def check_codes():
     page = read("method.Pool.allocate.html")
     equal('<a href="error.PoolError.html#closed"><code>BUF_POOL_ERROR_CLOSED</code></a>' in page, True)
+
+
+def check_functions():
+    """Each function is marked as code, also next to a punctuation mark."""
+    marked = re.compile(r"<head>.*</head>|<(code|pre|a|h\d)\b.*?</\1>|<[^>]*>", re.DOTALL)
+    found = {path.name: re.findall(r"\b\w+\(\)", marked.sub(" ", read(path.name))) for path in FOLDER.glob("*.html")}
+    fail_if([f"{page}: {', '.join(names)}" for page, names in sorted(found.items()) if names])
+
+
+def check_style():
+    style = read("style.css")
+    equal([rule for rule in (".copy-button {", "filter: invert(") if rule not in style.split(":root {")[-1]], [])
 
 
 def check_search():
@@ -70,8 +88,11 @@ sys.exit(
             ("every symbol is documented", check_documented),
             ("everything has its page", check_pages),
             ("the first page begins with the guide", check_start_page),
+            ("each chapter has one title", check_titles),
             ("error codes are links", check_codes),
-            ("there is an index to search in", check_search),
+            ("functions are marked as code", check_functions),
+            ("the style is complete", check_style),
+            ("there is a search index", check_search),
         ]
     )
 )

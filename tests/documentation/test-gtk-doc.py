@@ -2,8 +2,9 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Builds the reference with gtk-doc, and reads what that says.
-Usage: test-gtk-doc.py NINJA BUILD_DIR BOOKS, the folder of the books that gtk-doc has made of other libraries"""
+"""Builds the reference with gtk-doc, and checks its output.
+Usage: test-gtk-doc.py NINJA BUILD_DIR BOOKS, the folder of the books that gtk-doc has built for other
+libraries"""
 
 import pathlib
 import re
@@ -16,7 +17,7 @@ from tap import Failure, equal, fail_if, run_checks  # noqa: E402
 NINJA, BUILD, BOOKS = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 FOLDER = BUILD / "docs"
 
-# Since GLib 2.80 its books are made by gi-docgen, and gtk-doc cannot link to these.
+# Since GLib 2.80, its books are built by gi-docgen, and gtk-doc cannot link to these.
 NO_BOOK_OF_GLIB = re.compile(r"warning: no link for: \"(?!buf)", re.IGNORECASE)
 
 build = subprocess.run(

@@ -2,10 +2,11 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Whether the links of a reference lead somewhere. Usage: test-links.py HTML_DIR URLMAP
+"""Checks the links of a reference.
+Usage: test-links.py HTML_DIR URLMAP
 
-Within the reference: the page, the anchor in it, and the picture have to be there. Links to elsewhere are
-checked by their syntax, and nothing is fetched."""
+Within the reference, the page, the anchor and the picture must exist. Links to other sites are only checked
+for their syntax, and nothing is downloaded."""
 
 import html.parser
 import pathlib
@@ -49,7 +50,7 @@ PAGES = {path.name: Page(path) for path in sorted(FOLDER.glob("*.html"))}
 
 
 def what_is_wrong(page, target, attributes):
-    """None when nothing is."""
+    """Returns what is wrong with a link, or None."""
     if "data-namespace" in attributes:
         known = attributes["data-namespace"] in NAMESPACES
         return None if known and attributes.get("data-link", "").split("#")[0].endswith(".html") else "no such namespace"
@@ -69,7 +70,7 @@ def what_is_wrong(page, target, attributes):
 
 
 def dead_links(wanted):
-    """Those about which @wanted is said."""
+    """The links with the error @wanted."""
     found = []
     for name, page in PAGES.items():
         for target, attributes in page.links:
@@ -93,7 +94,7 @@ def check_size():
         raise Failure(f"only {len(PAGES)} pages with {links} links")
 
 
-# Pages that are read in the sources only.
+# Pages that are read only in the sources.
 BESIDE = ("performance", "reliability", "seeing")
 
 

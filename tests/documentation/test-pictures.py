@@ -2,10 +2,10 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Whether the pictures are those of their sources. Usage: test-pictures.py FOLDER DOT
+"""Checks that the pictures match their sources.
+Usage: test-pictures.py FOLDER DOT
 
-Compared are the labels, and the names of nodes and edges: where things are placed depends on the version of
-graphviz."""
+Compares the labels, and the names of nodes and edges, because positions depend on the version of graphviz."""
 
 import pathlib
 import subprocess
@@ -39,7 +39,7 @@ def check_of(source):
 
 
 def check_background(drawing):
-    """A picture is put on a page that may be dark."""
+    """A picture is shown on a page that may be dark."""
     polygon = ElementTree.parse(drawing).getroot().find(f".//{SVG}polygon")
     equal(polygon.get("fill"), "#fcfcfa")
 

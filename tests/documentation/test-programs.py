@@ -2,12 +2,12 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Compiles and runs every program that the documentation shows, in its language.
-
+"""Compiles and runs every program in the documentation, in its language.
 Usage: test-programs.py SOURCE_DIR BUILD_DIR PYTHON [ONLY]
 
-A block of code is a program when it has what makes one in its language, see PROGRAM. What it prints has to
-be what the block "output" after it says, if there is one. With ONLY, a part of a file's name, just those."""
+A code block is a program if it has what makes one in its language, see PROGRAM. Its output must match the
+block "output" after it, if there is one. drive-window.py uses a program that has a window. With ONLY, a part of a
+file name, checks only those files."""
 
 import os
 import pathlib
@@ -35,8 +35,10 @@ PROGRAM = {
     "lua": re.compile(r"require"),
     "ruby": re.compile(r"^require", re.MULTILINE),
 }
+WINDOW = 'gi.require_version("Gtk", "4.0")'
+DRIVER = pathlib.Path(__file__).with_name("drive-window.py")
 INTERPRETERS = {"python": PYTHON, "javascript": "gjs", "lua": "lua5.3", "ruby": "ruby"}
-# What an interpreter needs to have, to run any program with BufPool.
+# What an interpreter needs to run any program with BufPool.
 BINDINGS = {
     "python": ["-c", "import gi"],
     "javascript": ["-c", "imports.gi"],
@@ -48,11 +50,11 @@ SECONDS = 120
 
 
 def get_environment():
-    """What `meson devenv` would set."""
+    """The variables that `meson devenv` would set."""
     script = 'eval "$(meson devenv -C "$1" --dump)" && env -0'
     output = subprocess.run(["bash", "-c", script, "bash", BUILD], stdout=subprocess.PIPE, check=True).stdout
     environment = dict(entry.split("=", 1) for entry in output.decode().split("\0") if entry)
-    environment.pop("MALLOC_PERTURB_", None)  # ruby-glib2 4.2 does not bear it
+    environment.pop("MALLOC_PERTURB_", None)  # ruby-glib2 4.2 crashes with it
     return environment | {"G_DEBUG": "fatal-criticals,fatal-warnings", "LC_ALL": "C.UTF-8"}
 
 
@@ -71,7 +73,7 @@ def has_bindings(language):
 
 
 def get_programs(text):
-    """Yields line, language, program, and what it should print."""
+    """Yields line, language, program, and expected output."""
     blocks = list(BLOCK.finditer(text))
     for block, following in zip(blocks, blocks[1:] + [None]):
         language, code = block.groups()
@@ -106,13 +108,19 @@ def compile_program(language, source, environment):
     return [program]
 
 
+def has_windows():
+    command = [PYTHON, "-c", f"import gi; {WINDOW}"]
+    return shutil.which("Xvfb") and subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
 def check_program(language, code, expected, environment):
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder) / f"program.{SUFFIXES[language]}"
         source.write_text(code, encoding="utf-8")
         if language in INTERPRETERS:
             module = ["-m"] if language == "javascript" and re.search(r"^import ", code, re.MULTILINE) else []
-            command = [INTERPRETERS[language], *module, source]
+            arguments = [DRIVER, source, folder] if WINDOW in code else [*module, source]
+            command = [INTERPRETERS[language], *arguments]
         else:
             command = compile_program(language, source, environment)
         printed = run(command, folder, environment)
@@ -120,7 +128,7 @@ def check_program(language, code, expected, environment):
         raise Failure(f"it printed\n{printed}instead of\n{expected}")
 
 
-# About the library, not about its use.
+# About the library, but not about its use.
 WITHOUT_PROGRAM = ("architecture.md", "performance.md", "reliability.md")
 
 
@@ -147,6 +155,8 @@ def main():
                 raise Skipped(f"{tool} has no bindings by introspection")
             if language == "vala" and not (BUILD / "bufpool" / "bufpool-1.0.vapi").exists():
                 raise Skipped("there is no Vala binding")
+            if WINDOW in code and not has_windows():
+                raise Skipped("there is no Xvfb, or no GTK 4")
             check_program(language, code, expected, environment)
 
         return check

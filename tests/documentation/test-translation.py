@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""How comments and chapters are translated for the two references. Usage: test-translation.py DOCS GIR"""
+"""Tests how comments and chapters are translated for the two references. Usage: test-translation.py DOCS GIR"""
 
 import importlib.util
 import pathlib
@@ -124,7 +124,7 @@ def check_links():
 
 
 def check_sources():
-    """What is written in the sources names what there is."""
+    """Names in the sources refer to existing symbols."""
     for source in (DOCS.parent / "bufpool").rglob("*.[ch]"):
         text = comments.translate(source.read_text(encoding="utf-8"))
         for comment in comments.COMMENT.findall(text):

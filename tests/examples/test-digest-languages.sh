@@ -2,14 +2,14 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-# The example `digest` in another language, held against sha256sum, with the uninstalled library.
+# The example `digest` in another language, compared with sha256sum, with the uninstalled library.
 # Usage: test-digest-languages.sh BUILD_DIR COMMAND...
 
 set -u
 export LC_ALL=C.UTF-8
 
 if [ -z "${IN_DEVENV:-}" ]; then
-    # What meson says of itself is no TAP.
+    # Messages of meson itself are not TAP.
     set -o pipefail
     IN_DEVENV=yes meson devenv -C "$1" --workdir "$PWD" "$(realpath "$0")" "${@:2}" |
         grep -vE '^(Meson detected|To load it automatically| - Add add-auto-load)'
@@ -41,7 +41,7 @@ check() {
     fi
 }
 
-# One that hangs ends with status 124.
+# A program that hangs ends with status 124.
 digest() {
     timeout 60 "${command[@]}" "$@"
 }
@@ -50,7 +50,7 @@ expect_status() {
     [ "$1" -eq "$2" ] || { echo "exit status $1, not $2"; cat errors; return 1; }
 }
 
-# agree OPTION... -- FILE...: the same as sha256sum says, in the same order.
+# agree OPTION... -- FILE...: the output is that of sha256sum, in the same order
 agree() {
     local options=()
     while [ "$1" != -- ]; do
@@ -69,7 +69,7 @@ done
 by_size=("${sizes[@]/#/files/}")
 mapfile -t headers < <(find /usr/include -maxdepth 2 -type f -name '*.h' | sort | head -n 300)
 
-# One allocation is the whole budget, and four workers want it.
+# One allocation is the whole limit, and four workers need it.
 one_allocation() {
     agree --max-memory 64K --buffer-size 16K --buffers 4 --workers 4 -- "${by_size[@]}"
 }
@@ -101,6 +101,25 @@ odd_names() {
     agree -- "${names[@]}" && sha256sum --check --quiet --strict -- output
 }
 
+# Names of files are bytes, and need not be UTF-8.
+odd_bytes() {
+    local names=($'\xff\xfe\x80' $'caf\xe9 %' $'new\nline\xc3' $'folder\xe4/../folder\xe4/file' $PWD/$'\xe4\xf6?#')
+    local name
+    mkdir $'folder\xe4'
+    for name in "${names[@]}"; do
+        echo "in $name" >"$name"
+    done
+    agree -- "${names[@]}" && cp output sums && sha256sum --check --quiet --strict -- sums || return 1
+    digest --check sums >output 2>errors
+    expect_status $? 0 && LC_ALL=C sed -E 's/^(\\?)[0-9a-f]{64}  (.*)$/\1\2: OK/' sums | diff - output || return 1
+    digest files/1 $'no\xff' $'\xff\xfe\x80' >output 2>errors
+    expect_status $? 1 && sha256sum files/1 $'\xff\xfe\x80' | diff - output || return 1
+    LC_ALL=C grep -qa $'^digest: no\xff: .*No such file' errors || { cat errors; return 1; }
+    cp sums $'sums\xff'
+    digest --quiet --check $'sums\xff' >output 2>errors
+    expect_status $? 0 && [ ! -s output ]
+}
+
 standard_input() {
     digest - <files/1000001 >output 2>errors
     expect_status $? 0 && sha256sum <files/1000001 | diff - output
@@ -129,10 +148,14 @@ bad_sums() {
     { echo "no line of sums"; sha256sum files/0 | sed 's|files/0|missing|'; } >>sums
     digest --check sums >output 2>errors
     expect_status $? 1 || return 1
-    grep -q '^digest: missing: .*No such file' errors && grep -q '1 lines are improperly' errors || { cat errors; return 1; }
+    grep -q '^digest: missing: .*No such file' errors && grep -q 'WARNING: 1 line is improperly' errors || { cat errors; return 1; }
     printf '%s\n' 'files/1: FAILED' 'files/600: OK' 'missing: FAILED open or read' | diff - output || return 1
+    { echo "no line of sums"; echo "nor this"; sha256sum files/0; } >sums
+    digest --check sums >output 2>errors
+    expect_status $? 0 && grep -q 'WARNING: 2 lines are improperly' errors || { cat errors; return 1; }
     digest --check missing >output 2>errors
-    expect_status $? 1 && refuse '' --check sums
+    expect_status $? 1 && grep -q 'missing.*No such file\|No such file.*missing' errors || { cat errors; return 1; }
+    refuse '' --check sums
 }
 
 version_and_help() {
@@ -142,22 +165,31 @@ version_and_help() {
     expect_status $? 0 && grep -q -- --check output
 }
 
-# It waits for a pipe to which nobody writes.
+# Whether the process has opened the pipe, and only for reading.
+has_opened_pipe() {
+    find "/proc/$1/fd" -lname '*/pipe' ! -perm -u=w 2>find-errors | grep -q .
+}
+
+# It waits for a pipe that has no writer.
 interrupted() {
-    local pid
+    local pid i
     mkfifo pipe
-    exec 4<>pipe
+    exec 99<>pipe
     python3 -c 'import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-os.execvp(sys.argv[1], sys.argv[1:])' "${command[@]}" pipe >output 2>errors 4>&- &
+os.execvp(sys.argv[1], sys.argv[1:])' "${command[@]}" pipe >output 2>errors 99>&- &
     pid=$!
-    sleep 1
+    for ((i = 0; i < 300; i++)); do
+        has_opened_pipe $pid && break
+        sleep 0.1
+    done
+    has_opened_pipe $pid || { echo "it does not open the pipe"; return 1; }
     kill -INT $pid
     timeout 20 tail --pid=$pid -f /dev/null
     expect_status $? 0
 }
 
-# refuse WORDS OPTION...: status 2, nothing printed, and the words in the message.
+# refuse WORDS OPTION...: status 2, no output, and the words in the message
 refuse() {
     local words=$1
     shift
@@ -171,7 +203,7 @@ bad_options() {
         refuse '' --workers 0
 }
 
-# most_memory FILE...: KiB that were resident at once.
+# most_memory FILE...: the peak resident memory in KiB
 most_memory() {
     timeout 100 python3 -c '
 import resource, subprocess, sys
@@ -189,19 +221,20 @@ bounded_memory() {
     [ $((much - little)) -lt $((32 * 1024)) ]
 }
 
-echo 1..14
-check "gets by with one allocation" one_allocation
-check "agrees when files end anywhere in an allocation" odd_allocations
+echo 1..15
+check "one allocation is enough" one_allocation
+check "agrees if files end anywhere in an allocation" odd_allocations
 check "agrees with more workers than allocations" many_workers
 check "agrees by default" default_options
 check "takes hundreds of files" many_files
-check "agrees about odd names" odd_names
+check "agrees about unusual names" odd_names
+check "agrees about names that are not UTF-8" odd_bytes
 check "reads standard input" standard_input
-check "names bad files and does the others" bad_files
-check "refuses what cannot work" bad_options
+check "reports bad files and hashes the others" bad_files
+check "refuses impossible options" bad_options
 check "checks sums" check_sums
-check "tells which sums are wrong" bad_sums
-check "tells its version and its options" version_and_help
-check "ends at once when it is interrupted" interrupted
+check "reports wrong checksums" bad_sums
+check "prints its version and its options" version_and_help
+check "ends immediately when it is interrupted" interrupted
 check "needs no more memory for more data" bounded_memory
 exit $failed

@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-# The example `digest`, held against sha256sum. Usage: test-digest.sh DIGEST
+# The example `digest`, compared with sha256sum.
+# Usage: test-digest.sh DIGEST
 
 set -u
 export LC_ALL=C
@@ -17,7 +18,7 @@ n=0
 failed=0
 SKIP=77
 
-# check NAME FUNCTION: the function fails when something is wrong, and says what.
+# check NAME FUNCTION: the function fails if something is wrong, and prints what
 check() {
     local name=$1 status
     n=$((n + 1))
@@ -34,12 +35,12 @@ check() {
     fi
 }
 
-# One that hangs ends with status 124.
+# A program that hangs ends with status 124.
 digest() {
     timeout 60 "$program" "$@"
 }
 
-# How to write to a pipe that perhaps nobody reads.
+# How to write to a pipe that may have no reader.
 feed() {
     timeout 60 sh -c 'cat "$1" >"$2"' feed "$1" "$2"
 }
@@ -52,7 +53,7 @@ expect_message() {
     grep -qF -- "$1" errors || { echo "no message \"$1\", but:"; cat errors; return 1; }
 }
 
-# The same as sha256sum says, in the same order. Options are those of digest, up to "--".
+# The output is that of sha256sum, in the same order. Options are those of digest, up to "--".
 agree() {
     local options=() status
     while [ "$1" != -- ]; do
@@ -66,7 +67,7 @@ agree() {
     diff expected output && expect_status $status 0
 }
 
-# A figure of the report, by what stands around it.
+# A figure of the report, by the text around it.
 figure() {
     sed -nE "s/^digest: $1\$/\\1/p" errors
 }
@@ -82,7 +83,7 @@ by_size=("${sizes[@]/#/files/}")
 mapfile -t reversed < <(printf '%s\n' "${by_size[@]}" | tac)
 mkfifo first second
 
-# Three buffers of 100 bytes are a chunk: there are files of each number of chunks, and a byte more
+# A chunk is three buffers of 100 bytes: there are files with each number of chunks, and with one byte more
 # and less.
 small_chunks=(--buffer-size 100 --buffers 3)
 
@@ -139,7 +140,7 @@ tiny_files() {
     agree --workers 4 -- many/*
 }
 
-# More results than are kept wait for the first, which is last.
+# If there are more results than are kept, they wait for the first one, which comes last.
 slow_first() {
     local pid
     digest --max-memory 64K --workers 3 first many/* >output 2>errors &
@@ -178,7 +179,7 @@ unknown_size() {
     { sha256sum /proc/version; sha256sum <files/65537; } | diff - output
 }
 
-# The only allocation must not wait at the idle pipe behind the one that is needed.
+# The idle pipe must not hold the only allocation, which another file needs.
 idle_pipe() {
     local pid status
     exec 4<>second
@@ -212,7 +213,7 @@ only_bad_files() {
 unreadable_file() {
     touch unreadable
     chmod 0 unreadable
-    # Root can read everything, unless it is not allowed to.
+    # Root can read every file, unless it has lost this capability.
     local as_user=()
     [ ! -r unreadable ] || as_user=(setpriv --bounding-set -dac_override,-dac_read_search)
     timeout 60 "${as_user[@]}" "$program" unreadable files/601 >output 2>errors
@@ -220,7 +221,7 @@ unreadable_file() {
     sha256sum files/601 | diff - output
 }
 
-# With one worker, the second file is opened when the first is at its end.
+# With one worker, the second file is opened after the end of the first.
 vanished_file() {
     local pid
     echo "here today" >vanishing
@@ -240,7 +241,7 @@ read_error() {
     sha256sum files/1 files/601 | diff - output
 }
 
-# refuse WORDS OPTION...: status 2, one line on standard error, in which the words stand.
+# refuse WORDS OPTION...: status 2, and one line on standard error that contains the words
 refuse() {
     local words=$1
     shift
@@ -275,7 +276,7 @@ bad_usage() {
     refuse 'No files' && refuse 'No files' --workers 2 && refuse '--colour' --colour files/1 && refuse '--workers' --workers
 }
 
-# With 32 bits there is not room for the stacks of 512 threads, as large as they are by default.
+# With 32 bits, there is no room for the stacks of 512 threads with the default size.
 good_values() {
     agree --max-memory 64K --buffers 65535 --buffer-size 1 -- files/65537 &&
         [ "$(figure 'at most ([0-9]+) of 65536 bytes of memory .*')" = 65535 ] &&
@@ -300,7 +301,7 @@ full_device() {
     expect_status $? 1 && expect_message 'No space left on device'
 }
 
-# Nobody reads the pipe, and it is not waited for the other one.
+# The pipe has no reader, and the program does not wait for the other one.
 closed_pipe() {
     local status
     exec 5<>second 6>second 5>&-
@@ -348,21 +349,25 @@ bad_sums() {
     sha256sum files/1 files/300 | sed '1s/^..../0000/' >sums
     { echo "no line of sums"; sha256sum files/99 | sed 's|files/99|missing|'; } >>sums
     digest --check sums >output 2>errors
-    expect_status $? 1 && expect_message '1 computed checksum' && expect_message 'missing: No such file' &&
-        expect_message '1 lines are improperly formatted' || return 1
+    expect_status $? 1 && expect_message '1 computed checksum did NOT match' && expect_message 'missing: No such file' &&
+        expect_message '1 line is improperly formatted' || return 1
     printf '%s\n' 'files/1: FAILED' 'files/300: OK' 'missing: FAILED open or read' | diff - output || return 1
+    { echo "no line of sums"; echo "nor this"; sed -E 's/^..../0000/' sums; } >more-sums
+    digest --check more-sums >output 2>errors
+    expect_status $? 1 && expect_message '2 computed checksums did NOT match' &&
+        expect_message '3 lines are improperly formatted' || return 1
     echo "no line of sums" >sums
     digest --check sums >output 2>errors
     expect_status $? 1 && expect_message 'has no checksums' || return 1
     digest --check missing >output 2>errors
-    expect_status $? 1 && expect_message 'missing' && refuse 'or one to --check' --check sums files/1
+    expect_status $? 1 && expect_message 'missing' && refuse 'or one file with --check' --check sums files/1
 }
 
 version() {
     digest --version >output 2>errors && grep -qE '^digest \(libbufpool\) [0-9]+\.[0-9]+\.[0-9]+$' output && [ ! -s errors ]
 }
 
-# It waits for a pipe to which nobody writes.
+# It waits for a pipe that has no writer.
 interrupted() {
     local pid status
     exec 4<>second
@@ -378,34 +383,34 @@ interrupted() {
 
 echo 1..31
 check "agrees with sha256sum about files of many sizes" many_sizes
-check "agrees with any number of workers and budget" many_configurations
-check "agrees about odd names" odd_names
-check "keeps the order that was given" given_order
+check "agrees with sha256sum with any number of workers and any limit" many_configurations
+check "agrees about unusual names" odd_names
+check "keeps the given order" given_order
 check "needs no more than one allocation" one_allocation
-check "never has more memory out than the budget" within_budget
+check "never exceeds the limit" within_budget
 check "takes thousands of files" tiny_files
-check "keeps results back for a slow file" slow_first
+check "holds results back for a slow file" slow_first
 check "prints a result as soon as it is done" as_soon_as_done
-check "reports what it has done" total_figures
-check "reads what has no size: /proc, standard input" unknown_size
-check "keeps no memory for an idle pipe" idle_pipe
-check "names bad files and does the others" bad_files
+check "reports its figures" total_figures
+check "reads files without a size: /proc, standard input" unknown_size
+check "holds no memory for an idle pipe" idle_pipe
+check "reports bad files and hashes the others" bad_files
 check "fails when no file is good" only_bad_files
-check "names an unreadable file" unreadable_file
-check "names a file that vanished" vanished_file
-check "names a file that cannot be read to its end" read_error
-check "refuses what cannot work, and says the figures" bad_options
+check "reports an unreadable file" unreadable_file
+check "reports a file that vanished" vanished_file
+check "reports a file that cannot be read to its end" read_error
+check "refuses what cannot work, and reports the figures" bad_options
 check "refuses what is not a number" bad_values
 check "refuses what is not an option" bad_usage
-check "takes the greatest numbers and the suffixes" good_values
+check "accepts the largest numbers and the suffixes" good_values
 check "helps" help
 check "prints no figures with --quiet" quiet
 check "checks sums" checks_sums
-check "tells which sums are wrong" bad_sums
-check "tells its version" version
-check "ends at once" interrupted
-check "says that the disk is full" full_device
-check "says that nobody reads" closed_pipe
-check "draws no progress into a file" no_progress_in_a_file
+check "reports wrong checksums" bad_sums
+check "prints its version" version
+check "ends immediately" interrupted
+check "reports that the disk is full" full_device
+check "reports that the pipe has no reader" closed_pipe
+check "draws no progress to a file" no_progress_in_a_file
 check "draws progress on a terminal, and clears it" progress_on_a_terminal
 exit $failed

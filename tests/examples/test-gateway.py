@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""The gateway example under a load of clients of two kinds. Usage: test-gateway.py GATEWAY"""
+"""The gateway example under a load of two kinds of clients. Usage: test-gateway.py GATEWAY"""
 
 import asyncio
 import hashlib
@@ -17,7 +17,7 @@ PATIENCE = 100
 
 
 class Gateway:
-    """A running gateway, which is stopped by SIGINT, and has to report and to end well."""
+    """A running gateway. SIGINT stops it; it has to print its report and exit successfully."""
 
     def __init__(self, *options):
         self.process = subprocess.Popen(
@@ -40,13 +40,14 @@ class Gateway:
         return tuple(map(int, re.search(rf"{kind}: (\d+) served, (\d+) refused", self.report).groups()))
 
 
-async def upload(port, kind, data, pause=0.0):
-    """Sends the data, in two parts with a pause between. Returns the answer."""
+async def upload(port, kind, data, pause=None):
+    """Sends the data, in two parts; awaits pause() in between. Returns the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(f"{kind} {len(data)}\n".encode() + data[: len(data) // 2])
         await writer.drain()
-        await asyncio.sleep(pause)
+        if pause is not None:
+            await pause()
         writer.write(data[len(data) // 2 :])
         await writer.drain()
         return (await reader.readline()).decode()
@@ -76,13 +77,25 @@ def test_load():
 
 
 def test_slow_clients_hold_nothing():
-    """A hundred clients that pause keep nobody waiting."""
+    """A hundred clients that pause do not delay other clients."""
 
     async def load(port):
-        slow = [asyncio.create_task(upload(port, "standard", b"x" * 100_000, 3)) for _ in range(100)]
-        await asyncio.sleep(0.5)
+        n_paused = 0
+        all_paused, go_on = asyncio.Event(), asyncio.Event()
+
+        async def pause():
+            nonlocal n_paused
+            n_paused += 1
+            if n_paused == 100:
+                all_paused.set()
+            await go_on.wait()
+
+        slow = [asyncio.create_task(upload(port, "standard", b"x" * 100_000, pause)) for _ in range(100)]
+        await asyncio.wait_for(all_paused.wait(), PATIENCE)
         data = b"y" * 1_000_000
-        answer = await asyncio.wait_for(upload(port, "standard", data), 2)
+        answer = await asyncio.wait_for(upload(port, "standard", data), PATIENCE)
+        assert not any(task.done() for task in slow)
+        go_on.set()
         return answer == right(data), await asyncio.gather(*slow)
 
     with Gateway() as gateway:
@@ -91,7 +104,7 @@ def test_slow_clients_hold_nothing():
 
 
 def test_refusal():
-    """With nobody allowed to wait, standard clients are refused with a reason; premium ones are served."""
+    """If no client may wait, standard clients are refused with a reason, and premium clients are served."""
 
     async def load(port):
         standard = [upload(port, "standard", b"s" * 3_000_000) for _ in range(60)]
@@ -128,7 +141,7 @@ for number, test in enumerate(TESTS, 1):
     try:
         test()
         result = "ok"
-    except Exception as error:  # whatever it is, the other tests go on
+    except Exception as error:  # the other tests run even if this one fails
         print(f"# {error!r}")
         result = "not ok"
         failed += 1

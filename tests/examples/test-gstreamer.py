@@ -51,7 +51,7 @@ def check_copy(path):
 
 @in_folder
 def check_held_back(path):
-    """The sink is slow: all of the budget is in the pipeline, and no more."""
+    """The sink is slow: the pipeline holds the whole limit, and no more."""
     slow = "identity sleep-time=300 ! fakesink sync=false"
     n_bytes, most, limit = figures(run("--max-memory", "256K", "--buffer-size", "16K", path, slow))
     equal((n_bytes, most, limit), (len(DATA), 256 << 10, 256 << 10))
@@ -72,9 +72,9 @@ def check_bad_options():
 
 os.environ["LC_ALL"] = "C"
 CHECKS = [
-    ("a file arrives as it is", check_copy),
-    ("the pool holds the source back", check_held_back),
-    ("errors are told", check_errors),
-    ("options that make no sense are refused", check_bad_options),
+    ("a file arrives unchanged", check_copy),
+    ("the pool throttles the source", check_held_back),
+    ("errors are reported", check_errors),
+    ("impossible options are refused", check_bad_options),
 ]
 sys.exit(run_checks(CHECKS))

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""The example monitor.py, on a display of its own, with keys and clicks as people make them.
+"""The example monitor.py on a separate display, with simulated keys and clicks.
 Usage: test-monitor.py MONITOR, with the paths to the library and the overrides set."""
 
 import json
@@ -17,13 +17,13 @@ import time
 MIB = 1024 * 1024
 TITLE = "Buffer pool monitor"
 PATIENCE = 60
-# Whatever is said is a failure. The server has no graphics card, of which GTK from 4.14 on would be told.
+# Any message is a failure. The server has no graphics card, which GTK from 4.14 on would report.
 QUIET = {"G_DEBUG": "fatal-criticals", "GSK_RENDERER": "cairo", "GTK_A11Y": "none", "GDK_DISABLE": "gl,vulkan"}
 work = tempfile.TemporaryDirectory()
 
 
 class Display:
-    """An X server that keeps its picture in a file."""
+    """An X server that stores its picture in a file."""
 
     def __init__(self):
         reader, writer = os.pipe()
@@ -36,7 +36,7 @@ class Display:
             os.environ["DISPLAY"] = ":" + stream.readline().strip()
 
     def pixels(self):
-        """The picture is an XWD file: a header, a table of colours, and the pixels."""
+        """The picture is an XWD file: a header, a color table, and the pixels."""
         with open(f"{work.name}/Xvfb_screen0", "rb") as stream:
             data = stream.read()
         header = struct.unpack(">25I", data[:100])
@@ -55,7 +55,7 @@ class Display:
 
 
 class Monitor:
-    """The program, what it reports, and input for it."""
+    """The program, its reports, and input for it."""
 
     def __init__(self, *arguments, **environment):
         self.process = subprocess.Popen(
@@ -78,7 +78,7 @@ class Monitor:
         self.errors += self.process.stderr
 
     def wait_for(self, condition, what):
-        """Returns the first report from now on that is so."""
+        """Returns the next report that satisfies the condition."""
         position = len(self.reports)
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -111,7 +111,7 @@ class Monitor:
         )
 
     def end(self):
-        """Its exit status, once it has ended by itself."""
+        """Its exit status, after it has ended by itself."""
         try:
             return self.process.wait(PATIENCE)
         finally:
@@ -126,7 +126,7 @@ def it_runs_the_job():
 
 
 def it_draws():
-    """The chart of those who wait is orange, and nothing else is."""
+    """The chart of waiting requests is orange, and nothing else is."""
     deadline = time.monotonic() + PATIENCE
     while (n := sum(red > 200 and red - blue > 80 for blue, _, red in display.pixels())) < 500:
         assert time.monotonic() < deadline, f"{n} orange pixels"
@@ -205,7 +205,7 @@ def it_starts_without_files():
 
 
 def it_ends_by_itself():
-    """Without --repeat the job is done some time."""
+    """Without --repeat, the job ends."""
     once = Monitor(*files)
     once.focus()
     once.wait_for(lambda r: r["state"] == "done" and r["files"] == len(files) and r["out"] == 0, "it is not done")

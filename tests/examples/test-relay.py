@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""The relay example against real clients over loopback. Usage: test-relay.py RELAY"""
+"""The relay example with real clients over loopback. Usage: test-relay.py RELAY"""
 
 import asyncio
 import hashlib
@@ -22,7 +22,7 @@ PATIENCE = 100
 
 
 class Relay:
-    """A running relay, which is stopped by SIGINT, and has to report and to end well."""
+    """A running relay. SIGINT stops it; it has to print its report and exit successfully."""
 
     def __init__(self, *options):
         self.process = subprocess.Popen(
@@ -59,7 +59,7 @@ def random_bytes(size, seed):
 
 
 async def echo(relay, size, seed):
-    """Sends and receives at the same time; returns whether what came back is what was sent."""
+    """Sends and receives at the same time; returns whether the received data is what was sent."""
     data = random_bytes(size, seed)
     reader, writer = await relay.connect()
 
@@ -189,7 +189,7 @@ async def test_forward_to_nobody():
     relay = Relay("--forward", nobody)
     reader, _ = await relay.connect()
     assert await asyncio.wait_for(reader.read(1), PATIENCE) == b""
-    assert "1 connections (1 failed)" in relay.stop()
+    assert "1 connection (1 failed)" in relay.stop()
 
 
 async def test_timeout():
@@ -258,16 +258,16 @@ TESTS = [
     ("500 connections of 1 MiB each at once: no byte lost or altered", test_many_at_once),
     ("all sizes around the size of a request", test_sizes),
     ("clients that send nothing hold nothing", test_silent_clients),
-    ("clients that read nothing are held back, and hold up nobody else", test_clients_that_do_not_read),
+    ("clients that read nothing are throttled, and do not delay others", test_clients_that_do_not_read),
     ("slow readers get everything", test_slow_readers),
     ("clients that vanish do no harm", test_clients_that_vanish),
     ("forwarding, in both directions", test_forward),
-    ("forwarding to nobody closes the connection", test_forward_to_nobody),
-    ("a write that goes nowhere is given up", test_timeout),
+    ("forwarding to a closed port closes the connection", test_forward_to_nobody),
+    ("a receiver that accepts nothing is dropped", test_timeout),
     ("SIGINT ends it under load", test_stop_under_load),
     ("sizes with units", test_sizes_with_units),
     ("a port that is taken", test_port_in_use),
-    ("options that make no sense are refused", test_bad_options),
+    ("impossible options are refused", test_bad_options),
 ]
 
 

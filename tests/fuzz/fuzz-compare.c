@@ -7,7 +7,8 @@
 #include "fuzz-player.h"
 
 /*
- * What is seen of the library when nothing is going on, and what is said when no rule allows it.
+ * The observations of the library while no call is in progress, and the messages if no rule allows
+ * them.
  */
 
 void
@@ -31,17 +32,25 @@ fuzz_fail_with_states (FuzzPlayer *self, const gchar *what)
   fuzz_fail (self, "no rule allows that %s%s", what, states);
 }
 
+/* What the request was granted, in bytes. */
+static gint64
+get_taken (FuzzPlayer *self, FuzzRequest *request)
+{
+  if (!request->done)
+    return 0;
+  if (request->permit != NULL)
+    return (gint64) buf_permit_get_size (request->permit);
+  if (request->allocation != NULL)
+    return (gint64) (buf_pool_allocation_get_length (request->allocation) * self->buffer_size);
+  return 0;
+}
+
 static void
 read_figures (FuzzPlayer *self, FuzzFigures *figures, guint *unknown)
 {
-  *figures = (FuzzFigures){
-    .maximum = buf_pool_get_max_memory (self->pool),
-    .allocated = buf_pool_get_allocated_memory (self->pool),
-    .available = buf_pool_get_available_memory (self->pool),
-    .n_allocations = buf_pool_get_active_allocations (self->pool),
-    .n_waiting = buf_pool_get_waiting (self->pool),
-    .closed = buf_pool_is_closed (self->pool),
-  };
+  *figures = (FuzzFigures){ 0 };
+  for (guint level = 0; level < self->n_levels; level++)
+    fuzz_tree_get_figures (self, level, &figures->levels[level]);
   *unknown = 0;
   for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
     {
@@ -50,36 +59,45 @@ read_figures (FuzzPlayer *self, FuzzFigures *figures, guint *unknown)
       if (!request->active)
         continue;
       figures->outcomes[slot] = request->done ? request->outcome : FUZZ_PENDING;
+      figures->taken[slot] = get_taken (self, request);
       if (request->done && request->dropped)
         *unknown |= 1u << slot;
     }
 }
 
+static void
+describe_level (GString *text, const FuzzLevelFigures *figures)
+{
+  g_string_append_printf (text,
+                          " maximum %" G_GINT64_FORMAT ", allocated %" G_GINT64_FORMAT
+                          ", available %" G_GINT64_FORMAT ", %" G_GINT64_FORMAT
+                          " allocations, %" G_GINT64_FORMAT " waiting%s;",
+                          figures->maximum,
+                          figures->allocated,
+                          figures->available,
+                          figures->n_allocations,
+                          figures->n_waiting,
+                          figures->closed ? ", closed" : "");
+}
+
 static gchar *
-describe_figures (const FuzzFigures *figures)
+describe_figures (FuzzPlayer *self, const FuzzFigures *figures)
 {
   GString *text = g_string_new (NULL);
 
-  g_string_printf (text,
-                   "maximum %" G_GINT64_FORMAT ", allocated %" G_GINT64_FORMAT
-                   ", available %" G_GINT64_FORMAT ", %" G_GINT64_FORMAT
-                   " allocations, %" G_GINT64_FORMAT " waiting%s;",
-                   figures->maximum,
-                   figures->allocated,
-                   figures->available,
-                   figures->n_allocations,
-                   figures->n_waiting,
-                   figures->closed ? ", closed" : "");
+  for (guint level = 0; level < self->n_levels; level++)
+    describe_level (text, &figures->levels[level]);
   for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
     if (figures->outcomes[slot] != FUZZ_NONE)
       g_string_append_printf (text,
-                              " %u:%s",
+                              " %u:%s (%" G_GINT64_FORMAT ")",
                               slot,
-                              fuzz_outcome_get_name (figures->outcomes[slot]));
+                              fuzz_outcome_get_name (figures->outcomes[slot]),
+                              figures->taken[slot]);
   return g_string_free (text, FALSE);
 }
 
-/* The request is over: what it was granted is now held. */
+/* The request has ended: the sequence now holds what it was granted. */
 static void
 collect (FuzzPlayer *self, guint slot)
 {
@@ -90,11 +108,18 @@ collect (FuzzPlayer *self, guint slot)
   g_clear_object (&request->token);
   fuzz_model_forget (self->model, slot);
   if (request->allocation != NULL)
-    fuzz_holding_add (self, request->allocation, request->n_buffers, request->pinned);
+    fuzz_holding_add (self,
+                      request->level,
+                      request->allocation,
+                      buf_pool_allocation_get_length (request->allocation),
+                      request->pinned);
+  if (request->permit != NULL)
+    fuzz_permit_add (self, request->permit, request->level, request->n_bytes);
   request->allocation = NULL;
+  request->permit = NULL;
 }
 
-/* Waits until nothing is going on, and compares all there is to see. */
+/* Waits until no call is in progress, and compares everything that can be observed. */
 void
 fuzz_settle (FuzzPlayer *self)
 {
@@ -105,7 +130,7 @@ fuzz_settle (FuzzPlayer *self)
   read_figures (self, &figures, &unknown);
   if (!fuzz_model_settle (self->model, &figures, unknown))
     {
-      g_autofree gchar *text = describe_figures (&figures);
+      g_autofree gchar *text = describe_figures (self, &figures);
 
       fuzz_fail_with_states (self, text);
     }

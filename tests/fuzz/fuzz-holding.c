@@ -6,9 +6,9 @@
 #include "fuzz-player.h"
 
 /*
- * What a sequence does with allocations. A plain one keeps its bytes until its last reference and
- * its last view are dropped; a pinned one until it was released, or has no references, and its last
- * view is dropped.
+ * What a sequence does with allocations. A plain allocation keeps its bytes until its last
+ * reference and its last view are dropped. A pinned one keeps them until it is released or has no
+ * references, and its last view is dropped.
  */
 
 static gsize
@@ -25,6 +25,23 @@ has_data (FuzzHolding *holding)
   return holding->views->len > 0 || holding->n_references > 0;
 }
 
+static gboolean
+is_used (const FuzzHolding *holding)
+{
+  return holding->allocation != NULL || holding->permit != NULL;
+}
+
+FuzzHolding *
+fuzz_holding_find_free (FuzzPlayer *self)
+{
+  FuzzHolding *holding = self->holdings;
+
+  while (is_used (holding))
+    holding++;
+  g_assert_true (holding < self->holdings + FUZZ_N_HOLDINGS);
+  return holding;
+}
+
 FuzzHolding *
 fuzz_holding_find (FuzzPlayer *self, guint target)
 {
@@ -32,19 +49,19 @@ fuzz_holding_find (FuzzPlayer *self, guint target)
   guint n = 0;
 
   for (guint i = 0; i < FUZZ_N_HOLDINGS; i++)
-    if (self->holdings[i].allocation != NULL)
+    if (is_used (&self->holdings[i]))
       found[n++] = i;
   return n > 0 ? &self->holdings[found[target % n]] : NULL;
 }
 
-/* For one more than those whom the tasks and threads may still bring. */
+/* Room for one more, in addition to those that tasks and threads may still be granted. */
 gboolean
 fuzz_holding_has_room (FuzzPlayer *self)
 {
   guint n = 0;
 
   for (guint i = 0; i < FUZZ_N_HOLDINGS; i++)
-    n += self->holdings[i].allocation == NULL;
+    n += !is_used (&self->holdings[i]);
   return n > FUZZ_N_REQUESTS;
 }
 
@@ -56,18 +73,19 @@ check_zero (FuzzPlayer *self, const guint8 *data, gsize size)
 }
 
 FuzzHolding *
-fuzz_holding_add (FuzzPlayer *self, BufPoolAllocation *allocation, gsize n_buffers, gboolean pinned)
+fuzz_holding_add (FuzzPlayer *self,
+                  guint level,
+                  BufPoolAllocation *allocation,
+                  gsize n_buffers,
+                  gboolean pinned)
 {
-  FuzzHolding *holding = self->holdings;
+  FuzzHolding *holding = fuzz_holding_find_free (self);
   gsize size = 0;
   guint8 *data = buf_pool_allocation_get_data (allocation, &size);
 
-  while (holding->allocation != NULL)
-    holding++;
-  g_assert_true (holding < self->holdings + FUZZ_N_HOLDINGS);
-
   *holding = (FuzzHolding){
     .allocation = allocation,
+    .level = level,
     .n_buffers = n_buffers,
     .n_references = 1,
     .pinned = pinned,
@@ -93,7 +111,7 @@ check_data (FuzzPlayer *self, FuzzHolding *holding)
     fuzz_check (self, memcmp (data, holding->expected, get_size (self, holding)) == 0);
 }
 
-/* The range of a view is told by its hash table of one: its size and place in the data. */
+/* Recognizes the range of a view by its size and its position in the data. */
 static void
 check_view (FuzzPlayer *self, FuzzHolding *holding, GBytes *view)
 {
@@ -113,12 +131,12 @@ check_view (FuzzPlayer *self, FuzzHolding *holding, GBytes *view)
     }
 }
 
-/* After something was dropped. The library may have served others already. */
+/* Called after something was dropped. The library may already have served other requests. */
 static void
 account (FuzzPlayer *self, FuzzHolding *holding, gboolean had_data)
 {
   if (had_data && !has_data (holding))
-    fuzz_model_release (self->model, get_size (self, holding));
+    fuzz_tree_release (self, holding->level, get_size (self, holding), 1);
   if (holding->n_references > 0 || holding->views->len > 0)
     return;
 
@@ -185,7 +203,8 @@ take_view (FuzzPlayer *self, FuzzHolding *holding, const FuzzStep *step)
   g_ptr_array_add (holding->views, view);
 }
 
-/* Sometimes the end lies outside, and sometimes offset and size do not even have a sum. */
+/* Sometimes the end is outside the allocation, and sometimes the sum of offset and size
+ * overflows. */
 static void
 choose_range (FuzzPlayer *self,
               FuzzHolding *holding,
@@ -283,13 +302,87 @@ look_at (FuzzPlayer *self, FuzzHolding *holding)
   fuzz_check (self, n == n_buffers);
 }
 
+static void
+check_shrink_error (FuzzPlayer *self, FuzzHolding *holding, gsize n_buffers, const GError *error)
+{
+  gint code = BUF_POOL_ERROR_IN_USE;
+
+  if (holding->released)
+    code = BUF_POOL_ERROR_RELEASED;
+  else if (n_buffers < 1 || n_buffers > holding->n_buffers)
+    code = BUF_POOL_ERROR_OUT_OF_RANGE;
+  else if (holding->n_references == 1 && holding->views->len == 0)
+    {
+      fuzz_check (self,
+                  g_error_matches (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK) ||
+                      g_error_matches (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED));
+      return;
+    }
+  fuzz_check (self, g_error_matches (error, BUF_POOL_ERROR, code));
+}
+
+/* Buffers that are kept in addition to the requested ones may be in pages that were freed. */
+static void
+forget_rest (FuzzPlayer *self, FuzzHolding *holding, gsize n_buffers)
+{
+  guint8 *data = buf_pool_allocation_get_data (holding->allocation, NULL);
+  gsize from = n_buffers * self->buffer_size;
+
+  memset (data + from, 0x5f, get_size (self, holding) - from);
+  memset (holding->expected + from, 0x5f, get_size (self, holding) - from);
+}
+
+/* Either a part of the block is freed, in whole pages only, or the block is exchanged for a smaller
+ * one, which is taken first. */
+static void
+shrink_allocation (FuzzPlayer *self, FuzzHolding *holding, const FuzzStep *step)
+{
+  g_autoptr (GError) error = NULL;
+  gsize n_buffers = step->amount % (holding->n_buffers + 2);
+  gsize before = get_size (self, holding);
+  gboolean exchanges = holding->pinned || self->alignment > 0;
+  FuzzRequestKind kind = { .level = (gint) holding->level,
+                           .bytes = n_buffers * self->buffer_size,
+                           .most = n_buffers * self->buffer_size };
+  gboolean shrunk;
+
+  kind.bypass = fuzz_tree_get_bypass (self, holding->level, kind.bytes);
+  shrunk = buf_pool_allocation_shrink (holding->allocation, n_buffers, &error);
+  fuzz_check (self, shrunk == (error == NULL));
+  if (!shrunk)
+    {
+      check_shrink_error (self, holding, n_buffers, error);
+      return;
+    }
+
+  fuzz_check (self, n_buffers >= 1 && n_buffers <= holding->n_buffers);
+  fuzz_check (self, holding->n_references == 1 && holding->views->len == 0 && !holding->released);
+  if (n_buffers == holding->n_buffers)
+    return;
+
+  holding->n_buffers = buf_pool_allocation_get_length (holding->allocation);
+  fuzz_check (self, holding->n_buffers >= n_buffers && get_size (self, holding) < before);
+  fuzz_check (self, !exchanges || holding->n_buffers == n_buffers);
+  if (exchanges)
+    {
+      fuzz_check (self, fuzz_model_try (self->model, &kind, FUZZ_GRANTED));
+      fuzz_tree_release (self, holding->level, before, 1);
+    }
+  else
+    fuzz_tree_release (self, holding->level, before - get_size (self, holding), 0);
+  forget_rest (self, holding, n_buffers);
+  check_data (self, holding);
+}
+
 void
 fuzz_holding_step (FuzzPlayer *self, FuzzHolding *holding, const FuzzStep *step)
 {
-  if (step->operation == FUZZ_DROP_VIEW)
+  if (holding->permit != NULL)
+    fuzz_permit_step (self, holding, step);
+  else if (step->operation == FUZZ_DROP_VIEW)
     drop_view (self, holding, step->amount);
   else if (holding->n_references == 0)
-    return; /* there are only views left */
+    return; /* only views are left */
   else if (step->operation == FUZZ_UNREF)
     drop_reference (self, holding);
   else if (step->operation == FUZZ_RELEASE)
@@ -300,6 +393,8 @@ fuzz_holding_step (FuzzPlayer *self, FuzzHolding *holding, const FuzzStep *step)
     fill (self, holding, step);
   else if (step->operation == FUZZ_EXTRACT)
     extract (self, holding, step);
+  else if (step->operation == FUZZ_SHRINK)
+    shrink_allocation (self, holding, step);
   else if (step->operation == FUZZ_LOOK)
     look_at (self, holding);
   else if (step->operation == FUZZ_REF && holding->n_references < 200)
@@ -313,6 +408,7 @@ fuzz_holding_step (FuzzPlayer *self, FuzzHolding *holding, const FuzzStep *step)
 void
 fuzz_holding_drop (FuzzPlayer *self, FuzzHolding *holding)
 {
+  fuzz_permit_drop (self, holding);
   while (holding->allocation != NULL && holding->views->len > 0)
     drop_view (self, holding, 0);
   while (holding->allocation != NULL)

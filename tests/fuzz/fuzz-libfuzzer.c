@@ -1,7 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The same interpreter, fed by libFuzzer, which looks for sequences that reach more of the code. */
+/* The same interpreter with input from libFuzzer, which looks for sequences that reach more of the
+ * code. */
 
 #include "fuzz-player.h"
 

@@ -6,33 +6,26 @@
 #include "fuzz-rules.h"
 
 /*
- * The rules leave open what depends on the moment at which a thread runs. So the model is not in
- * one state but in a set of them: all those that the rules allow after what was seen so far. A step
- * takes each of them to its next ones; what is then seen of the library removes those that would
- * have looked different. When none is left, the library has done what no rule allows.
+ * The rules allow more than one result, because a result depends on when each thread runs. So the
+ * model is in a set of states: all those that the rules allow after what has been observed. A step
+ * replaces each state by the states that can follow it. An observation of the library removes the
+ * states that contradict it. When no state is left, the library has done something that no rule
+ * allows.
  *
- * What may happen at any moment, and so belongs to every state's next ones: a thread that was woken
- * runs, and takes or sleeps again; the promise to it ends, where that is not put off; a request
- * whose time is short times out; one whose cancellable was cancelled leaves; what nobody wants any
- * more is given back. The library has settled when none of this can happen any more.
+ * Some events can happen at any moment, and their results belong to the states that follow any
+ * state: a woken thread runs, and takes its bytes or sleeps again; a promise ends, if promises end
+ * in this sequence; a request with a short timeout times out; a request whose cancellable was
+ * cancelled leaves; bytes that no caller wants are released. The library has settled when none of
+ * these events can happen.
  */
-
-static const gchar *const outcome_names[] = {
-  "none",   "pending",     "granted",       "timed out",  "cancelled", "too large",
-  "closed", "would block", "invalid count", "gives back", "gone",
-};
-
-const gchar *
-fuzz_outcome_get_name (FuzzOutcome outcome)
-{
-  return outcome_names[outcome];
-}
 
 static void
 start_waiting (FuzzModel *self, FuzzState *state, guint slot, FuzzOutcome outcome)
 {
   if (outcome == FUZZ_GRANTED && self->kinds[slot].is_dropped)
     outcome = FUZZ_GIVES_BACK;
+  if (outcome == FUZZ_PENDING && fuzz_rules_is_overloaded (self, state, self->kinds[slot].level))
+    outcome = FUZZ_OVERLOADED;
   state->outcomes[slot] = outcome;
   if (outcome == FUZZ_PENDING)
     state->waiters[state->n_waiters++] = (FuzzWaiter){ .slot = slot };
@@ -46,6 +39,7 @@ start_draining (FuzzModel *self, guint slot)
 
   self->states = fuzz_states_new ();
   for (guint i = 0; i < before->len; i++)
+    FUZZ_FOR_EACH_CHOICE (self)
     {
       FuzzState state = g_array_index (before, FuzzState, i);
 
@@ -57,7 +51,40 @@ start_draining (FuzzModel *self, guint slot)
   g_array_unref (before);
 }
 
-/* One look at the budget. The second one, @queues, is also the moment of joining the queue. */
+/* Adds the states in which the request was granted although the rules of the queue may not allow
+ * it. */
+static void
+add_bypass (FuzzModel *self, const FuzzState *from, guint slot, GArray *states)
+{
+  FUZZ_FOR_EACH_CHOICE (self)
+  {
+    FuzzState state = *from;
+
+    if (!fuzz_rules_bypass (self, &state, &self->kinds[slot]))
+      return;
+    state.taken[slot] = self->kinds[slot].most;
+    start_waiting (self, &state, slot, FUZZ_GRANTED);
+    fuzz_states_add (states, &state);
+  }
+}
+
+/* One look at the budget of one state. In the second look, @queues is set, and the request joins
+ * the queue in the same section. */
+static void
+look_from (FuzzModel *self, const FuzzState *from, guint slot, gboolean queues, GArray *started)
+{
+  FuzzState state = *from;
+  FuzzOutcome outcome = fuzz_rules_begin (self, &state, &self->kinds[slot], &state.taken[slot]);
+
+  if (outcome == FUZZ_PENDING && !queues)
+    {
+      fuzz_states_add (self->states, &state);
+      return;
+    }
+  start_waiting (self, &state, slot, outcome);
+  fuzz_states_add (started, &state);
+}
+
 static GArray *
 look (FuzzModel *self, guint slot, gboolean queues)
 {
@@ -67,31 +94,33 @@ look (FuzzModel *self, guint slot, gboolean queues)
   self->states = fuzz_states_new ();
   for (guint i = 0; i < before->len; i++)
     {
-      FuzzState state = g_array_index (before, FuzzState, i);
-      FuzzOutcome outcome = fuzz_rules_begin (self, &state, &self->kinds[slot]);
+      const FuzzState *from = &g_array_index (before, FuzzState, i);
 
-      if (outcome == FUZZ_PENDING && !queues)
-        {
-          fuzz_states_add (self->states, &state);
-          continue;
-        }
-      start_waiting (self, &state, slot, outcome);
-      fuzz_states_add (started, &state);
+      if (!queues)
+        add_bypass (self, from, slot, started);
+      FUZZ_FOR_EACH_CHOICE (self)
+      look_from (self, from, slot, queues, started);
     }
   g_array_unref (before);
   return started;
 }
 
 FuzzModel *
-fuzz_model_new (gint64 maximum, gboolean impatient)
+fuzz_model_new (const FuzzTree *tree, gboolean impatient)
 {
   FuzzModel *self = g_new0 (FuzzModel, 1);
   FuzzState state;
 
+  self->n_levels = tree->n_levels;
   self->impatient = impatient;
+  self->uncounted = impatient || tree->n_levels > 1;
   memset (&state, 0, sizeof state);
-  state.maximum = maximum;
-  state.free = maximum;
+  for (guint i = 0; i < tree->n_levels; i++)
+    {
+      self->parents[i] = tree->parents[i];
+      state.levels[i].maximum = state.levels[i].free = tree->maxima[i];
+      state.levels[i].max_waiting = -1;
+    }
   self->states = fuzz_states_new ();
   fuzz_states_add (self->states, &state);
   return self;
@@ -104,7 +133,7 @@ fuzz_model_free (FuzzModel *self)
   g_free (self);
 }
 
-/* Between the two looks of a request, others may run. */
+/* Between the two looks of a request, other threads can run. */
 void
 fuzz_model_request (FuzzModel *self, guint slot, const FuzzRequestKind *kind)
 {
@@ -128,6 +157,14 @@ fuzz_model_request (FuzzModel *self, guint slot, const FuzzRequestKind *kind)
   g_array_unref (second);
 }
 
+/* Notes how much is cached at @level: now, if the step begins here, or else at some moment of the
+ * step. */
+void
+fuzz_model_note_kept (FuzzModel *self, gint level, gint64 kept, gboolean begins)
+{
+  self->kept[level] = begins ? kept : MAX (self->kept[level], kept);
+}
+
 /* The request was cancelled before it began. */
 void
 fuzz_model_request_cancelled (FuzzModel *self, guint slot)
@@ -136,11 +173,9 @@ fuzz_model_request_cancelled (FuzzModel *self, guint slot)
     g_array_index (self->states, FuzzState, i).outcomes[slot] = FUZZ_CANCELLED;
 }
 
-/* Takes each state through one section, in which @func says whether it fits what was seen. */
-typedef gboolean (*SectionFunc) (FuzzModel *self, FuzzState *state, gpointer data);
-
-static gboolean
-run_section (FuzzModel *self, SectionFunc func, gpointer data)
+/* Runs one section in each state. @func returns whether the result matches what was observed. */
+gboolean
+fuzz_model_run_section (FuzzModel *self, FuzzSectionFunc func, gpointer data)
 {
   GArray *before;
 
@@ -148,6 +183,7 @@ run_section (FuzzModel *self, SectionFunc func, gpointer data)
   before = self->states;
   self->states = fuzz_states_new ();
   for (guint i = 0; i < before->len; i++)
+    FUZZ_FOR_EACH_CHOICE (self)
     {
       FuzzState state = g_array_index (before, FuzzState, i);
 
@@ -160,7 +196,7 @@ run_section (FuzzModel *self, SectionFunc func, gpointer data)
       return TRUE;
     }
 
-  /* For the description of what was expected. */
+  /* Keep them to describe what was expected. */
   g_array_unref (self->states);
   self->states = before;
   return FALSE;
@@ -168,45 +204,61 @@ run_section (FuzzModel *self, SectionFunc func, gpointer data)
 
 typedef struct
 {
-  gint64 bytes;
+  const FuzzRequestKind *kind;
   FuzzOutcome observed;
 } Try;
 
+/* Returns whether the try ended as observed. WOULD_BLOCK stands for any refusal if the reason is
+ * unknown. */
 static gboolean
 try_section (FuzzModel *self, FuzzState *state, gpointer data)
 {
   Try *attempt = data;
-  const FuzzRequestKind kind = { .bytes = attempt->bytes };
-  FuzzOutcome outcome = fuzz_rules_begin (self, state, &kind);
+  gint64 taken;
+  FuzzOutcome outcome;
 
+  if (attempt->observed == FUZZ_GRANTED && fuzz_rules_bypass (self, state, attempt->kind))
+    return TRUE;
+  outcome = fuzz_rules_begin (self, state, attempt->kind, &taken);
   fuzz_rules_serve (self, state);
   return (outcome == FUZZ_PENDING ? FUZZ_WOULD_BLOCK : outcome) == attempt->observed;
 }
 
 gboolean
-fuzz_model_try (FuzzModel *self, gint64 bytes, FuzzOutcome observed)
+fuzz_model_try (FuzzModel *self, const FuzzRequestKind *kind, FuzzOutcome observed)
 {
-  Try attempt = { .bytes = bytes, .observed = observed };
+  Try attempt = { .kind = kind, .observed = observed };
 
-  return run_section (self, try_section, &attempt);
+  return fuzz_model_run_section (self, try_section, &attempt);
 }
+
+typedef struct
+{
+  gint level;
+  gint64 bytes;
+  guint n_allocations;
+} Release;
 
 static gboolean
 release_section (FuzzModel *self, FuzzState *state, gpointer data)
 {
-  fuzz_rules_give_back (self, state, *(gint64 *) data);
+  Release *release = data;
+
+  fuzz_rules_give_back (self, state, release->level, release->bytes, release->n_allocations);
   return TRUE;
 }
 
 void
-fuzz_model_release (FuzzModel *self, gint64 bytes)
+fuzz_model_release (FuzzModel *self, gint level, gint64 bytes, guint n_allocations)
 {
-  run_section (self, release_section, &bytes);
+  Release release = { .level = level, .bytes = bytes, .n_allocations = n_allocations };
+
+  fuzz_model_run_section (self, release_section, &release);
 }
 
-/* The request has its outcome, but has not told it yet. What comes with no allocation may be told
- * as it is, or as cancelled; a thread that was granted may have looked at its cancellable already.
- */
+/* The request has an outcome that it has not reported yet. Without an allocation, it can report
+ * this outcome or a cancellation. A thread that was granted its bytes may already have checked its
+ * cancellable. */
 static void
 add_late_cancels (FuzzModel *self, const FuzzState *from, guint slots, GArray *states)
 {
@@ -272,70 +324,44 @@ cancelled_section (FuzzModel *self, FuzzState *state, gpointer data)
   return TRUE;
 }
 
-/* To cancel is to end all waits, in whatever order, before it returns. */
+/* A cancellation ends all waits before it returns, in any order. */
 gboolean
 fuzz_model_have_cancelled (FuzzModel *self)
 {
-  return run_section (self, cancelled_section, NULL);
+  return fuzz_model_run_section (self, cancelled_section, NULL);
 }
 
-static gboolean
-maximum_section (FuzzModel *self, FuzzState *state, gpointer data)
-{
-  gint64 maximum = *(gint64 *) data;
-
-  state->free += maximum - state->maximum;
-  state->maximum = maximum;
-  fuzz_rules_fail_above (self, state, maximum, FUZZ_TOO_LARGE);
-  fuzz_rules_serve (self, state);
-  return TRUE;
-}
-
-void
-fuzz_model_set_maximum (FuzzModel *self, gint64 maximum)
-{
-  run_section (self, maximum_section, &maximum);
-}
-
-static gboolean
-close_section (FuzzModel *self, FuzzState *state, gpointer data)
-{
-  state->closed = TRUE;
-  fuzz_rules_fail_above (self, state, -1, FUZZ_CLOSED);
-  fuzz_rules_serve (self, state);
-  return TRUE;
-}
-
-void
-fuzz_model_close (FuzzModel *self)
-{
-  run_section (self, close_section, NULL);
-}
-
-/* The request is over, and was looked at. */
+/* The request has ended, and its outcome was compared. */
 void
 fuzz_model_forget (FuzzModel *self, guint slot)
 {
   for (guint i = 0; i < self->states->len; i++)
-    g_array_index (self->states, FuzzState, i).outcomes[slot] = FUZZ_NONE;
+    {
+      FuzzState *state = &g_array_index (self->states, FuzzState, i);
+
+      state->outcomes[slot] = FUZZ_NONE;
+      state->taken[slot] = 0;
+    }
 }
 
 static void
-get_figures (const FuzzState *state, FuzzFigures *figures)
+get_figures (FuzzModel *self, const FuzzState *state, gint level, FuzzLevelFigures *figures)
 {
-  *figures = (FuzzFigures){
-    .maximum = state->maximum,
-    .allocated = state->maximum - state->free,
-    .available = MAX (state->free, 0),
-    .n_allocations = state->n_allocations,
-    .n_waiting = state->n_waiters,
-    .closed = state->closed,
+  const FuzzLevel *at = &state->levels[level];
+
+  *figures = (FuzzLevelFigures){
+    .maximum = at->maximum,
+    .allocated = at->maximum - at->free,
+    .available = MAX (at->free, 0),
+    .n_allocations = at->n_allocations,
+    .n_waiting = fuzz_rules_count_waiters (self, state, level),
+    .closed = at->closed,
   };
-  memcpy (figures->outcomes, state->outcomes, sizeof figures->outcomes);
 }
 
 typedef struct
 {
+  gint level;
   goffset figure;
   gint64 value;
 } Sight;
@@ -344,19 +370,19 @@ static gboolean
 sight_section (FuzzModel *self, FuzzState *state, gpointer data)
 {
   Sight *sight = data;
-  FuzzFigures figures;
+  FuzzLevelFigures figures;
 
-  get_figures (state, &figures);
+  get_figures (self, state, sight->level, &figures);
   return G_STRUCT_MEMBER (gint64, &figures, sight->figure) == sight->value;
 }
 
-/* One figure was seen while threads may be running. */
+/* One figure was observed while threads may be running. */
 gboolean
-fuzz_model_observe (FuzzModel *self, goffset figure, gint64 value)
+fuzz_model_observe (FuzzModel *self, gint level, goffset figure, gint64 value)
 {
-  Sight sight = { .figure = figure, .value = value };
+  Sight sight = { .level = level, .figure = figure, .value = value };
 
-  return run_section (self, sight_section, &sight);
+  return fuzz_model_run_section (self, sight_section, &sight);
 }
 
 typedef struct
@@ -366,81 +392,54 @@ typedef struct
 } Settlement;
 
 static gboolean
+is_like (const FuzzLevelFigures *figures, const FuzzLevelFigures *observed)
+{
+  return figures->maximum == observed->maximum && figures->allocated == observed->allocated &&
+         figures->available == observed->available &&
+         figures->n_allocations == observed->n_allocations &&
+         figures->n_waiting == observed->n_waiting && figures->closed == observed->closed;
+}
+
+static gboolean
 settled_section (FuzzModel *self, FuzzState *state, gpointer data)
 {
   Settlement *settlement = data;
   const FuzzFigures *observed = settlement->observed;
-  FuzzFigures figures;
 
-  get_figures (state, &figures);
   for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
     if (settlement->unknown >> slot & 1)
       {
-        if (figures.outcomes[slot] <= FUZZ_PENDING)
+        if (state->outcomes[slot] <= FUZZ_PENDING)
           return FALSE;
       }
-    else if (figures.outcomes[slot] != observed->outcomes[slot])
+    else if (state->outcomes[slot] != observed->outcomes[slot] ||
+             state->taken[slot] != observed->taken[slot])
       return FALSE;
 
-  return figures.maximum == observed->maximum && figures.allocated == observed->allocated &&
-         figures.available == observed->available &&
-         figures.n_allocations == observed->n_allocations &&
-         figures.n_waiting == observed->n_waiting && figures.closed == observed->closed;
+  for (guint level = 0; level < self->n_levels; level++)
+    {
+      FuzzLevelFigures figures;
+
+      get_figures (self, state, (gint) level, &figures);
+      if (!is_like (&figures, &observed->levels[level]))
+        return FALSE;
+    }
+  return TRUE;
 }
 
-/* All figures were seen while nothing was going on. Of the slots in @unknown no more is known than
- * that they are over. */
+/* All figures were observed while no call was in progress. All that is known about the slots in
+ * @unknown is that they have ended. */
 gboolean
 fuzz_model_settle (FuzzModel *self, const FuzzFigures *observed, guint unknown)
 {
   Settlement settlement = { .observed = observed, .unknown = unknown };
 
   fuzz_rules_let_happen (self, TRUE);
-  return run_section (self, settled_section, &settlement);
+  return fuzz_model_run_section (self, settled_section, &settlement);
 }
 
 guint
 fuzz_model_get_n_states (FuzzModel *self)
 {
   return self->states->len;
-}
-
-static void
-describe_waiters (GString *text, FuzzModel *self, const FuzzState *state)
-{
-  for (guint i = 0; i < state->n_waiters; i++)
-    g_string_append_printf (text,
-                            " [request %u: %" G_GINT64_FORMAT " bytes, overtaken %u times%s]",
-                            state->waiters[i].slot,
-                            self->kinds[state->waiters[i].slot].bytes,
-                            state->waiters[i].overtaken,
-                            state->waiters[i].woken  ? ", woken"
-                            : state->waiters[i].late ? ", late"
-                                                     : "");
-  for (guint slot = 0; slot < FUZZ_N_REQUESTS; slot++)
-    if (state->outcomes[slot] != FUZZ_NONE)
-      g_string_append_printf (text, " %u:%s", slot, outcome_names[state->outcomes[slot]]);
-}
-
-gchar *
-fuzz_model_describe (FuzzModel *self)
-{
-  GString *text = g_string_new (NULL);
-
-  for (guint i = 0; i < self->states->len && i < 4; i++)
-    {
-      const FuzzState *state = &g_array_index (self->states, FuzzState, i);
-
-      g_string_append_printf (text,
-                              "\n  allowed: maximum %" G_GINT64_FORMAT ", free %" G_GINT64_FORMAT
-                              ", %" G_GINT64_FORMAT " allocations, %u waiting, %u draining%s;",
-                              state->maximum,
-                              state->free,
-                              state->n_allocations,
-                              state->n_waiters,
-                              state->n_drainers,
-                              state->closed ? ", closed" : "");
-      describe_waiters (text, self, state);
-    }
-  return g_string_free (text, FALSE);
 }

@@ -2,27 +2,15 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include "fuzz-player.h"
-#include "testing.h"
 
 /*
- * Plays a sequence step by step. All steps but those that block are done in one real thread, which
- * takes the number of another thread for each, and with it the stripe of that thread. What the
- * library answers is told to the model, which says whether the rules allow it.
+ * Plays a sequence step by step. One real thread runs all steps except those that block. For each
+ * step, it uses the number of another thread, and with it the stripe of that thread. The results of
+ * the library are passed to the model, which checks whether the rules allow them.
  *
- * Normally the library has settled between two steps: no thread is on its way. In a *burst* it need
- * not: then what the threads do mixes with the steps.
+ * Normally, the library settles between two steps: no request is in transit. In a *burst*, it need
+ * not settle: the actions of the threads then interleave with the steps.
  */
-
-/* A burst ends when so much is possible that it takes long to think of it all. */
-#define MANY_STATES 100
-
-static gsize
-choose_n_buffers (FuzzPlayer *self, const FuzzStep *step)
-{
-  gsize most = step->flags & FUZZ_FLAG_LARGE ? self->n_buffers + 2 : 3;
-
-  return 1 + step->amount % most;
-}
 
 static gint
 find_slot (FuzzPlayer *self, guint from, guint to, guint preferred)
@@ -38,16 +26,23 @@ find_slot (FuzzPlayer *self, guint from, guint to, guint preferred)
 }
 
 static void
-prepare_request (FuzzPlayer *self, guint slot, const FuzzStep *step)
+prepare_request (FuzzPlayer *self, guint slot, const FuzzStep *step, gboolean drains)
 {
+  guint level = fuzz_tree_choose (self, step, drains);
+  gsize n_buffers = fuzz_choose_n_buffers (self, step);
+  gint64 n_bytes = fuzz_choose_n_bytes (self, step, level);
   guint which = step->target % FUZZ_N_CANCELLABLES;
   gboolean cancellable = (step->flags & FUZZ_FLAG_CANCEL) != 0;
 
   self->requests[slot] = (FuzzRequest){
     .player = self,
-    .pool = self->pool,
+    .level = level,
+    .pool = self->nodes[level].pool,
+    .budget = self->nodes[level].budget,
     .active = TRUE,
-    .n_buffers = choose_n_buffers (self, step),
+    .n_buffers = n_buffers,
+    .max_buffers = n_buffers,
+    .n_bytes = n_bytes,
     .timeout = -1,
     .priority = step->flags & FUZZ_FLAG_UNUSUAL ? (gint) (step->amount >> 8) - 128 : 0,
     .pinned = (step->flags & FUZZ_FLAG_PINNED) != 0,
@@ -55,20 +50,31 @@ prepare_request (FuzzPlayer *self, guint slot, const FuzzStep *step)
     .token = cancellable ? g_object_ref (self->cancellables[which]) : NULL,
     .thread_number = 1 + step->thread,
   };
+  if (drains)
+    self->requests[slot].n_buffers = 0;
+  else if ((step->flags & FUZZ_FLAG_RANGE) && self->allows_ranges)
+    self->requests[slot].max_buffers += step->amount / 7 % (self->n_buffers + 2);
 }
 
-/* Tells the model what is asked for. */
+/* Tells the model what is requested. */
 static void
 announce_request (FuzzPlayer *self, guint slot, gboolean is_task)
 {
   FuzzRequest *request = &self->requests[slot];
-  const FuzzRequestKind kind = {
-    .bytes = request->n_buffers * self->buffer_size,
+  FuzzRequestKind kind = {
+    .level = (gint) request->level,
+    .bytes = request->n_buffers > 0 ? request->n_bytes : 0,
+    .most = request->n_bytes,
+    .step = self->buffer_size,
     .priority = request->priority,
     .is_task = is_task,
     .expires = request->timeout >= 0,
     .is_dropped = request->dropped,
   };
+
+  if (request->pool != NULL)
+    kind.most = request->max_buffers * self->buffer_size;
+  kind.bypass = fuzz_tree_get_bypass (self, request->level, kind.most);
 
   self->statistics->n_operations++;
   if (g_cancellable_is_cancelled (request->token))
@@ -86,9 +92,7 @@ request_in_thread (FuzzPlayer *self, const FuzzStep *step, gboolean drains)
   if (slot < 0)
     return;
 
-  prepare_request (self, slot, step);
-  if (drains)
-    self->requests[slot].n_buffers = 0;
+  prepare_request (self, slot, step, drains);
   if (step->operation == FUZZ_ALLOCATE || step->operation == FUZZ_DRAIN)
     self->requests[slot].timeout = 0;
   else if (step->operation == FUZZ_EXPIRE)
@@ -113,100 +117,15 @@ request_in_task (FuzzPlayer *self, const FuzzStep *step, gboolean drains)
   if (slot < 0)
     return;
 
-  prepare_request (self, slot, step);
-  if (drains)
-    self->requests[slot].n_buffers = 0;
-  else
+  prepare_request (self, slot, step, drains);
+  if (!drains)
     self->requests[slot].dropped = (step->flags & FUZZ_FLAG_DROPPED) && step->amount % 4 == 0;
   announce_request (self, slot, TRUE);
   fuzz_request_begin (self, slot);
-  self->statistics->n_waits += buf_pool_get_waiting (self->pool) > 0;
+  self->statistics->n_waits += !g_atomic_int_get (&self->requests[slot].done);
 }
 
-static FuzzOutcome
-try_with (FuzzPlayer *self, gsize n_buffers, gboolean pinned, BufPoolAllocation **allocation)
-{
-  g_autoptr (GError) error = NULL;
-
-  self->statistics->n_operations++;
-  if (pinned)
-    *allocation = buf_pool_try_allocate_pinned (self->pool, n_buffers, &error);
-  else
-    *allocation = buf_pool_try_allocate (self->pool, n_buffers, &error);
-  fuzz_check (self, (*allocation != NULL) == (error == NULL));
-  return fuzz_outcome_from_error (self, error);
-}
-
-static FuzzOutcome
-try_and_compare (FuzzPlayer *self, gsize n_buffers, gboolean pinned, BufPoolAllocation **allocation)
-{
-  FuzzOutcome outcome = try_with (self, n_buffers, pinned, allocation);
-
-  self->statistics->n_outcomes[outcome]++;
-  if (!fuzz_model_try (self->model, n_buffers * self->buffer_size, outcome))
-    {
-      g_autofree gchar *text = g_strdup_printf ("a try for %" G_GSIZE_FORMAT " bytes is \"%s\"",
-                                                n_buffers * self->buffer_size,
-                                                fuzz_outcome_get_name (outcome));
-
-      fuzz_fail_with_states (self, text);
-    }
-  return outcome;
-}
-
-static void
-try_once (FuzzPlayer *self, const FuzzStep *step)
-{
-  gboolean pinned = (step->flags & FUZZ_FLAG_PINNED) != 0;
-  gsize n_buffers = choose_n_buffers (self, step);
-  BufPoolAllocation *allocation;
-
-  if (try_and_compare (self, n_buffers, pinned, &allocation) == FUZZ_GRANTED)
-    fuzz_holding_add (self, allocation, n_buffers, pinned);
-}
-
-/* Small requests without end: they overtake whoever waits for more, until they may not any more. */
-static void
-churn (FuzzPlayer *self, const FuzzStep *step)
-{
-  gsize n_buffers = 1 + step->amount % 2;
-
-  if (self->impatient)
-    return;
-  for (guint i = 0; i < 1u + step->target % 160; i++)
-    {
-      BufPoolAllocation *allocation;
-
-      buf_semaphore_thread_number = 1 + (step->thread + i / 3) % 8;
-      if (try_and_compare (self, n_buffers, FALSE, &allocation) != FUZZ_GRANTED)
-        return;
-      self->statistics->n_operations++;
-      buf_pool_allocation_unref (allocation);
-      fuzz_model_release (self->model, n_buffers * self->buffer_size);
-      if (fuzz_model_get_n_states (self->model) > MANY_STATES)
-        fuzz_settle (self);
-    }
-}
-
-static void
-request_absurdly (FuzzPlayer *self, const FuzzStep *step)
-{
-  static const gsize counts[] = { 0,
-                                  BUF_POOL_MAX_BUFFERS + 1,
-                                  G_MAXSIZE,
-                                  G_MAXSIZE / 2 + 1,
-                                  G_MAXUINT };
-  gsize count = counts[step->amount % G_N_ELEMENTS (counts)];
-  BufPoolAllocation *allocation;
-
-  fuzz_check (self,
-              try_with (self, count, step->flags & FUZZ_FLAG_PINNED, &allocation) ==
-                  FUZZ_INVALID_COUNT);
-  if (!self->unlimited)
-    try_and_compare (self, BUF_POOL_MAX_BUFFERS, FALSE, &allocation);
-}
-
-/* A cancelled cancellable is replaced at the next call. */
+/* A cancelled cancellable is replaced before the next call. */
 static void
 cancel (FuzzPlayer *self, const FuzzStep *step)
 {
@@ -229,44 +148,43 @@ cancel (FuzzPlayer *self, const FuzzStep *step)
 }
 
 static void
-set_maximum (FuzzPlayer *self, const FuzzStep *step)
-{
-  gsize initial = self->n_buffers * self->buffer_size;
-  gint64 maximum = step->amount % (2 * initial + self->buffer_size);
-
-  self->unlimited = (step->flags & FUZZ_FLAG_UNUSUAL) && step->amount % 8 == 0;
-  if (self->unlimited)
-    maximum = MIN (BUF_POOL_UNLIMITED, G_MAXSIZE - 1); /* with 32 bits, that size is no limit */
-  else if (step->flags & FUZZ_FLAG_LARGE)
-    maximum = initial;
-  fuzz_model_set_maximum (self->model, maximum);
-  buf_pool_set_max_memory (self->pool, maximum);
-}
-
-static void
 look_at_figure (FuzzPlayer *self, const FuzzStep *step)
 {
   static const struct
   {
     const gchar *name;
-    gsize (*get) (BufPool *pool);
-    goffset figure;
+    goffset offset;
   } figures[] = {
-    { "allocated", buf_pool_get_allocated_memory, G_STRUCT_OFFSET (FuzzFigures, allocated) },
-    { "available", buf_pool_get_available_memory, G_STRUCT_OFFSET (FuzzFigures, available) },
-    { "waiting", buf_pool_get_waiting, G_STRUCT_OFFSET (FuzzFigures, n_waiting) },
-    { "active", buf_pool_get_active_allocations, G_STRUCT_OFFSET (FuzzFigures, n_allocations) },
+    { "allocated", G_STRUCT_OFFSET (FuzzLevelFigures, allocated) },
+    { "available", G_STRUCT_OFFSET (FuzzLevelFigures, available) },
+    { "waiting", G_STRUCT_OFFSET (FuzzLevelFigures, n_waiting) },
+    { "active", G_STRUCT_OFFSET (FuzzLevelFigures, n_allocations) },
   };
   guint which = step->amount % G_N_ELEMENTS (figures);
-  gint64 value = figures[which].get (self->pool);
+  guint level = fuzz_tree_choose (self, step, FALSE);
+  FuzzLevelFigures seen;
+  gint64 value;
 
-  if (!fuzz_model_observe (self->model, figures[which].figure, value))
+  fuzz_tree_get_figures (self, level, &seen);
+  value = G_STRUCT_MEMBER (gint64, &seen, figures[which].offset);
+  if (!fuzz_model_observe (self->model, (gint) level, figures[which].offset, value))
     {
-      g_autofree gchar *text =
-          g_strdup_printf ("%s is %" G_GINT64_FORMAT, figures[which].name, value);
+      g_autofree gchar *text = g_strdup_printf ("%s of level %u is %" G_GINT64_FORMAT,
+                                                figures[which].name,
+                                                level,
+                                                value);
 
       fuzz_fail_with_states (self, text);
     }
+}
+
+static void
+close_pool (FuzzPlayer *self, const FuzzStep *step)
+{
+  guint level = fuzz_tree_choose (self, step, TRUE);
+
+  fuzz_model_close (self->model, (gint) level);
+  buf_pool_close (self->nodes[level].pool);
 }
 
 static void
@@ -275,7 +193,7 @@ play_pool_step (FuzzPlayer *self, const FuzzStep *step)
   switch (step->operation)
     {
     case FUZZ_TRY:
-      try_once (self, step);
+      fuzz_try (self, step);
       break;
     case FUZZ_ALLOCATE:
     case FUZZ_BLOCK:
@@ -296,20 +214,28 @@ play_pool_step (FuzzPlayer *self, const FuzzStep *step)
       cancel (self, step);
       break;
     case FUZZ_SET_MAXIMUM:
-      set_maximum (self, step);
+      fuzz_tree_set_maximum (self, step);
+      break;
+    case FUZZ_SET_RESERVED:
+      fuzz_tree_set_reserved (self, step);
+      break;
+    case FUZZ_SET_MAX_WAITING:
+      fuzz_tree_set_max_waiting (self, step);
+      break;
+    case FUZZ_OWE:
+      fuzz_tree_owe (self);
       break;
     case FUZZ_CLOSE:
-      fuzz_model_close (self->model);
-      buf_pool_close (self->pool);
+      close_pool (self, step);
       break;
     case FUZZ_FIGURE:
       look_at_figure (self, step);
       break;
     case FUZZ_CHURN:
-      churn (self, step);
+      fuzz_churn (self, step);
       break;
     case FUZZ_ABSURD:
-      request_absurdly (self, step);
+      fuzz_request_absurdly (self, step);
       break;
     default:
       fuzz_settle (self);
@@ -330,6 +256,7 @@ play_step (FuzzPlayer *self, const FuzzStep *step)
   buf_semaphore_thread_number = 1 + step->thread;
   self->step_name = fuzz_operation_get_name (step->operation);
   self->statistics->n_operations++;
+  fuzz_tree_note_kept (self, TRUE);
 
   if (step->operation >= FUZZ_REF && step->operation <= FUZZ_LOOK)
     {
@@ -340,9 +267,10 @@ play_step (FuzzPlayer *self, const FuzzStep *step)
   else if (!is_request (step->operation) || fuzz_holding_has_room (self))
     play_pool_step (self, step);
 
+  fuzz_wait (self, TRUE);
   self->statistics->most_states =
       MAX (self->statistics->most_states, fuzz_model_get_n_states (self->model));
-  if (!(step->flags & FUZZ_FLAG_BURST) || fuzz_model_get_n_states (self->model) > MANY_STATES)
+  if (!(step->flags & FUZZ_FLAG_BURST) || fuzz_model_get_n_states (self->model) > FUZZ_MANY_STATES)
     fuzz_settle (self);
 }
 
@@ -350,8 +278,11 @@ static void
 drop_all (FuzzPlayer *self)
 {
   for (guint i = 0; i < FUZZ_N_HOLDINGS; i++)
-    if (self->holdings[i].allocation != NULL)
+    {
       fuzz_holding_drop (self, &self->holdings[i]);
+      if (fuzz_model_get_n_states (self->model) > FUZZ_MANY_STATES)
+        fuzz_settle (self);
+    }
 }
 
 static gboolean
@@ -363,7 +294,7 @@ is_request_left (FuzzPlayer *self)
   return FALSE;
 }
 
-/* Everybody who still waits is served, since each of them fits into the whole budget. */
+/* All waiting requests are served, because each of them fits into the whole budget. */
 static void
 play_end (FuzzPlayer *self)
 {
@@ -375,46 +306,39 @@ play_end (FuzzPlayer *self)
       fuzz_settle (self);
     }
   fuzz_check (self, !is_request_left (self));
-  fuzz_check (self, buf_pool_get_allocated_memory (self->pool) == 0);
-  self->statistics->most_overtaken =
-      MAX (self->statistics->most_overtaken,
-           self->pool->memory->semaphore.level.history.most_overtaken);
-  fuzz_check (self,
-              self->pool->memory->semaphore.level.history.most_overtaken <=
-                  BUF_WAIT_QUEUE_MAX_OVERTAKEN);
+  for (guint level = 0; level < self->n_levels; level++)
+    {
+      const BufLevel *at = &self->nodes[level].semaphore->level;
+      FuzzLevelFigures figures;
+
+      fuzz_tree_get_figures (self, level, &figures);
+      fuzz_check (self, figures.allocated == 0);
+      fuzz_check (self, at->history.most_overtaken <= BUF_WAIT_QUEUE_MAX_OVERTAKEN);
+      self->statistics->most_overtaken =
+          MAX (self->statistics->most_overtaken, at->history.most_overtaken);
+    }
 }
 
 static void
 player_init (FuzzPlayer *self, FuzzSequence *sequence, FuzzStatistics *statistics)
 {
   static const gsize sizes[] = { 8, 1, 64, 24, 16, 64 };
-  static const gint64 max_cached[] = { -1, 0, G_MAXINT64 };
   guint which = sequence->buffer_size % G_N_ELEMENTS (sizes);
+  FuzzTree tree;
 
   *self = (FuzzPlayer){
     .buffer_size = sizes[which],
     .n_buffers = sequence->n_buffers,
+    .alignment = which == 2 ? 64 : 0,
     .zero_fill = sequence->zero_fill,
     .impatient = sequence->impatient && sequence->steps->len < FUZZ_MAX_OVERTAKEN,
     .statistics = statistics,
     .context = g_main_context_new (),
   };
-  self->pool = g_object_new (BUF_TYPE_POOL,
-                             "buffer-size",
-                             (guint64) self->buffer_size,
-                             "max-memory",
-                             (guint64) self->buffer_size * self->n_buffers,
-                             "zero-fill",
-                             self->zero_fill,
-                             "alignment",
-                             which == 2 ? 64 : 0,
-                             "max-cached-memory",
-                             max_cached[sequence->n_buffers % G_N_ELEMENTS (max_cached)],
-                             NULL);
-  test_pool_stop_clock (self->pool);
+  fuzz_tree_init (self, sequence, &tree);
   if (self->impatient)
-    self->pool->memory->semaphore.tree->queue.patience = 0;
-  self->model = fuzz_model_new (self->buffer_size * self->n_buffers, self->impatient);
+    self->tree->queue.patience = 0;
+  self->model = fuzz_model_new (&tree, self->impatient);
   for (guint i = 0; i < FUZZ_N_CANCELLABLES; i++)
     self->cancellables[i] = g_cancellable_new ();
 }
@@ -422,13 +346,7 @@ player_init (FuzzPlayer *self, FuzzSequence *sequence, FuzzStatistics *statistic
 static void
 player_clear (FuzzPlayer *self)
 {
-  GWeakRef pool;
-
-  g_weak_ref_init (&pool, self->pool);
-  g_object_unref (self->pool);
-  self->pool = g_weak_ref_get (&pool);
-  fuzz_check (self, self->pool == NULL);
-  g_weak_ref_clear (&pool);
+  fuzz_tree_clear (self);
   for (guint i = 0; i < FUZZ_N_CANCELLABLES; i++)
     g_object_unref (self->cancellables[i]);
   fuzz_model_free (self->model);

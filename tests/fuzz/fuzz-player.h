@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Plays a sequence, with the library and with the model at the same time. */
+/* Plays a sequence with the library and with the model at the same time. */
 
 #pragma once
 
@@ -12,6 +12,9 @@
 #include "fuzz-sequence.h"
 
 G_BEGIN_DECLS
+
+/* A burst ends when the model has so many states that a step takes long. */
+#define FUZZ_MANY_STATES 100
 
 #define FUZZ_N_CANCELLABLES 4
 #define FUZZ_N_HOLDINGS     48
@@ -26,11 +29,14 @@ typedef struct
   guint most_overtaken;
 } FuzzStatistics;
 
-/* What a sequence holds of the pool: an allocation, and a copy of what has to be in it. */
+/* What a sequence holds: an allocation and a copy of its expected contents, or a permit. */
 typedef struct
 {
   BufPoolAllocation *allocation; /* NULL: none */
-  gsize n_buffers;
+  BufPermit *permit;             /* NULL: none */
+  guint level;
+  gsize n_buffers; /* of the allocation */
+  gint64 n_bytes;  /* of the permit */
   guint n_references;
   gboolean pinned;
   gboolean released;
@@ -38,30 +44,47 @@ typedef struct
   guint8 *expected;
 } FuzzHolding;
 
-/* A request in the hands of a thread or of the main loop, and what came of it. */
+/* A request that a thread or the main loop runs, and its result. */
 typedef struct _FuzzPlayer FuzzPlayer;
 
 typedef struct
 {
   FuzzPlayer *player;
-  BufPool *pool;
-  gboolean active; /* from its start until it was looked at */
-  gsize n_buffers; /* none: to drain */
+  guint level;
+  BufPool *pool;     /* NULL: for a permit of @budget */
+  BufBudget *budget; /* NULL: for an allocation of @pool */
+  gboolean active;   /* from its start until its outcome is compared */
+  gsize n_buffers;   /* 0: a drain */
+  gsize max_buffers;
+  gint64 n_bytes; /* of the permit */
   gint64 timeout;
   gint priority;
   gboolean pinned;
   gboolean dropped;
-  guint cancellable; /* which; FUZZ_N_CANCELLABLES: none */
+  guint cancellable; /* the index; FUZZ_N_CANCELLABLES: none */
   GCancellable *token;
   guint thread_number;
   BufPoolAllocation *allocation;
+  BufPermit *permit;
   FuzzOutcome outcome;
   gint done; /* atomic */
 } FuzzRequest;
 
-struct _FuzzPlayer
+/* A level of the tree: a pool or a budget. */
+typedef struct
 {
   BufPool *pool;
+  BufBudget *budget;
+  BufSemaphore *semaphore;
+  gint64 initial; /* the first maximum */
+  gboolean unlimited;
+} FuzzNode;
+
+struct _FuzzPlayer
+{
+  FuzzNode nodes[FUZZ_N_LEVELS];
+  guint n_levels;
+  BufTree *tree;
   FuzzModel *model;
   GMainContext *context;
   guint step;
@@ -70,10 +93,10 @@ struct _FuzzPlayer
   gsize n_buffers;
   gboolean zero_fill;
   gboolean impatient;
-  gboolean unlimited;
-  gboolean closed;
+  gboolean allows_ranges;
+  guint alignment;
   GCancellable *cancellables[FUZZ_N_CANCELLABLES];
-  FuzzRequest requests[FUZZ_N_REQUESTS]; /* of the threads, then of tasks */
+  FuzzRequest requests[FUZZ_N_REQUESTS]; /* of the threads, followed by those of the tasks */
   FuzzHolding holdings[FUZZ_N_HOLDINGS];
   FuzzStatistics *statistics;
 };
@@ -93,6 +116,30 @@ void fuzz_fail (FuzzPlayer *self, const gchar *format, ...) G_GNUC_PRINTF (2, 3)
 void fuzz_fail_with_states (FuzzPlayer *self, const gchar *what) G_GNUC_NORETURN;
 void fuzz_settle (FuzzPlayer *self);
 
+/* fuzz-tree.c */
+void fuzz_tree_init (FuzzPlayer *self, const FuzzSequence *sequence, FuzzTree *tree);
+void fuzz_tree_clear (FuzzPlayer *self);
+guint fuzz_tree_choose (FuzzPlayer *self, const FuzzStep *step, gboolean is_pool);
+gboolean fuzz_tree_is_unlimited (FuzzPlayer *self);
+void fuzz_tree_get_figures (FuzzPlayer *self, guint level, FuzzLevelFigures *figures);
+FuzzBypass fuzz_tree_get_bypass (FuzzPlayer *self, guint level, gint64 bytes);
+void fuzz_tree_note_kept (FuzzPlayer *self, gboolean begins);
+void fuzz_tree_release (FuzzPlayer *self, guint level, gint64 n_bytes, guint n_allocations);
+void fuzz_tree_set_maximum (FuzzPlayer *self, const FuzzStep *step);
+void fuzz_tree_set_reserved (FuzzPlayer *self, const FuzzStep *step);
+void fuzz_tree_set_max_waiting (FuzzPlayer *self, const FuzzStep *step);
+void fuzz_tree_owe (FuzzPlayer *self);
+
+/* fuzz-try.c */
+gsize fuzz_choose_n_buffers (FuzzPlayer *self, const FuzzStep *step);
+gint64 fuzz_choose_n_bytes (FuzzPlayer *self, const FuzzStep *step, guint level);
+void fuzz_try (FuzzPlayer *self, const FuzzStep *step);
+void fuzz_churn (FuzzPlayer *self, const FuzzStep *step);
+void fuzz_request_absurdly (FuzzPlayer *self, const FuzzStep *step);
+
+/* fuzz-keeper.c */
+void fuzz_keeper_hesitate (BufPool *pool);
+
 /* fuzz-request.c */
 FuzzOutcome fuzz_outcome_from_error (FuzzPlayer *self, const GError *error);
 void fuzz_request_begin (FuzzPlayer *self, guint slot);
@@ -101,12 +148,19 @@ void fuzz_wait (FuzzPlayer *self, gboolean arrived_only);
 
 /* fuzz-holding.c */
 FuzzHolding *fuzz_holding_add (FuzzPlayer *self,
+                               guint level,
                                BufPoolAllocation *allocation,
                                gsize n_buffers,
                                gboolean pinned);
 FuzzHolding *fuzz_holding_find (FuzzPlayer *self, guint target);
+FuzzHolding *fuzz_holding_find_free (FuzzPlayer *self);
 gboolean fuzz_holding_has_room (FuzzPlayer *self);
 void fuzz_holding_step (FuzzPlayer *self, FuzzHolding *holding, const FuzzStep *step);
 void fuzz_holding_drop (FuzzPlayer *self, FuzzHolding *holding);
+
+/* fuzz-permit.c */
+void fuzz_permit_add (FuzzPlayer *self, BufPermit *permit, guint level, gint64 n_bytes);
+void fuzz_permit_step (FuzzPlayer *self, FuzzHolding *holding, const FuzzStep *step);
+void fuzz_permit_drop (FuzzPlayer *self, FuzzHolding *holding);
 
 G_END_DECLS

@@ -1,7 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Wherever it runs, the fuzz has as many stripes: the linker puts this in GLib's place. */
+/* The fuzz test has the same number of stripes on every machine: the linker replaces GLib's
+ * function by this one. */
 
 #include <glib.h>
 

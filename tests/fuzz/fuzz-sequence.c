@@ -8,19 +8,23 @@
 #include "fuzz-sequence.h"
 
 static const gchar *const names[FUZZ_N_OPERATIONS] = {
-  "try",    "allocate", "block",   "expire", "async",     "drain",  "drain-block", "drain-async",
-  "ref",    "unref",    "release", "view",   "drop-view", "fill",   "extract",     "look",
-  "cancel", "maximum",  "close",   "figure", "churn",     "absurd", "settle",
+  "try",         "allocate", "block",  "expire",  "async",   "drain",     "drain-block",
+  "drain-async", "ref",      "unref",  "release", "view",    "drop-view", "fill",
+  "extract",     "shrink",   "look",   "cancel",  "maximum", "reserve",   "max-waiting",
+  "owe",         "close",    "figure", "churn",   "absurd",  "settle",
 };
 
-/* How often each step comes, on the average. */
+/* How often each step occurs on average. */
 static const guint8 weights[FUZZ_N_OPERATIONS] = {
-  [FUZZ_TRY] = 24,      [FUZZ_ALLOCATE] = 12,   [FUZZ_BLOCK] = 10,      [FUZZ_EXPIRE] = 2,
-  [FUZZ_ASYNC] = 14,    [FUZZ_DRAIN] = 2,       [FUZZ_DRAIN_BLOCK] = 1, [FUZZ_DRAIN_ASYNC] = 2,
-  [FUZZ_REF] = 4,       [FUZZ_UNREF] = 56,      [FUZZ_RELEASE] = 6,     [FUZZ_VIEW] = 6,
-  [FUZZ_DROP_VIEW] = 7, [FUZZ_FILL] = 4,        [FUZZ_EXTRACT] = 4,     [FUZZ_LOOK] = 4,
-  [FUZZ_CANCEL] = 4,    [FUZZ_SET_MAXIMUM] = 3, [FUZZ_CLOSE] = 0,       [FUZZ_FIGURE] = 6,
-  [FUZZ_CHURN] = 3,     [FUZZ_ABSURD] = 1,      [FUZZ_SETTLE] = 1,
+  [FUZZ_TRY] = 24,        [FUZZ_ALLOCATE] = 12,    [FUZZ_BLOCK] = 10,
+  [FUZZ_EXPIRE] = 2,      [FUZZ_ASYNC] = 14,       [FUZZ_DRAIN] = 2,
+  [FUZZ_DRAIN_BLOCK] = 1, [FUZZ_DRAIN_ASYNC] = 2,  [FUZZ_REF] = 4,
+  [FUZZ_UNREF] = 56,      [FUZZ_RELEASE] = 6,      [FUZZ_VIEW] = 6,
+  [FUZZ_DROP_VIEW] = 7,   [FUZZ_FILL] = 4,         [FUZZ_EXTRACT] = 4,
+  [FUZZ_SHRINK] = 4,      [FUZZ_LOOK] = 4,         [FUZZ_CANCEL] = 4,
+  [FUZZ_SET_MAXIMUM] = 3, [FUZZ_SET_RESERVED] = 2, [FUZZ_SET_MAX_WAITING] = 1,
+  [FUZZ_OWE] = 1,         [FUZZ_CLOSE] = 0,        [FUZZ_FIGURE] = 6,
+  [FUZZ_CHURN] = 3,       [FUZZ_ABSURD] = 1,       [FUZZ_SETTLE] = 1,
 };
 
 static FuzzSequence *
@@ -45,8 +49,8 @@ fuzz_operation_get_name (guint operation)
   return names[operation];
 }
 
-/* Each sequence does much of one thing, and nothing of another: so there are some in which a
- * request is overtaken without end, and some in which nothing but the end of a pool happens. */
+/* Each sequence prefers some steps and omits others. So in some sequences, small requests overtake
+ * a large one continually, and others only test the end of a pool. */
 static void
 choose_weights (GRand *rand, guint *chosen, gboolean with_tasks)
 {
@@ -104,6 +108,9 @@ fuzz_sequence_new_random (guint64 seed, gboolean with_tasks)
       g_array_append_val (self->steps, step);
     }
   self->impatient = g_rand_int_range (rand, 0, 4) == 0;
+  self->hesitant = g_rand_int_range (rand, 0, 8) == 0;
+  self->shape = g_rand_boolean (rand) ? g_rand_int_range (rand, 1, 4) : 0;
+  self->caps = g_rand_int_range (rand, 0, 256);
   return self;
 }
 
@@ -113,14 +120,17 @@ fuzz_sequence_new_from_bytes (const guint8 *bytes, gsize size)
   FuzzSequence *self = sequence_new ();
 
   self->n_buffers = 1;
-  if (size < 4)
+  if (size < 6)
     return self;
 
   self->buffer_size = bytes[0];
   self->zero_fill = bytes[1] & 1;
   self->impatient = bytes[1] >> 1 & 1;
+  self->hesitant = (bytes[1] >> 2) % 8 == 1;
   self->n_buffers = 1 + bytes[2] + (bytes[3] & 1) * 256;
-  for (gsize at = 4; at + 6 <= size && self->steps->len < FUZZ_SEQUENCE_MAX_STEPS; at += 6)
+  self->shape = bytes[4] % 4;
+  self->caps = bytes[5];
+  for (gsize at = 6; at + 6 <= size && self->steps->len < FUZZ_SEQUENCE_MAX_STEPS; at += 6)
     {
       FuzzStep step = {
         .operation = bytes[at] % FUZZ_N_OPERATIONS,
@@ -141,11 +151,14 @@ fuzz_sequence_to_text (FuzzSequence *self)
   GString *text = g_string_new (NULL);
 
   g_string_printf (text,
-                   "pool %u %u %u %u\n",
+                   "pool %u %u %u %u %u %u %u\n",
                    self->buffer_size,
                    self->zero_fill,
                    self->n_buffers,
-                   self->impatient);
+                   self->impatient,
+                   self->hesitant,
+                   self->shape,
+                   self->caps);
   for (guint i = 0; i < self->steps->len; i++)
     {
       const FuzzStep *step = &g_array_index (self->steps, FuzzStep, i);
@@ -165,13 +178,21 @@ static gboolean
 parse_line (FuzzSequence *self, const gchar *line)
 {
   gchar name[20];
-  guint numbers[4] = { 0 };
+  guint numbers[7] = { 0 };
   FuzzStep step;
 
   if (line[0] == '#' || line[0] == '\0')
     return TRUE;
-  if (sscanf (line, "%19s %u %u %u %u", name, &numbers[0], &numbers[1], &numbers[2], &numbers[3]) <
-      4)
+  if (sscanf (line,
+              "%19s %u %u %u %u %u %u %u",
+              name,
+              &numbers[0],
+              &numbers[1],
+              &numbers[2],
+              &numbers[3],
+              &numbers[4],
+              &numbers[5],
+              &numbers[6]) < 4)
     return FALSE;
 
   if (strcmp (name, "pool") == 0)
@@ -180,6 +201,9 @@ parse_line (FuzzSequence *self, const gchar *line)
       self->zero_fill = numbers[1];
       self->n_buffers = numbers[2];
       self->impatient = numbers[3];
+      self->hesitant = numbers[4];
+      self->shape = numbers[5] % 4;
+      self->caps = numbers[6];
       return numbers[2] > 0;
     }
 
@@ -220,7 +244,7 @@ fuzz_sequence_new_from_text (const gchar *text, GError **error)
   return g_steal_pointer (&self);
 }
 
-/* The sequence without some of its steps. */
+/* Returns the sequence without some of its steps. */
 FuzzSequence *
 fuzz_sequence_new_part (FuzzSequence *self, guint without_from, guint without_to)
 {
@@ -229,6 +253,9 @@ fuzz_sequence_new_part (FuzzSequence *self, guint without_from, guint without_to
   part->buffer_size = self->buffer_size;
   part->zero_fill = self->zero_fill;
   part->impatient = self->impatient;
+  part->hesitant = self->hesitant;
+  part->shape = self->shape;
+  part->caps = self->caps;
   part->n_buffers = self->n_buffers;
   for (guint i = 0; i < self->steps->len; i++)
     if (i < without_from || i >= without_to)

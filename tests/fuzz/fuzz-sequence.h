@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A sequence of steps: made at random, read from bytes or from a file, and written as text.
- * Whatever the numbers in it are, each sequence can be played. */
+/* A sequence of steps: generated at random, read from bytes or from a file, and written as text. A
+ * sequence can be played whatever its numbers are. */
 
 #pragma once
 
@@ -27,23 +27,28 @@ typedef enum
   FUZZ_DROP_VIEW,
   FUZZ_FILL,
   FUZZ_EXTRACT,
+  FUZZ_SHRINK,
   FUZZ_LOOK, /* at an allocation */
   FUZZ_CANCEL,
   FUZZ_SET_MAXIMUM,
+  FUZZ_SET_RESERVED,
+  FUZZ_SET_MAX_WAITING,
+  FUZZ_OWE, /* the time of the oldest runs out */
   FUZZ_CLOSE,
   FUZZ_FIGURE, /* one getter of the pool */
   FUZZ_CHURN,  /* many small requests and releases */
-  FUZZ_ABSURD, /* a request that cannot be granted */
+  FUZZ_ABSURD, /* a request that can never be granted */
   FUZZ_SETTLE,
   FUZZ_N_OPERATIONS
 } FuzzOperation;
 
-#define FUZZ_FLAG_BURST   (1 << 0) /* the next step does not wait until all has settled */
+#define FUZZ_FLAG_BURST   (1 << 0) /* the next step does not wait until the library has settled */
 #define FUZZ_FLAG_PINNED  (1 << 1)
 #define FUZZ_FLAG_CANCEL  (1 << 2) /* with a cancellable */
 #define FUZZ_FLAG_LARGE   (1 << 3)
 #define FUZZ_FLAG_DROPPED (1 << 4) /* the result of a task is not fetched */
 #define FUZZ_FLAG_UNUSUAL (1 << 5)
+#define FUZZ_FLAG_RANGE   (1 << 6) /* as many as are available */
 
 #define FUZZ_SEQUENCE_MAX_STEPS 2000
 
@@ -60,7 +65,10 @@ typedef struct
 {
   guint8 buffer_size; /* which */
   guint8 zero_fill;
-  guint8 impatient; /* promises to threads end at once */
+  guint8 impatient; /* promises to threads end immediately */
+  guint8 hesitant;  /* threads pause before they empty the cache */
+  guint8 shape;     /* of the tree */
+  guint8 caps;      /* the limits of the children, two bits for each */
   guint16 n_buffers;
   GArray *steps;
 } FuzzSequence;

@@ -3,9 +3,9 @@
 
 #define _DEFAULT_SOURCE 1 /* MAP_ANONYMOUS, which strict C11 hides */
 
-/* Plays random sequences against the library and the model, and makes the first that fails short.
- * Each runs in a process of its own, so that an abort, a sanitizer and a hang are failures alike.
- */
+/* Plays random sequences against the library and the model, and shortens the first one that fails.
+ * Each sequence runs in a separate process, so an abort, a sanitizer report and a hang all count as
+ * failures. */
 
 #include <glib/gstdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@
 #include "../testing.h"
 #include "fuzz-player.h"
 
-/* A process plays this many sequences. */
+/* How many sequences one process plays. */
 #define BATCH 200
 
 #define N_OPERATIONS 400000
@@ -64,8 +64,8 @@ be_quiet (void)
     _exit (1);
 }
 
-/* Whether the sequence passes. A hang ends by itself: see PATIENCE in fuzz-request.c, and the alarm
- * for a hang elsewhere. */
+/* Returns whether the sequence passes. A hang ends by itself: see PATIENCE in fuzz-request.c, and
+ * the alarm for hangs elsewhere. */
 static gboolean
 play_in_process (FuzzSequence *sequence, gboolean quiet)
 {
@@ -85,7 +85,7 @@ play_in_process (FuzzSequence *sequence, gboolean quiet)
   return wait_for (child) == 0;
 }
 
-/* A failure may need luck: so a sequence passes only if it does so again and again. */
+/* A failure may depend on chance, so a sequence passes only if it passes several times. */
 static gboolean
 passes (FuzzSequence *sequence)
 {
@@ -95,7 +95,7 @@ passes (FuzzSequence *sequence)
   return TRUE;
 }
 
-/* Leaves out ever smaller pieces, as long as what remains still fails. */
+/* Leaves out smaller and smaller pieces, as long as the rest still fails. */
 static FuzzSequence *
 shrink (FuzzSequence *sequence)
 {

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Memory that is aligned, zeroed, or both: what it holds, and what it costs. */
+/* Aligned memory, zeroed memory, or both: its contents and its cost. */
 
 #include <stdio.h>
 #include <string.h>
@@ -32,8 +32,8 @@ test_usable (void)
 {
   const gsize sizes[] = { 1, 24, 4096, 128 * 1024 - 1, 128 * 1024, 128 * 1024 + 1, 3 * MEBIBYTE };
 
-  g_test_summary ("Memory has its alignment, is zero if it was asked for, and is written to to the "
-                  "last byte, on both sides of what is large");
+  g_test_summary ("Memory has its alignment, is zero if requested, and is writable up to the last "
+                  "byte, below and above the large size");
 
   for (gsize alignment = 1; alignment <= MEBIBYTE; alignment *= 2)
     for (guint i = 0; i < G_N_ELEMENTS (sizes); i++)
@@ -46,13 +46,13 @@ test_usable (void)
 static void
 test_wrapping (void)
 {
-  g_test_summary ("A size that wraps when the alignment is added to it is no memory");
+  g_test_summary ("A size that overflows when the alignment is added fails");
 
   g_assert_null (buf_aligned_alloc (G_MAXSIZE - 4095, 4096, TRUE));
   g_assert_null (buf_aligned_alloc (G_MAXSIZE, 4096, TRUE));
 }
 
-/* In KiB; negative when the system does not tell. */
+/* In KiB; negative if the system does not report it. */
 static glong
 get_resident_memory (void)
 {
@@ -67,7 +67,7 @@ get_resident_memory (void)
   return pages * 4;
 }
 
-/* How much resident memory an allocation of 64 MiB takes that nobody has used. */
+/* Returns the resident size of an untouched allocation of 64 MiB. */
 static glong
 measure_unused_memory (guint alignment)
 {
@@ -94,11 +94,11 @@ test_unused (void)
 {
   glong natural, aligned;
 
-  g_test_summary ("Zeroed memory that nobody uses takes as little when it is aligned as otherwise");
+  g_test_summary ("Untouched zeroed memory uses no more resident memory when it is aligned");
 
   if (get_resident_memory () < 0)
     {
-      g_test_skip ("This system does not tell what is resident");
+      g_test_skip ("This system does not report resident memory");
       return;
     }
   natural = measure_unused_memory (0);
@@ -123,7 +123,7 @@ touch_neighbour (gconstpointer user_data)
 static void
 test_neighbours (void)
 {
-  g_test_summary ("AddressSanitizer sees it when a program touches what lies around the memory");
+  g_test_summary ("AddressSanitizer detects accesses to the memory around an aligned block");
 
   for (guint i = 0; i < G_N_ELEMENTS (neighbours); i++)
     {

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* BufPoolAllocation: what an allocation is and shows, and that it stays what it is. */
+/* BufPoolAllocation: its buffers and views, and that its contents do not change. */
 
 #include <string.h>
 
@@ -17,7 +17,7 @@ test_first_example (void)
   gpointer buffer;
   guint n = 0;
 
-  g_test_summary ("48 of 64 buffers of 16 bytes are 48 distinct places, 16 bytes apart, each "
+  g_test_summary ("48 of 64 buffers of 16 bytes are 48 distinct blocks, 16 bytes apart, each "
                   "writable over its whole size");
   g_assert_cmpuint (buf_pool_allocation_get_length (allocation), ==, 48);
   g_assert_cmpuint (buf_pool_allocation_get_buffer_size (allocation), ==, 16);
@@ -47,7 +47,7 @@ test_accounting (void)
   g_autoptr (BufPool) pool = test_pool_new (BUF_BUFFER_SIZE_S16, 64);
   BufPoolAllocation *a, *b, *c;
 
-  g_test_summary ("Memory, availability and count are exact after every step");
+  g_test_summary ("Allocated memory, available memory and counts are exact after every step");
   test_assert_figures (pool, 0, 0);
   a = test_allocate (pool, 48);
   test_assert_figures (pool, 48, 1);
@@ -74,7 +74,7 @@ test_references (void)
   BufPoolAllocation *allocation = test_allocate (pool, 3);
   BufPoolAllocation *copy;
 
-  g_test_summary ("Only the last reference gives back; copies of the boxed type are references");
+  g_test_summary ("Only the last reference frees; copies of the boxed type are references");
   g_assert_true (buf_pool_allocation_ref (allocation) == allocation);
   buf_pool_allocation_unref (allocation);
   test_assert_figures (pool, 3, 1);
@@ -101,8 +101,8 @@ test_other_thread (void)
 {
   g_autoptr (BufPool) pool = test_pool_new (64, 8);
 
-  g_test_summary ("An allocation may be dropped in a thread that never allocated, again and again");
-  /* More often than there is budget or, on any stripe, credit. */
+  g_test_summary ("An allocation may be dropped in a thread that never allocated, repeatedly");
+  /* More often than the limit or the credit of any stripe allows. */
   for (guint i = 0; i < test_scale (200); i++)
     {
       BufPoolAllocation *allocation = test_allocate (pool, 1 + i % 8);
@@ -130,7 +130,7 @@ test_references_race (void)
   BufPoolAllocation *allocation = test_allocate (pool, 8);
   GThread *threads[4];
 
-  g_test_summary ("References are counted right by many threads at once");
+  g_test_summary ("Many threads at once count references correctly");
   for (guint i = 0; i < 4; i++)
     threads[i] = g_thread_new ("ref", ref_and_unref, buf_pool_allocation_ref (allocation));
   buf_pool_allocation_unref (allocation);
@@ -147,7 +147,7 @@ test_contents (void)
   BufPoolAllocation *live[20] = { NULL };
   guint8 marks[20] = { 0 };
 
-  g_test_summary ("What is written into a live allocation is never disturbed by others");
+  g_test_summary ("Other threads never change the contents of a live allocation");
   for (guint i = 0; i < test_scale (5000); i++)
     {
       guint slot = g_rand_int_range (rand, 0, 20);
@@ -183,7 +183,7 @@ test_views (void)
   GBytes *all = buf_pool_allocation_get_bytes (allocation);
   GBytes *third = buf_pool_allocation_get_buffer_bytes (allocation, 2);
 
-  g_test_summary ("Views show the memory itself and keep the budget until the last of them goes");
+  g_test_summary ("Views show the memory itself, and count until the last one is dropped");
   memset (first + 32, 3, 16);
   g_assert_cmpuint (g_bytes_get_size (all), ==, 64);
   g_assert_true (g_bytes_get_data (all, NULL) == first);
@@ -209,12 +209,12 @@ test_fill_and_extract (void)
   g_autoptr (GBytes) nothing = NULL;
   const guint8 text[] = "Twelve bytes";
 
-  g_test_summary ("Data is copied in and out across the borders of buffers");
+  g_test_summary ("Data is copied in and out across buffer boundaries");
   g_assert_true (buf_pool_allocation_fill (allocation, 0, text, 12, &error));
   g_assert_no_error (error);
   g_assert_cmpmem (buf_pool_allocation_get_first (allocation), 12, text, 12);
 
-  /* Across a border of buffers. */
+  /* Across a buffer boundary. */
   g_assert_true (buf_pool_allocation_fill (allocation, 3, (const guint8 *) "LVE B", 5, &error));
   middle = buf_pool_allocation_extract (allocation, 2, 7, &error);
   g_assert_no_error (error);
@@ -238,7 +238,7 @@ test_out_of_range (void)
                  { 1, G_MAXSIZE }, { G_MAXSIZE, 1 }, { G_MAXSIZE, G_MAXSIZE } };
 
   g_test_summary (
-      "A range that does not lie inside is an error that names the figures, and changes nothing");
+      "A range outside the allocation is an error that contains the figures, and changes nothing");
   memset (buf_pool_allocation_get_first (allocation), 7, 12);
   for (guint i = 0; i < G_N_ELEMENTS (ranges); i++)
     {
@@ -270,7 +270,7 @@ test_bad_index (void)
   g_autoptr (BufPool) pool = test_pool_new (4, 4);
   g_autoptr (BufPoolAllocation) allocation = test_allocate (pool, 3);
 
-  g_test_summary ("An index out of range is caught as a programming error");
+  g_test_summary ("An index out of range is reported as a programming error");
   g_test_expect_message ("BufPool",
                          G_LOG_LEVEL_CRITICAL,
                          "*get_buffer: buffer index 3 is out of range 0 to 2");
@@ -337,7 +337,7 @@ test_alignment (void)
 static void
 test_zero_fill (void)
 {
-  g_test_summary ("Fresh memory is zeroed, also where it was used before");
+  g_test_summary ("New memory is zeroed, even if it was used before");
 
   assert_aligned (0, 1, TRUE);
   assert_aligned (0, 4096, TRUE);

@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a pool keeps of free blocks, and many threads. The allocator of the C library is replaced by
- * one that counts: at no moment may there be more bytes of buffers than the maximum. */
+/* The cache with many threads. A counting allocator replaces that of the C library: at no time may
+ * there be more bytes of buffers than the maximum. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,20 +14,19 @@
 #define BUFFER_SIZE 256
 #define N_BUFFERS   256
 
-/* Before each block, with its size. */
+/* Stored before each block: its size. */
 #define PREFIX 16
 
-/* Of blocks that are larger than this there is only the beginning: nobody writes to more of them.
- */
+/* Only the beginning of larger blocks exists: no test writes further. */
 #define HUGE_SIZE ((gsize) 1 << 30)
 #define BEGINNING 1024
 
 static _Atomic gint64 live;   /* bytes of buffers */
-static _Atomic gint64 most;   /* of them that there may be; 0: not looked at */
-static _Atomic gint n_blocks; /* that were not freed */
-static _Atomic guint fails;   /* one in so many fails; 0: none */
+static _Atomic gint64 most;   /* how many are allowed; 0: not checked */
+static _Atomic gint n_blocks; /* blocks that were not freed */
+static _Atomic guint fails;   /* one allocation in this many fails; 0: none */
 static _Atomic guint n_asked;
-static _Atomic gint n_mapped;   /* blocks ever */
+static _Atomic gint n_mapped;   /* blocks in total */
 static _Atomic gint n_too_many; /* how often there were too many bytes */
 
 void *__real_malloc (size_t size);
@@ -48,7 +47,8 @@ is_to_fail (void)
   return in > 0 && (hash >> 8) % in == 0;
 }
 
-/* The bytes are counted before they are there, and until they are gone; without headers. */
+/* The bytes are counted before they exist, and until they no longer exist; headers are not
+ * counted. */
 static void
 count (gint64 bytes)
 {
@@ -87,12 +87,13 @@ __wrap_posix_memalign (void **memory, size_t alignment, size_t size)
 void
 __wrap_free (void *memory)
 {
-  guint8 *block = (guint8 *) memory - PREFIX;
+  guint8 *block;
   gint64 bytes;
 
   if (memory == NULL)
     return;
 
+  block = (guint8 *) memory - PREFIX;
   bytes = *(gint64 *) block;
   __real_free (block);
   live -= bytes;
@@ -139,7 +140,7 @@ use_one_stripe (BufPool *pool, gint64 limit)
   buf_pool_set_max_cached_memory (pool, limit);
 }
 
-/* A pool with one stripe that keeps @n buffers, of its N_BUFFERS. */
+/* A pool with one stripe that caches @n of its N_BUFFERS buffers. */
 static BufPool *
 new_pool_that_keeps (guint n)
 {
@@ -162,19 +163,7 @@ get_stripe (BufPool *pool)
   return &pool->memory->cache.stripes[0];
 }
 
-static gboolean
-is_closing (BufPool *pool)
-{
-  BufMemory *memory = pool->memory;
-  gboolean closing;
-
-  g_mutex_lock (&memory->semaphore.tree->mutex);
-  closing = memory->control.closing;
-  g_mutex_unlock (&memory->semaphore.tree->mutex);
-  return closing;
-}
-
-/* Whether it may have something. */
+/* Whether a block may be cached. */
 static gboolean
 keeps (BufPool *pool)
 {
@@ -186,16 +175,31 @@ keeps (BufPool *pool)
   return may;
 }
 
-static void
-yield_for_a_while (void)
+static guint64
+get_n_rounds (BufPool *pool)
 {
-  for (guint i = 0; i < 100; i++)
-    g_usleep (50);
+  BufTree *tree = pool->memory->semaphore.tree;
+  guint64 n;
+
+  g_mutex_lock (&tree->mutex);
+  n = tree->n_rounds;
+  g_mutex_unlock (&tree->mutex);
+  return n;
+}
+
+/* The waiting request asks once, and then the watcher asks. When it asks a second time, the first
+ * time is over. */
+static void
+wait_until_watcher_has_asked (BufPool *pool)
+{
+  guint64 n = get_n_rounds (pool);
+
+  test_wait_until (get_n_rounds (pool) >= n + 3);
 }
 
 static gint is_looking;   /* atomic */
 static gint may_go_on;    /* atomic */
-static BufWatch occupier; /* keeps the watcher from everything else */
+static BufWatch occupier; /* blocks the watcher */
 
 static void
 look_until_told (BufWatch *watch, gint64 now)
@@ -235,11 +239,11 @@ test_waiting_thread (void)
   BufPoolAllocation *last = test_allocate (pool, 2);
   TestRequester *requester;
 
-  g_test_summary ("A thread that waits gets what was kept, without the help of the watcher");
+  g_test_summary ("A waiting thread gets the cached bytes without the help of the watcher");
 
   occupy_watcher ();
   requester = test_requester_start (pool, N_BUFFERS);
-  test_wait_for_waiting (pool, 1);
+  test_wait_until (buf_pool_get_waiting (pool) == 1);
   test_wait_until (buf_pool_get_cached_memory (pool) == 0);
   let_watcher_go ();
   g_assert_false (test_requester_is_done (requester));
@@ -262,7 +266,7 @@ test_waiting_task (void)
   BufPoolAllocation *last = test_allocate (pool, 2);
   g_autoptr (BufPoolAllocation) allocation = NULL;
 
-  g_test_summary ("A task that waits gets what was kept");
+  g_test_summary ("A waiting task gets the cached bytes");
 
   buf_pool_allocate_async (pool, N_BUFFERS, G_PRIORITY_DEFAULT, NULL, on_allocated, &allocation);
   g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 1);
@@ -280,10 +284,10 @@ test_nothing_is_kept_from_waiters (void)
   BufPoolAllocation *large = test_allocate (pool, N_BUFFERS - 1);
   TestRequester *requester;
 
-  g_test_summary ("While somebody waits nothing is kept, and afterwards it is");
+  g_test_summary ("While a request waits, nothing is cached; afterwards, blocks are cached again");
 
   requester = test_requester_start (pool, N_BUFFERS);
-  test_wait_for_waiting (pool, 1);
+  test_wait_until (buf_pool_get_waiting (pool) == 1);
   test_wait_until (!keeps (pool));
   g_assert_false (buf_cache_stripe_try (get_stripe (pool)));
   buf_pool_allocation_unref (small);
@@ -296,6 +300,14 @@ test_nothing_is_kept_from_waiters (void)
   g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, BUFFER_SIZE);
 }
 
+/* As another thread would. */
+static void
+hold (BufCacheStripe *stripe)
+{
+  buf_biased_lock_revoke (&stripe->lock);
+  g_assert_true (buf_biased_lock_take (&stripe->lock));
+}
+
 static void
 test_interrupted_holder (void)
 {
@@ -303,17 +315,17 @@ test_interrupted_holder (void)
   g_autoptr (GError) error = NULL;
   TestRequester *requester;
 
-  g_test_summary ("A waiter gets what was kept when the thread that holds the bit goes on");
+  g_test_summary ("A waiter gets the cached bytes when the thread that holds the bit continues");
 
-  g_assert_true (buf_cache_stripe_try (get_stripe (pool)));
+  hold (get_stripe (pool));
   requester = test_requester_start (pool, N_BUFFERS);
-  test_wait_for_waiting (pool, 1);
+  test_wait_until (buf_pool_get_waiting (pool) == 1);
   g_assert_null (buf_pool_try_allocate (pool, N_BUFFERS, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK);
-  yield_for_a_while ();
+  wait_until_watcher_has_asked (pool);
   g_assert_false (test_requester_is_done (requester));
 
-  buf_cache_stripe_drop (get_stripe (pool));
+  buf_biased_lock_open (&get_stripe (pool)->lock);
   test_requester_end_served (requester);
 }
 
@@ -327,12 +339,12 @@ test_interrupted_put (void)
 
   g_test_summary ("A waiter also gets a block that is put while it waits");
 
-  g_assert_true (buf_cache_stripe_try (stripe));
+  hold (stripe);
   requester = test_requester_start (pool, N_BUFFERS);
-  test_wait_for_waiting (pool, 1);
-  yield_for_a_while ();
+  test_wait_until (buf_pool_get_waiting (pool) == 1);
+  wait_until_watcher_has_asked (pool);
   buf_cache_stripe_push_held (stripe, buf_cache_stripe_use_held (stripe, 1), block, BUFFER_SIZE);
-  buf_cache_stripe_drop (stripe);
+  buf_biased_lock_open (&stripe->lock);
   test_requester_end_served (requester);
 }
 
@@ -342,12 +354,12 @@ test_interrupted_holder_and_task (void)
   g_autoptr (BufPool) pool = new_pool_that_keeps (20);
   g_autoptr (BufPoolAllocation) allocation = NULL;
 
-  g_test_summary ("The same for a task, which enqueues without waiting for the holder");
+  g_test_summary ("The same for a task, which enqueues without waiting for the holder of the bit");
 
-  g_assert_true (buf_cache_stripe_try (get_stripe (pool)));
+  hold (get_stripe (pool));
   buf_pool_allocate_async (pool, N_BUFFERS, G_PRIORITY_DEFAULT, NULL, on_allocated, &allocation);
   g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 1);
-  buf_cache_stripe_drop (get_stripe (pool));
+  buf_biased_lock_open (&get_stripe (pool)->lock);
   while (allocation == NULL)
     g_main_context_iteration (NULL, TRUE);
 }
@@ -355,14 +367,29 @@ test_interrupted_holder_and_task (void)
 typedef struct
 {
   BufPool *pool;
-  gint done; /* atomic */
+  gint n_sleeps; /* atomic; how many times the thread has slept before it tried again */
+  gint done;     /* atomic */
 } Ender;
+
+static _Thread_local Ender *own_ender;
+
+void __real_g_usleep (gulong microseconds);
+void __wrap_g_usleep (gulong microseconds);
+
+void
+__wrap_g_usleep (gulong microseconds)
+{
+  if (own_ender != NULL)
+    g_atomic_int_inc (&own_ender->n_sleeps);
+  __real_g_usleep (microseconds);
+}
 
 static gpointer
 close_pool (gpointer data)
 {
   Ender *self = data;
 
+  own_ender = self;
   buf_pool_close (self->pool);
   g_atomic_int_set (&self->done, TRUE);
   return NULL;
@@ -373,7 +400,7 @@ static BufMemory *ending; /* whose stripes are about to be freed */
 void __real_g_aligned_free (gpointer memory);
 void __wrap_g_aligned_free (gpointer memory);
 
-/* While others find the keeper, they look at the stripes. */
+/* While other threads find the keeper, they access the stripes. */
 void
 __wrap_g_aligned_free (gpointer memory)
 {
@@ -390,7 +417,7 @@ test_end (void)
 {
   BufPool *pool = new_pool_that_keeps (20);
 
-  g_test_summary ("When a pool ends, nobody finds its cache before that goes");
+  g_test_summary ("When a pool ends, no thread finds its cache after it is freed");
 
   ending = pool->memory;
   g_object_unref (pool);
@@ -402,6 +429,7 @@ lower_maximum (gpointer data)
 {
   Ender *self = data;
 
+  own_ender = self;
   buf_pool_set_max_memory (self->pool, BUFFER_SIZE);
   g_atomic_int_set (&self->done, TRUE);
   return NULL;
@@ -414,14 +442,13 @@ test_close_waits_for_holder (gconstpointer function)
   Ender ender = { .pool = pool };
   GThread *thread;
 
-  g_test_summary ("The end of a pool, and a lower maximum, wait for who holds a bit");
+  g_test_summary ("Closing a pool, and lowering its maximum, wait for the holder of a bit");
 
-  g_assert_true (buf_cache_stripe_try (get_stripe (pool)));
+  hold (get_stripe (pool));
   thread = g_thread_new ("ender", (GThreadFunc) function, &ender);
-  test_wait_until (is_closing (pool));
-  yield_for_a_while ();
+  test_wait_until (g_atomic_int_get (&ender.n_sleeps) >= 2 || g_atomic_int_get (&ender.done));
   g_assert_false (g_atomic_int_get (&ender.done));
-  buf_cache_stripe_drop (get_stripe (pool));
+  buf_biased_lock_open (&get_stripe (pool)->lock);
   g_thread_join (thread);
   g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 0);
   g_assert_true (get_stripe (pool)->closed);
@@ -433,7 +460,8 @@ test_failing_allocator (void)
   g_autoptr (BufPool) pool = new_pool_that_keeps (20);
   g_autoptr (GError) error = NULL;
 
-  g_test_summary ("When there is no memory, what is kept is freed before the request fails");
+  g_test_summary ("If the system is out of memory, cached blocks are freed before the request "
+                  "fails");
 
   fails = 1;
   g_assert_null (buf_pool_try_allocate (pool, 2, &error));
@@ -454,7 +482,7 @@ test_huge_buffers (void)
 
   if (buf_block_is_checked ())
     {
-      g_test_skip ("Tools that check memory would mark more of it than there is");
+      g_test_skip ("Memory checkers would mark more memory than exists");
       return;
     }
   use_one_stripe (pool, 4 * buffer_size);
@@ -466,11 +494,11 @@ test_huge_buffers (void)
   buf_pool_close (pool);
   g_assert_cmpuint (buf_pool_get_cached_memory (pool), ==, 0);
 #else
-  g_test_skip ("there are not so many addresses");
+  g_test_skip ("the address space is too small");
 #endif
 }
 
-/* Whatever the threads do, until they have done enough of it. */
+/* All threads together, until they have done enough. */
 typedef struct
 {
   BufPool *pool;
@@ -479,18 +507,83 @@ typedef struct
   gint *ends; /* atomic */
 } Worker;
 
+/* What all workers use at a time. The one that disturbs cancels it. */
+static struct
+{
+  GMutex mutex;
+  GCancellable *current;
+} canceller;
+
+static GCancellable *
+ref_cancellable (void)
+{
+  GCancellable *cancellable;
+
+  g_mutex_lock (&canceller.mutex);
+  if (canceller.current == NULL)
+    canceller.current = g_cancellable_new ();
+  cancellable = g_object_ref (canceller.current);
+  g_mutex_unlock (&canceller.mutex);
+  return cancellable;
+}
+
+static void
+cancel (void)
+{
+  g_autoptr (GCancellable) cancellable = ref_cancellable ();
+
+  g_mutex_lock (&canceller.mutex);
+  g_clear_object (&canceller.current);
+  g_mutex_unlock (&canceller.mutex);
+  g_cancellable_cancel (cancellable);
+}
+
+static BufPoolAllocation *
+request_cancellable (Worker *self, gsize n)
+{
+  g_autoptr (GCancellable) cancellable = ref_cancellable ();
+
+  return buf_pool_allocate_timeout (self->pool, n, 2000, cancellable, NULL);
+}
+
+static BufPoolAllocation *
+request_task (Worker *self, gsize n)
+{
+  g_autoptr (GMainContext) context = g_main_context_new ();
+  g_autoptr (GCancellable) cancellable = ref_cancellable ();
+  g_autoptr (GAsyncResult) result = NULL;
+
+  g_main_context_push_thread_default (context);
+  buf_pool_allocate_async (self->pool,
+                           n,
+                           G_PRIORITY_DEFAULT,
+                           cancellable,
+                           test_keep_result,
+                           &result);
+  while (result == NULL)
+    g_main_context_iteration (context, TRUE);
+  g_main_context_pop_thread_default (context);
+  return buf_pool_allocate_finish (self->pool, result, NULL);
+}
+
 static BufPoolAllocation *
 request (Worker *self, GRand *random)
 {
   gsize n = g_rand_boolean (random) ? (gsize) g_rand_int_range (random, 1, 4)
                                     : (gsize) g_rand_int_range (random, 1, 32);
 
-  switch (g_rand_int_range (random, 0, 4))
+  switch (g_rand_int_range (random, 0, 8))
     {
     case 0:
-      return buf_pool_try_allocate (self->pool, n, NULL);
     case 1:
+      return buf_pool_try_allocate (self->pool, n, NULL);
+    case 2:
+    case 3:
       return buf_pool_allocate_timeout_pinned (self->pool, n, 200, NULL, NULL);
+    case 4:
+      return request_cancellable (self, n);
+    case 5:
+      return request_task (self, n);
     default:
       return buf_pool_allocate_timeout (self->pool, n, 2000, NULL, NULL);
     }
@@ -550,6 +643,7 @@ disturb (gpointer data)
         default:
           buf_pool_drain_timeout (self->pool, 50, NULL, NULL);
         }
+      cancel ();
       g_usleep (g_rand_int_range (random, 0, 2000));
     }
   return NULL;
@@ -575,6 +669,7 @@ run_strict (gsize buffer_size, guint one_in)
   g_atomic_int_set (&ends, TRUE);
   g_thread_join (threads[0]);
   fails = 0;
+  g_clear_object (&canceller.current);
 
   g_assert_cmpint (n_too_many, ==, 0);
   test_assert_figures (pool, 0, 0);
@@ -592,25 +687,25 @@ run_strict (gsize buffer_size, guint one_in)
 static void
 test_strict (gconstpointer one_in)
 {
-  g_test_summary ("At no moment are there more buffers than the maximum, kept ones included");
+  g_test_summary ("There are never more buffers than the maximum, including cached ones");
 
   run_strict (BUFFER_SIZE, GPOINTER_TO_UINT (one_in));
 }
 
-/* From 8 buffers on they are large. */
+/* From 8 buffers on, blocks are large. */
 static void
 test_strict_large (gconstpointer one_in)
 {
   g_autoptr (BufPool) pool = test_pool_new (64 * BUFFER_SIZE, N_BUFFERS);
 
-  g_test_summary ("The same with blocks that are mapped");
+  g_test_summary ("The same with mapped blocks");
 
   run_strict (64 * BUFFER_SIZE, GPOINTER_TO_UINT (one_in));
   if (pool->memory->n_large < G_MAXUINT)
     g_assert_cmpint (n_mapped, >, 0);
 }
 
-/* Drops allocations of a pool that ends meanwhile. */
+/* Drops allocations of a pool that ends in the meantime. */
 typedef struct
 {
   BufPoolAllocation *blocks[8];
@@ -632,7 +727,7 @@ drop_all (gpointer data)
 static void
 test_ends_storm (void)
 {
-  g_test_summary ("A pool ends while its last blocks are dropped, and nothing of it is left");
+  g_test_summary ("A pool ends while its last blocks are dropped, and nothing remains");
 
   for (guint round = 0; round < test_scale (2000); round++)
     {
@@ -655,6 +750,42 @@ test_ends_storm (void)
         g_thread_join (threads[i]);
     }
   g_assert_cmpint (n_blocks, ==, 0);
+}
+
+/* This needs locks that are biased at the first use. */
+static void
+test_close_by_bias (void)
+{
+  g_autoptr (BufPool) pool = test_pool_new (BUFFER_SIZE, N_BUFFERS);
+  BufCacheStripe *stripe;
+  BufLockOwner *me;
+  BufHaul haul;
+
+  g_test_summary ("If the bias of its own stripe cannot be revoked, a thread does not close it");
+
+  for (guint i = 0; i < 2; i++)
+    buf_pool_allocation_unref (test_allocate (pool, 1));
+  buf_pool_trim (pool, 0);
+  stripe = buf_cache_get_stripe (pool->memory, pool->memory->cache.n_live);
+  me = buf_lock_owner_self;
+  if (me == NULL || atomic_load (&stripe->lock.state) != (guintptr) me)
+    {
+      g_test_skip ("The stripe is not biased");
+      return;
+    }
+
+  /* As a thread sees it that has begun to revoke the bias before this thread left. */
+  atomic_store (&me->inside, &stripe->lock);
+  buf_haul_init (&haul);
+  g_mutex_lock (&pool->memory->semaphore.tree->mutex);
+  g_assert_false (buf_cache_close_locked (pool->memory, &haul));
+  g_assert_false (stripe->closed);
+  g_mutex_unlock (&pool->memory->semaphore.tree->mutex);
+  g_assert_cmpint (haul.n_blocks, ==, 0);
+  atomic_store (&me->inside, NULL);
+
+  buf_pool_set_max_cached_memory (pool, 0);
+  g_assert_true (stripe->closed);
 }
 
 int
@@ -687,6 +818,7 @@ main (int argc, char *argv[])
                         GUINT_TO_POINTER (50),
                         test_strict_large);
   g_test_add_func ("/cache-threads/ends-storm", test_ends_storm);
+  g_test_add_func ("/cache-threads/close-by-bias", test_close_by_bias);
 
   return g_test_run ();
 }

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a pool keeps of free blocks, in one thread. */
+/* The cache of a pool, in one thread. */
 
 #include <string.h>
 
@@ -55,7 +55,7 @@ get_cached (BufPool *pool)
   return buf_pool_get_cached_memory (pool) / BUFFER_SIZE;
 }
 
-/* Makes the pool keep @n_blocks of that size, as far as it has room. */
+/* Makes the pool cache @n_blocks blocks of that size, as far as it has room. */
 static void
 cache_blocks (BufPool *pool, guint n_blocks, gsize n_buffers)
 {
@@ -74,7 +74,7 @@ test_hit (void)
   BufPoolAllocation *first = allocation;
   g_autoptr (BufPoolStats) stats = NULL;
 
-  g_test_summary ("A block that was dropped is used again, and is available meanwhile");
+  g_test_summary ("A dropped block is reused, and its memory counts as available in the meantime");
 
   g_assert_cmpuint (get_cached (pool), ==, 0);
   buf_pool_allocation_unref (allocation);
@@ -103,7 +103,7 @@ test_kinds (void)
   BufPoolAllocation *first = test_allocate (pool, 2);
   BufPoolAllocation *allocation;
 
-  g_test_summary ("All kinds of requests find a kept block; a cancelled one does not take it");
+  g_test_summary ("All kinds of requests find a cached block; a cancelled one does not take it");
 
   buf_pool_allocation_unref (first);
   allocation = buf_pool_allocate (pool, 2, NULL, NULL);
@@ -137,7 +137,7 @@ test_task (void)
   BufPoolAllocation *first = test_allocate (pool, 2);
   g_autoptr (BufPoolAllocation) allocation = NULL;
 
-  g_test_summary ("An asynchronous request finds a kept block");
+  g_test_summary ("An asynchronous request finds a cached block");
 
   buf_pool_allocation_unref (first);
   buf_pool_allocate_async (pool, 2, G_PRIORITY_DEFAULT, NULL, on_allocated, &allocation);
@@ -155,7 +155,7 @@ allocate_pinned (BufPool *pool, gsize n_buffers)
   return allocation;
 }
 
-/* The pool keeps the buffers of a pinned allocation, and not its handle. */
+/* The pool caches the buffers of a pinned allocation, but not its handle. */
 static void
 test_pinned (void)
 {
@@ -202,7 +202,7 @@ test_pinned_task (void)
   g_autoptr (BufPool) pool = new_pool (-1);
   BufPoolAllocation *allocation = NULL;
 
-  g_test_summary ("An asynchronous pinned request finds a kept block");
+  g_test_summary ("An asynchronous pinned request finds a cached block");
 
   cache_blocks (pool, 1, 2);
   buf_pool_allocate_pinned_async (pool,
@@ -223,8 +223,8 @@ static void
 test_end_with_pinned (void)
 {
   g_test_summary (
-      "The owner waits for a plain allocation of what was a pinned block, and not for a "
-      "pinned one of what was a plain block");
+      "The owner waits for a plain allocation of a formerly pinned block, but not for a pinned "
+      "allocation of a formerly plain block");
 
   for (guint i = 0; i < 4; i++)
     {
@@ -249,7 +249,8 @@ test_held (void)
   BufPoolAllocation *first = test_allocate (pool, 1);
   g_autoptr (BufPoolAllocation) again = NULL;
 
-  g_test_summary ("A block is kept when its last reference or view is dropped, and is as new then");
+  g_test_summary ("A block is cached when its last reference or view is dropped, and is then like "
+                  "new");
 
   buf_pool_allocation_ref (first);
   buf_pool_allocation_release (first);
@@ -269,7 +270,7 @@ test_sizes (void)
   g_autoptr (BufPool) pool = new_pool (-1);
   BufPoolAllocation *blocks[BUF_CACHE_N_MAGAZINES];
 
-  g_test_summary ("Several sizes are kept, and each request gets its own");
+  g_test_summary ("Several sizes are cached, and each request gets its own");
 
   for (guint round = 0; round < 3; round++)
     {
@@ -294,12 +295,12 @@ test_size_that_goes (void)
 {
   g_autoptr (BufPool) pool = new_small_pool ();
 
-  g_test_summary ("A size that is not requested any more makes room, in a stripe");
+  g_test_summary ("A size that is no longer requested makes room in a stripe");
 
   cache_blocks (pool, 16, 1);
   g_assert_cmpuint (get_cached (pool), ==, 16);
 
-  /* Fewer would do, but one that comes only once must not push out the others. */
+  /* Fewer would be enough, but a size that comes only once must not evict the others. */
   cache_blocks (pool, 1, 2);
   g_assert_cmpuint (get_cached (pool), ==, 16);
   for (guint i = 0; i < 40; i++)
@@ -315,8 +316,7 @@ test_many_sizes (void)
   BufPoolAllocation *block;
   BufPoolAllocation *again;
 
-  g_test_summary (
-      "Among many sizes that come once, one that comes again and again finds its place");
+  g_test_summary ("Among many sizes that come once, a recurring size finds its place");
 
   for (guint i = 1; i <= 12; i++)
     cache_blocks (pool, 1, i);
@@ -337,7 +337,7 @@ test_depot (void)
   BufDepot *depot = &get_memory (pool)->control.depot;
   g_autoptr (BufPoolStats) stats = NULL;
 
-  g_test_summary ("Full magazines go to the depot, and come back from there");
+  g_test_summary ("Full magazines move to the depot, and return from it");
 
   if (get_memory (pool)->control.n_stripes == 1)
     {
@@ -361,7 +361,7 @@ test_depot_sizes (void)
   g_autoptr (BufPool) pool = new_pool (2 << 20);
   BufDepot *depot = &get_memory (pool)->control.depot;
 
-  g_test_summary ("Sizes that are not requested any more make room in the depot");
+  g_test_summary ("Sizes that are no longer requested make room in the depot");
 
   if (get_memory (pool)->control.n_stripes == 1)
     {
@@ -380,14 +380,14 @@ test_depot_sizes (void)
   g_assert_cmpuint (depot->sizes[0].n_buffers, ==, 20);
 }
 
-/* Larger than a share, but not than the depot. */
+/* Larger than a share, but not larger than the depot. */
 static void
 test_large_blocks (void)
 {
   g_autoptr (BufPool) pool = new_pool (4 << 20);
   BufPoolAllocation *block;
 
-  g_test_summary ("A block that no stripe has room for is kept in the depot");
+  g_test_summary ("A block that no stripe has room for is cached in the depot");
 
   if (get_memory (pool)->control.n_stripes == 1)
     {
@@ -405,7 +405,7 @@ test_large_blocks (void)
 
 #define MEBIBYTE (1024 * 1024)
 
-/* Returns how many of @n_blocks the pool keeps. */
+/* Returns how many of @n_blocks blocks the pool caches. */
 static gsize
 count_kept (BufPool *pool, guint n_blocks, gsize n_buffers)
 {
@@ -413,14 +413,14 @@ count_kept (BufPool *pool, guint n_blocks, gsize n_buffers)
   return buf_pool_get_cached_memory (pool) / (n_buffers * buf_pool_get_buffer_size (pool));
 }
 
-/* Nothing of the blocks is written to. */
+/* The blocks are not written to. */
 static void
 test_one_larger_block (void)
 {
   const gsize buffer_sizes[] = { MEBIBYTE, 40 * MEBIBYTE };
 
-  g_test_summary ("Of blocks that are larger than what is kept by default one is kept, within an "
-                  "eighth of the maximum");
+  g_test_summary ("One block that exceeds the default cache limit is cached, within an eighth of "
+                  "the maximum");
 
   for (guint i = 0; i < G_N_ELEMENTS (buffer_sizes); i++)
     {
@@ -446,7 +446,7 @@ test_larger_block_that_goes (void)
 {
   g_autoptr (BufPool) pool = test_pool_new (MEBIBYTE, 1000);
 
-  g_test_summary ("A larger block makes room when others are requested again and again");
+  g_test_summary ("A larger block makes room when other blocks are requested repeatedly");
 
   g_assert_cmpuint (count_kept (pool, 1, 40), ==, 1);
   for (guint i = 0; i < 40; i++)
@@ -482,7 +482,7 @@ test_limit (void)
   g_autoptr (BufPool) pool = test_pool_new (BUFFER_SIZE, N_BUFFERS);
   gint64 limit;
 
-  g_test_summary ("No more is kept than the limit allows, whatever it is; none at 0");
+  g_test_summary ("The pool never caches more than the limit, and nothing if the limit is 0");
 
   g_assert_cmpint (buf_pool_get_max_cached_memory (pool), ==, -1);
   for (guint i = 0; i <= 12; i++)
@@ -522,7 +522,7 @@ test_properties (void)
   gint64 limit;
   guint64 cached;
 
-  g_test_summary ("The limit is a property that notifies when it is changed");
+  g_test_summary ("The limit is a property that notifies when it changes");
 
   g_signal_connect (pool, "notify::max-cached-memory", G_CALLBACK (on_notify), &n_notified);
   cache_blocks (pool, 1, 1);
@@ -540,7 +540,7 @@ test_properties (void)
   g_assert_cmpuint (cached, ==, 16);
 }
 
-/* Whether the pool keeps this many buffers, in one block. */
+/* Whether the pool caches this many buffers in one block. */
 static gboolean
 keeps_block_of (BufPool *pool, gsize n_buffers)
 {
@@ -553,7 +553,7 @@ keeps_block_of (BufPool *pool, gsize n_buffers)
   return keeps;
 }
 
-/* After a change, the pool keeps nothing until it has been calm. */
+/* After a change, the pool caches nothing until it has been calm. */
 static void
 calm_down (BufPool *pool)
 {
@@ -591,7 +591,7 @@ test_eviction (void)
   g_autoptr (BufPoolAllocation) small = test_allocate (pool, 1);
   guint most = (N_BUFFERS - 1) / 7;
 
-  g_test_summary ("A try gets all that is not in use, whatever the pool keeps");
+  g_test_summary ("A try gets all memory that is not in use, no matter what the pool caches");
 
   for (guint i = 1; i <= 7; i++)
     {
@@ -628,7 +628,7 @@ test_trim (void)
   g_autoptr (BufPool) other = new_pool (-1);
   gsize freed;
 
-  g_test_summary ("Trimming frees what is kept, down to what the caller says, in one pool or all");
+  g_test_summary ("Trimming frees cached blocks down to the given size, in one pool or in all");
 
   cache_blocks (pool, 100, 1);
   g_assert_cmpuint (get_cached (pool), ==, 100);
@@ -652,7 +652,7 @@ test_drain_and_close (void)
   g_autoptr (GError) error = NULL;
   BufPoolAllocation *last = test_allocate (pool, 1);
 
-  g_test_summary ("What is kept is not outstanding for a drain; a closed pool keeps nothing");
+  g_test_summary ("Cached blocks are not outstanding for a drain; a closed pool caches nothing");
 
   cache_blocks (pool, 100, 1);
   g_assert_false (buf_pool_drain_timeout (pool, 0, NULL, &error));
@@ -680,7 +680,7 @@ test_zero_fill (void)
   const guint alignments[] = { 0, 1024 };
   static const guint8 zeros[2 * BUFFER_SIZE];
 
-  g_test_summary ("Zeroed and aligned blocks are kept, and are zero and aligned again");
+  g_test_summary ("Zeroed and aligned blocks are cached, and are zero and aligned again");
 
   for (guint i = 0; i < G_N_ELEMENTS (alignments); i++)
     {
@@ -707,8 +707,61 @@ test_zero_fill (void)
       g_assert_true (alignments[i] == 0 ||
                      (guintptr) buf_pool_allocation_get_first (again) % alignments[i] == 0);
       buf_pool_allocation_unref (again);
-      g_assert_cmpuint (buf_pool_trim (pool, 0), ==, 2 * BUFFER_SIZE);
+
+      /* The same from a magazine that is not the first one. */
+      cache_blocks (pool, 1, 1);
+      cache_blocks (pool, 1, 1);
+      again = test_allocate (pool, 2);
+      g_assert_true (again == block);
+      g_assert_cmpint (*(guint8 *) buf_pool_allocation_get_first (again), ==, 0);
+      buf_pool_allocation_unref (again);
+      g_assert_cmpuint (buf_pool_trim (pool, 0), ==, 3 * BUFFER_SIZE);
     }
+}
+
+/* Sections in which nothing has to wait, until the cache is open. */
+static void
+wait_for_calm (BufPool *pool)
+{
+  for (guint i = 0; get_memory (pool)->semaphore.level.revoked; i++)
+    {
+      g_assert_cmpuint (i, <, 1000);
+      buf_pool_allocation_unref (test_allocate (pool, 1));
+    }
+}
+
+static void
+test_idle_in_one_stripe (void)
+{
+  g_autoptr (BufPool) pool = new_pool (-1);
+  const guint n_blocks = BUF_CACHE_ROUNDS + 8;
+  g_autoptr (GPtrArray) blocks =
+      g_ptr_array_new_with_free_func ((GDestroyNotify) buf_pool_allocation_unref);
+  BufPoolAllocation *others;
+  TestRequester *requester;
+
+  g_test_summary ("A single stripe takes only as many idle blocks as its magazine has room for");
+
+  use_one_stripe (pool);
+  others = test_allocate (pool, N_BUFFERS - n_blocks * 4);
+  for (guint i = 0; i < n_blocks; i++)
+    g_ptr_array_add (blocks, test_allocate (pool, 4));
+  requester = test_requester_start (pool, 1);
+  test_wait_for_waiting (pool, 1);
+  buf_pool_allocation_unref (others);
+  test_requester_end_served (requester);
+  g_ptr_array_set_size (blocks, 0);
+  g_assert_cmpint (get_memory (pool)->semaphore.level.idle, ==, n_blocks * 4 * BUFFER_SIZE);
+
+  /* The last block of one buffer may be cached as well. */
+  wait_for_calm (pool);
+  g_assert_cmpint (get_memory (pool)->semaphore.level.idle, ==, 0);
+  g_assert_cmpint (get_memory (pool)->cache.stripes[0].bytes / (4 * BUFFER_SIZE),
+                   ==,
+                   BUF_CACHE_ROUNDS);
+  g_assert_cmpuint (get_cached (pool) / 4, ==, n_blocks);
+  g_assert_cmpuint (buf_pool_trim (pool, 0) / (4 * BUFFER_SIZE), ==, n_blocks);
+  g_assert_cmpuint (get_cached (pool), ==, 0);
 }
 
 static void
@@ -717,7 +770,7 @@ test_debug_keys (void)
   const gchar *keys[] = { "leaks", "fill", "guard" };
   guint i = g_test_subprocess () ? 0 : G_N_ELEMENTS (keys);
 
-  g_test_summary ("With keys that look at freed memory nothing is kept");
+  g_test_summary ("With keys that check freed memory, nothing is cached");
 
   if (i > 0)
     {
@@ -727,8 +780,11 @@ test_debug_keys (void)
     }
   if (test_run_with ("", NULL, NULL))
     {
-      g_autoptr (BufPool) pool = new_pool (-1);
+      g_autoptr (BufPool) pool = test_pool_new (BUFFER_SIZE, N_BUFFERS);
 
+      /* Of a new pool, even before the first grant on a live path. */
+      buf_pool_set_max_memory (pool, (N_BUFFERS - 1) * BUFFER_SIZE);
+      cache_blocks (pool, 1, 4);
       cache_blocks (pool, 3, 1);
       g_assert_cmpuint (get_cached (pool), ==, 0);
     }
@@ -737,7 +793,7 @@ test_debug_keys (void)
 static void
 test_use_after_free (void)
 {
-  g_test_summary ("AddressSanitizer finds who uses a block that is kept");
+  g_test_summary ("AddressSanitizer detects accesses to a cached block");
 
 #ifdef BUF_HAVE_ADDRESS_SANITIZER
   if (g_test_subprocess ())
@@ -789,6 +845,7 @@ main (int argc, char *argv[])
   g_test_add_func ("/cache/trim", test_trim);
   g_test_add_func ("/cache/drain-and-close", test_drain_and_close);
   g_test_add_func ("/cache/zero-fill", test_zero_fill);
+  g_test_add_func ("/cache/idle-in-one-stripe", test_idle_in_one_stripe);
   g_test_add_func ("/cache/debug-keys", test_debug_keys);
   g_test_add_func ("/cache/use-after-free", test_use_after_free);
 

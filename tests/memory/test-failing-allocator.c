@@ -1,9 +1,9 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The allocator fails in every place in turn. The linker puts the functions below in the place of
- * the C library's, in this program and in the library under test, but not in GLib: so they see
- * allocations of buffers and of their headers, and nothing else. */
+/* Each allocation of memory fails in turn. The linker replaces functions of the C library by those
+ * below, in this program and in the library under test, but not in GLib. So they see only the
+ * allocations of buffers and of their headers. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,15 +14,15 @@
 #define BUFFER_SIZE 64
 #define N_BUFFERS   10
 
-/* So that few of these buffers are a large block already. */
+/* So that a few of these buffers are already a large block. */
 #define LARGE_BUFFER_SIZE 65536
 
-/* Which allocation fails, and whether those after it do so too. */
+/* Which allocation fails, and whether all later ones fail as well. */
 static gint first_failure = -1; /* atomic; negative: none */
 static gint goes_on_failing;    /* atomic */
-static gint one_in;             /* atomic; at random one in so many fails, 0: none */
+static gint one_in;             /* atomic; one in this many fails at random; 0: none */
 
-static gint n_allocations; /* atomic; begun */
+static gint n_allocations; /* atomic; allocations that were requested */
 static gint n_failures;    /* atomic */
 static gint n_live;        /* atomic; blocks that were not freed */
 
@@ -111,7 +111,7 @@ typedef struct
   guint n_in_flight;
 } Script;
 
-/* Whether the request was served; if not, there is but one reason. */
+/* Returns whether the request was granted; if not, there is only one possible reason. */
 static gboolean
 judge (Script *self, BufPoolAllocation *allocation, GError *error)
 {
@@ -237,7 +237,7 @@ on_filled (GObject *source, GAsyncResult *result, gpointer user_data)
   self->n_in_flight--;
 }
 
-/* The stream holds what nobody else holds any more. */
+/* The stream holds the only reference. */
 static void
 script_stream_in_flight (Script *self)
 {
@@ -281,7 +281,7 @@ request_and_drop (gpointer data)
   return NULL;
 }
 
-/* Each waits for those before it, so whoever is refused has to let the next one pass. */
+/* Each waits for those before it, so a thread that is refused has to let the next one pass. */
 static void
 script_waiting_threads (Script *self)
 {
@@ -336,7 +336,7 @@ land (Script *self)
   test_wait_until ((g_main_context_iteration (NULL, FALSE), self->n_in_flight == 0));
 }
 
-/* One is there at once, the others wait. */
+/* One is granted immediately, the others wait. */
 static void
 script_tasks (Script *self)
 {
@@ -404,14 +404,14 @@ test_kind (guint64 buffer_size, gboolean zero_fill, guint alignment)
       run_script (buffer_size, zero_fill, alignment, first, TRUE);
       g_assert_cmpint (g_atomic_int_get (&n_failures), >=, 1);
     }
-  g_test_message ("each of %d allocations failed, alone and with all after it", n);
+  g_test_message ("each of %d allocations failed, alone and with all later ones", n);
   reset_allocator (-1, FALSE, 0);
 }
 
 static void
 test_every_allocation (void)
 {
-  g_test_summary ("Each allocation fails in turn: one request is refused, everything is back");
+  g_test_summary ("Each allocation fails in turn: one request is refused, and all bytes return");
 
   test_kind (BUFFER_SIZE, FALSE, 0);
 }
@@ -427,7 +427,7 @@ test_every_zeroed_allocation (void)
 static void
 test_every_aligned_allocation (void)
 {
-  g_test_summary ("The same, with aligned memory, which is a header and a block");
+  g_test_summary ("The same, with aligned memory, which consists of a header and a block");
 
   test_kind (BUFFER_SIZE, FALSE, BUFFER_SIZE);
 }
@@ -435,7 +435,7 @@ test_every_aligned_allocation (void)
 static void
 test_every_aligned_zeroed_allocation (void)
 {
-  g_test_summary ("The same, with memory that is both");
+  g_test_summary ("The same, with memory that is zeroed and aligned");
 
   test_kind (BUFFER_SIZE, TRUE, BUFFER_SIZE);
 }
@@ -443,12 +443,12 @@ test_every_aligned_zeroed_allocation (void)
 static void
 test_every_large_allocation (void)
 {
-  g_test_summary ("The same, with memory that is large, too");
+  g_test_summary ("The same, also with large memory");
 
   test_kind (LARGE_BUFFER_SIZE, TRUE, 4096);
 }
 
-/* The allocation takes a header and its data, and so does the smaller one. */
+/* The allocation needs a header and its data, and so does the smaller one. */
 static void
 fail_to_shrink (gint first_failure_after)
 {
@@ -478,14 +478,14 @@ fail_to_shrink (gint first_failure_after)
 static void
 test_shrink (void)
 {
-  g_test_summary ("An allocation that cannot be exchanged for lack of memory does not change, and "
-                  "returns what it has taken for that");
+  g_test_summary ("An allocation that cannot be exchanged because memory is short does not change, "
+                  "and returns the bytes taken for the exchange");
 
   fail_to_shrink (0);
   fail_to_shrink (1);
 }
 
-/* Each failure is one refusal, so their numbers are the same. */
+/* Each failure is one refusal, so the numbers are equal. */
 static void
 run_load (guint alignment, gint in)
 {
@@ -525,7 +525,7 @@ static void
 test_under_load (void)
 {
   g_test_summary ("Threads and tasks wait for each other, and one allocation in 2, 3, 7 or 50 "
-                  "fails: who was refused is as many, and everything is back");
+                  "fails: the refusals match, and all bytes return");
 
   run_load (0, 2);
   run_load (0, 50);
@@ -533,13 +533,13 @@ test_under_load (void)
   run_load (BUFFER_SIZE, 7);
 }
 
-/* Again and again, so that the pool tries to make room for them. */
+/* Repeatedly, so that the pool tries to make room for them. */
 static void
 test_not_kept (void)
 {
   Script self = { .pool = new_pool (BUFFER_SIZE, FALSE, BUFFER_SIZE) };
 
-  g_test_summary ("Of an aligned block that finds no room in the cache both parts are freed");
+  g_test_summary ("Both parts of an aligned block that finds no room in the cache are freed");
 
   reset_allocator (-1, FALSE, 0);
   for (guint i = 0; i < 100; i++)
@@ -554,8 +554,8 @@ test_no_handle (void)
   Script self = { .pool = new_pool (BUFFER_SIZE, FALSE, 0) };
 
   g_test_summary (
-      "When there is no memory for the handle of a kept block, the request tries without "
-      "the cache before it fails");
+      "If there is no memory for the handle of a cached block, the request tries without the cache "
+      "before it fails");
 
   reset_allocator (-1, FALSE, 0);
   for (guint i = 0; i < 2; i++)

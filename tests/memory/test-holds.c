@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Holds: what the library itself has of an allocation, and what is pinned by that. */
+/* Holds: the library's own references to an allocation, and the bytes that they pin. */
 
 #include <string.h>
 
@@ -34,7 +34,7 @@ test_pins (void)
   BufPoolAllocation *allocation = test_allocate (pool, 3);
   BufHold first, second;
 
-  g_test_summary ("The last user pins what is held, and the last hold frees it");
+  g_test_summary ("The last user pins a held allocation, and the last hold frees it");
 
   take (allocation, &first);
   take (allocation, &second);
@@ -61,7 +61,7 @@ test_plain_end (void)
   BufPoolAllocation *allocation = test_allocate (pool, 3);
   BufHold hold;
 
-  g_test_summary ("When the holds are gone before the last user, nothing is pinned");
+  g_test_summary ("If the holds end before the last user, nothing is pinned");
 
   take (allocation, &hold);
   buf_hold_drop (&hold);
@@ -78,7 +78,8 @@ test_released (void)
   BufPoolAllocation *pinned = buf_pool_try_allocate_pinned (pool, 3, NULL);
   BufHold plain_hold, pinned_hold, none = { NULL };
 
-  g_test_summary ("What was released cannot be held, but what is held stays until it is dropped");
+  g_test_summary ("A released allocation cannot be held, but an existing hold stays until it is "
+                  "dropped");
 
   take (plain, &plain_hold);
   take (pinned, &pinned_hold);
@@ -105,7 +106,7 @@ test_limit (void)
   BufPoolAllocation *allocation = test_allocate (pool, 3);
   g_autofree BufHold *holds = g_new (BufHold, n);
 
-  g_test_summary ("Where there is no room for more holds, they are views");
+  g_test_summary ("If there is no room for more holds, views replace them");
 
   for (guint i = 0; i < n; i++)
     take (allocation, &holds[i]);
@@ -130,7 +131,7 @@ test_drain (void)
   BufPoolAllocation *allocation = test_allocate (pool, 3);
   BufHold hold;
 
-  g_test_summary ("A drain waits for what is held");
+  g_test_summary ("A drain waits for held allocations");
 
   take (allocation, &hold);
   buf_pool_allocation_unref (allocation);
@@ -139,11 +140,11 @@ test_drain (void)
   g_assert_true (buf_pool_drain_timeout (pool, 0, NULL, NULL));
 }
 
-/* Two threads that let go at the same time. */
+/* Two threads that drop their holds at the same time. */
 typedef struct
 {
-  gint round; /* atomic; that may begin */
-  gint ended; /* atomic; the last that has ended */
+  gint round; /* atomic; the round that may begin */
+  gint ended; /* atomic; the last round that has ended */
   BufHold hold;
 } Race;
 
@@ -180,8 +181,8 @@ test_race (void)
   GThread *thread = g_thread_new ("drop", drop_in_each_round, &race);
 
   g_test_summary (
-      "The last reference and the last hold go at the same time: the allocation is freed "
-      "once, and nothing stays pinned");
+      "The last reference and the last hold end at the same time: the allocation is freed once, "
+      "and nothing stays pinned");
 
   for (gint round = 1; round <= (gint) test_scale (100000); round++)
     {

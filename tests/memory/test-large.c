@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Blocks that lie in pages of their own. The linker puts functions that count, and that can fail,
- * in the place of the C library's. */
+/* Blocks in separate pages. The linker replaces functions of the C library by functions that count,
+ * and that can fail. */
 
 #include <errno.h>
 #include <string.h>
@@ -12,26 +12,15 @@
 #include "memory/wrapped-mmap.h"
 #include "testing.h"
 
-#ifdef G_OS_WIN32
-
-int
-main (int argc, char *argv[])
-{
-  g_test_init (&argc, &argv, NULL);
-  return g_test_run ();
-}
-
-#else
-
 #define KIBIBYTE 1024
 #define MEBIBYTE (1024 * 1024)
 
 static gint64 n_mapped;       /* bytes */
 static guint n_maps;          /* calls */
 static guint n_mallocs;       /* calls with a large size */
-static gboolean map_fails;    /* whether mmap() does */
-static gboolean unmap_fails;  /* likewise */
-static gboolean malloc_fails; /* for a large size */
+static gboolean map_fails;    /* whether mmap() fails */
+static gboolean unmap_fails;  /* whether munmap() fails */
+static gboolean malloc_fails; /* whether malloc() fails for a large size */
 
 void *__real_malloc (size_t size);
 void *__real_calloc (size_t n, size_t size);
@@ -139,8 +128,8 @@ static void
 test_usable (void)
 {
   g_test_summary (
-      "Large memory has its alignment, is zero, and can be written to from the room to the "
-      "last byte; it goes back in full");
+      "Large memory has its alignment, is zero, is writable from the room to the last byte, and is "
+      "returned in full");
 
   assert_all_usable ();
 }
@@ -148,7 +137,7 @@ test_usable (void)
 static void
 test_no_excess (void)
 {
-  g_test_summary ("What is mapped for an alignment, and not needed, is unmapped at once");
+  g_test_summary ("Pages that are mapped for an alignment but not needed are unmapped immediately");
 
   for (gsize alignment = get_page_size (); alignment <= 2 * MEBIBYTE; alignment *= 2)
     {
@@ -163,7 +152,7 @@ static void
 test_without_mappings (void)
 {
   g_test_summary (
-      "When nothing can be mapped, malloc() gives the same; when it cannot, nothing does");
+      "If nothing can be mapped, malloc() provides the same; if that fails, the request fails");
 
   map_fails = TRUE;
   assert_all_usable ();
@@ -174,20 +163,20 @@ test_without_mappings (void)
   map_fails = FALSE;
 }
 
-/* A tool complains of what these tests do on purpose. */
+/* A memory checker would report what these tests do on purpose. */
 static gboolean
 is_checked (void)
 {
   if (!buf_block_is_checked ())
     return FALSE;
-  g_test_skip ("A tool checks the memory");
+  g_test_skip ("A memory checker is active");
   return TRUE;
 }
 
 static void
 test_wrapping (void)
 {
-  g_test_summary ("A size that wraps when something is added to it is no memory");
+  g_test_summary ("A size that overflows fails");
   if (is_checked ())
     return;
 
@@ -209,7 +198,7 @@ test_not_unmapped (void)
 {
   guint8 *data = buf_large_alloc (MEBIBYTE, 0, FALSE);
 
-  g_test_summary ("When the system cannot unmap a block, its memory goes back to it");
+  g_test_summary ("If the system cannot unmap a block, its memory is returned");
 
   memset (data, 0xa5, MEBIBYTE);
   unmap_fails = TRUE;
@@ -226,7 +215,7 @@ test_cut (void)
   gsize page = get_page_size ();
   guint8 *data;
 
-  g_test_summary ("What is cut keeps the whole pages that it needs, with what they hold");
+  g_test_summary ("A block that is cut keeps the whole pages that it needs, and their contents");
   if (is_checked ())
     return;
 
@@ -251,7 +240,7 @@ test_cut (void)
   map_fails = FALSE;
 }
 
-/* In a pool, what is large. */
+/* Large blocks in a pool. */
 
 static BufPool *
 new_pool (gsize buffer_size, guint alignment, gboolean zero_fill, gint64 max_cached)
@@ -270,13 +259,13 @@ new_pool (gsize buffer_size, guint alignment, gboolean zero_fill, gint64 max_cac
                        NULL);
 }
 
-/* Tools that look at memory see more of what comes from malloc(). */
+/* Memory checkers see more of memory from malloc(). */
 static gboolean
 skip_if_never_large (void)
 {
   if (!buf_block_is_checked ())
     return FALSE;
-  g_test_skip ("Nothing is mapped while a tool checks the memory");
+  g_test_skip ("Nothing is mapped under a memory checker");
   return TRUE;
 }
 
@@ -286,7 +275,7 @@ test_threshold (void)
   const gsize buffer_sizes[] = { 1000, 4096, 128 * KIBIBYTE - 1, 128 * KIBIBYTE, MEBIBYTE };
 
   g_test_summary (
-      "Blocks of 128 KiB and more are mapped; none if the pool was built to keep nothing");
+      "Blocks of 128 KiB and more are mapped, but not if the pool was created without a cache");
 
   if (skip_if_never_large ())
     return;
@@ -320,8 +309,8 @@ test_kinds (void)
   const guint alignments[] = { 0, 4096, 65536 };
 
   g_test_summary (
-      "Plain and pinned, aligned and zeroed large blocks are what they are to be, also when "
-      "they are used again, and go back");
+      "Plain, pinned, aligned and zeroed large blocks have their properties, even when they are "
+      "reused, and are freed");
 
   for (guint kind = 0; kind < 4 * G_N_ELEMENTS (alignments); kind++)
     {
@@ -354,7 +343,7 @@ test_many_references (void)
   BufPoolAllocation *allocation = request (pool, 16, FALSE);
   GBytes *view = buf_pool_allocation_get_bytes (allocation);
 
-  g_test_summary ("A large block that a view keeps is kept, or freed, when the view is dropped");
+  g_test_summary ("A large block with a view is cached or freed when the view is dropped");
 
   buf_pool_allocation_unref (allocation);
   test_assert_figures (pool, 16, 1);
@@ -373,8 +362,8 @@ test_limit_of_mappings (void)
   guint n = n_mallocs;
 
   g_test_summary (
-      "When a process can map no more, blocks come from malloc(); only when that has none "
-      "the request fails");
+      "If a process can map no more memory, blocks come from malloc(); if that fails, too, the "
+      "request fails");
 
   if (skip_if_never_large ())
     return;
@@ -408,7 +397,7 @@ test_cut_block (gconstpointer pinned)
   g_autoptr (BufPool) pool = new_pool (4096, 0, FALSE, -1);
   gboolean is_pinned = GPOINTER_TO_INT (pinned);
 
-  g_test_summary ("A block that is cut loses the buffers behind; a short one is not kept");
+  g_test_summary ("A block that is cut loses the buffers at its end, and is not cached");
 
   if (skip_if_never_large ())
     return;
@@ -439,8 +428,7 @@ test_cut_small_buffers (void)
   g_autoptr (BufPoolAllocation) allocation = request (pool, 1000, FALSE);
   g_autoptr (BufPoolAllocation) small = request (pool, 10, FALSE);
 
-  g_test_summary (
-      "Buffers that lie entirely in the pages that are left stay; a small block is not cut");
+  g_test_summary ("Buffers entirely in the remaining pages stay; a small block is not cut");
 
   g_assert_cmpuint (buf_block_cut (pool->memory, small, 1), ==, 0);
   if (skip_if_never_large ())
@@ -458,8 +446,8 @@ test_shrink (void)
   const guint alignments[] = { 0, 512, 65536 };
 
   g_test_summary (
-      "Large allocations of all kinds shrink where they are, step by step, down to less "
-      "than a page");
+      "Large allocations of all kinds shrink in place, step by step, down to less than a "
+      "page");
 
   if (skip_if_never_large ())
     return;
@@ -496,7 +484,7 @@ test_zeroed_again (void)
 {
   const gsize zeroed[] = { 256 * KIBIBYTE, 3 * MEBIBYTE };
 
-  g_test_summary ("A large block that is used again is zero, whether or not it lies in a mapping");
+  g_test_summary ("A reused large block is zero, whether it is mapped or not");
 
   for (guint i = 0; i < 2 * G_N_ELEMENTS (zeroed); i++)
     {
@@ -550,5 +538,3 @@ main (int argc, char *argv[])
   g_test_add_func ("/large/shrink", test_shrink);
   return g_test_run ();
 }
-
-#endif

@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What happens when the allocator refuses. The linker puts the functions below in the place of the
- * C library's, in this program and in the library under test, but not in GLib. */
+/* What happens when the allocator fails. The linker replaces functions of the C library by those
+ * below, in this program and in the library under test, but not in GLib. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,9 +11,10 @@
 #include "memory/wrapped-mmap.h"
 #include "testing.h"
 
-static gint fail_after = -1;           /* atomic; how many more succeed, negative: all */
+static gint fail_after = -1;           /* atomic; how many more allocations succeed; negative:
+                                        * all */
 static gsize refuse_above = G_MAXSIZE; /* written while there is one thread */
-static gsize most_granted;             /* meanwhile */
+static gsize most_granted;             /* called during the next allocation */
 
 static gboolean
 is_to_fail (gsize size)
@@ -79,7 +80,7 @@ new_kind (guint kind)
                        NULL);
 }
 
-/* A header, and a block. */
+/* A header and a block. */
 static gboolean
 has_two_parts (BufPool *pool, guint kind, gsize n_buffers)
 {
@@ -89,7 +90,7 @@ has_two_parts (BufPool *pool, guint kind, gsize n_buffers)
 static void
 test_every_allocation (void)
 {
-  g_test_summary ("Whichever allocation of memory fails, it is an error, and the budget is back");
+  g_test_summary ("Whichever allocation of memory fails, the request fails, and all bytes return");
 
   for (guint kind = 0; kind < N_KINDS; kind++)
     {
@@ -121,7 +122,7 @@ test_every_allocation (void)
 static void
 test_each_buffer (void)
 {
-  g_test_summary ("Each buffer follows the one before, aligned and zeroed if it was asked for");
+  g_test_summary ("Each buffer follows the previous one, aligned and zeroed if requested");
 
   for (guint kind = 0; kind < N_KINDS; kind++)
     {
@@ -146,7 +147,7 @@ test_each_buffer (void)
 static void
 test_waiter_is_served (void)
 {
-  g_test_summary ("When the allocator refuses one waiter, the next is served");
+  g_test_summary ("If the allocator fails for one waiter, the next one is served");
 
   for (guint round = 0; round < test_scale (200); round++)
     {
@@ -161,7 +162,8 @@ test_waiter_is_served (void)
       g_atomic_int_set (&fail_after, 0);
       buf_pool_allocation_unref (all);
 
-      /* One of them fails, the other is served; each drops its own when it ends. */
+      /* One of them fails, the other is granted; each thread drops its own allocation when it
+       * ends. */
       test_wait_until (test_requester_is_done (first) && test_requester_is_done (second));
       allocations[0] = test_requester_end (first, &error);
       allocations[1] = test_requester_end (second, error == NULL ? &error : NULL);
@@ -196,7 +198,7 @@ test_task_is_served (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   guint done = 0;
 
-  g_test_summary ("When the allocator refuses tasks, the next is served, without recursion");
+  g_test_summary ("If the allocator fails for tasks, the next ones are served, without recursion");
 
   for (guint i = 0; i < 50; i++)
     buf_pool_allocate_async (pool, 10, G_PRIORITY_DEFAULT, NULL, on_allocated, &done);
@@ -248,7 +250,7 @@ test_under_load (void)
   Worker workers[4] = { 0 };
   GThread *threads[4];
 
-  g_test_summary ("Failures under load lose no budget, and leave nobody waiting");
+  g_test_summary ("Failures under load lose no bytes, and no request keeps waiting");
 
   for (guint i = 0; i < 4; i++)
     {
@@ -266,7 +268,7 @@ test_under_load (void)
   test_assert_figures (pool, 0, 0);
 }
 
-/* What a size of 32 bits would make something small of: by itself, or with a header. */
+/* Sizes that would overflow to something small in 32 bits: alone, or with a header. */
 static const struct
 {
   guint64 buffer_size;
@@ -307,7 +309,7 @@ assert_no_memory (BufPool *pool, gsize n_buffers, gboolean pinned)
 static void
 test_beyond_32_bits (void)
 {
-  g_test_summary ("A size never wraps: an allocation is as large as was asked for, or fails");
+  g_test_summary ("A size never overflows: an allocation has the requested size, or fails");
 
   for (guint kind = 0; kind < 5; kind++)
     for (guint i = 0; i < G_N_ELEMENTS (beyond_32_bits); i++)

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Pinned allocations, and release(): any order of dropping, and memory given up early. */
+/* Pinned allocations and release(): references dropped in any order, and memory freed early. */
 
 #include <string.h>
 
@@ -88,7 +88,7 @@ test_release (void)
   BufPoolAllocation *allocation = allocate_pinned (pool, 10);
   BufPoolAllocation *other = buf_pool_allocation_ref (allocation);
 
-  g_test_summary ("release() gives the budget back at once, whoever still has a reference");
+  g_test_summary ("release() returns the bytes immediately, no matter how many references remain");
 
   g_assert_false (buf_pool_allocation_is_released (allocation));
   test_assert_figures (pool, 10, 1);
@@ -114,7 +114,8 @@ test_views (void)
   GBytes *all = buf_pool_allocation_get_bytes (allocation);
   GBytes *one = buf_pool_allocation_get_buffer_bytes (allocation, 3);
 
-  g_test_summary ("Views that were taken before release() stay readable, and hold the budget");
+  g_test_summary ("Views that were taken before release() stay readable, and count against the "
+                  "limit");
 
   memset (buf_pool_allocation_get_first (allocation), 7, 64);
   buf_pool_allocation_release (allocation);
@@ -135,7 +136,7 @@ test_plain (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 10);
   BufPoolAllocation *allocation = test_allocate (pool, 10);
 
-  g_test_summary ("On a plain allocation release() only marks");
+  g_test_summary ("On a plain allocation, release() only marks");
 
   buf_pool_allocation_release (allocation);
   assert_empty (allocation);
@@ -153,7 +154,8 @@ test_copies (void)
   GValue value = G_VALUE_INIT, copy = G_VALUE_INIT;
 
   g_test_summary (
-      "What one holder of a GValue releases, the others find empty; nothing goes twice");
+      "If one holder of a GValue releases the allocation, the others find it empty; nothing is "
+      "freed twice");
 
   g_value_init (&value, BUF_TYPE_POOL_ALLOCATION);
   g_value_init (&copy, BUF_TYPE_POOL_ALLOCATION);
@@ -198,7 +200,7 @@ test_requests (void)
   GThread *thread;
 
   g_test_summary (
-      "Each kind of request has its pinned form, which waits and fails as the plain one");
+      "Each kind of request has a pinned form, which waits and fails like the plain one");
 
   g_assert_null (buf_pool_try_allocate_pinned (pool, 1, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK);
@@ -222,7 +224,7 @@ test_requests (void)
     g_main_context_iteration (NULL, TRUE);
   test_assert_figures (pool, 6, 2);
 
-  /* They are pinned, not plain: release gives back. */
+  /* They are pinned, not plain: release() frees the memory. */
   buf_pool_allocation_release (later);
   buf_pool_allocation_release (in_thread);
   test_assert_figures (pool, 0, 0);
@@ -242,7 +244,7 @@ test_run_dispose (void)
   BufPool *pool = test_pool_new (16, 10);
   BufPoolAllocation *allocation = allocate_pinned (pool, 3);
 
-  g_test_summary ("Dispose does not wait for what is pinned");
+  g_test_summary ("Dispose does not wait for pinned allocations");
 
   g_object_run_dispose (G_OBJECT (pool));
   test_assert_figures (pool, 3, 1);
@@ -251,17 +253,23 @@ test_run_dispose (void)
   buf_pool_allocation_unref (allocation);
 }
 
-static gpointer
-release_later (gpointer data)
+typedef struct
 {
-  BufPoolAllocation *plain = data;
+  BufPool *pool;
+  BufPoolAllocation *allocation;
+} Consumer;
 
-  g_usleep (30000);
-  buf_pool_allocation_unref (plain);
+static gpointer
+drop_when_awaited (gpointer data)
+{
+  Consumer *self = data;
+
+  test_wait_until (test_get_n_drainers (self->pool) == 1);
+  buf_pool_allocation_unref (self->allocation);
   return NULL;
 }
 
-/* What a language calls the plain function is the pinned one, and its finish function is found by
+/* Introspection renames the pinned function to the plain name, and finds its finish function by
  * name. */
 static void
 test_finish_functions (void)
@@ -283,7 +291,7 @@ test_finish_functions (void)
       const guint n_others = G_N_ELEMENTS (allocations) - 1 - i;
       const gboolean is_pinned = i >= 2;
 
-      /* Only a pinned one gives its memory back before its last reference is gone. */
+      /* Only a pinned allocation frees its memory before its last reference is dropped. */
       buf_pool_allocation_release (allocations[i]);
       g_assert_cmpuint (buf_pool_get_active_allocations (pool), ==, n_others + !is_pinned);
       buf_pool_allocation_unref (allocations[i]);
@@ -298,8 +306,7 @@ test_run_dispose_before_delivery (void)
   BufPoolAllocation *first = buf_pool_allocate_pinned (pool, 1, NULL, NULL);
   BufPoolAllocation *second = NULL;
 
-  g_test_summary (
-      "Disposing does not wait for a pinned request that only its main loop can deliver");
+  g_test_summary ("Dispose does not wait for a pinned request that only its main loop can deliver");
 
   buf_pool_allocate_pinned_async (pool, 1, G_PRIORITY_DEFAULT, NULL, on_allocated, &second);
   buf_pool_allocation_unref (first);
@@ -316,9 +323,11 @@ test_run_dispose_waits_for_plain (void)
 {
   BufPool *pool = test_pool_new (16, 10);
   BufPoolAllocation *pinned = allocate_pinned (pool, 3);
-  GThread *thread = g_thread_new ("release", release_later, test_allocate (pool, 3));
+  Consumer consumer = { .pool = pool, .allocation = test_allocate (pool, 3) };
+  GThread *thread = g_thread_new ("consumer", drop_when_awaited, &consumer);
 
-  g_test_summary ("But it waits for what is plain beside that; and a drain waits for both");
+  g_test_summary ("But it waits for plain allocations at the same time; and a drain waits for "
+                  "both");
 
   g_object_run_dispose (G_OBJECT (pool));
   test_assert_figures (pool, 3, 1);
@@ -333,7 +342,7 @@ test_run_dispose_waits_for_plain (void)
 static void
 test_memory (void)
 {
-  g_test_summary ("Pinned memory is aligned and zeroed as the pool says");
+  g_test_summary ("Pinned memory is aligned and zeroed as the pool requires");
 
   for (guint alignment = 16; alignment <= 4096; alignment *= 4)
     {
@@ -371,7 +380,7 @@ test_streams (void)
   g_autoptr (GError) error = NULL;
   gsize n;
 
-  g_test_summary ("Streams work on pinned allocations, and refuse released ones");
+  g_test_summary ("Streams work with pinned allocations, and refuse released ones");
 
   g_assert_true (buf_pool_allocation_fill_from_stream (allocation, in, 0, 8, &n, NULL, &error));
   g_assert_no_error (error);
@@ -382,7 +391,7 @@ test_streams (void)
   g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_RELEASED);
 }
 
-/* Each thread owns one reference; what it does with the allocation is random. */
+/* Each thread owns one reference, and does random things with the allocation. */
 static gpointer
 use_and_drop (gpointer data)
 {
@@ -408,7 +417,7 @@ static void
 test_race (void)
 {
   g_test_summary (
-      "Release, views and references race in four threads, and the pool is dropped before");
+      "Releases, views and references race in four threads, and the pool is dropped first");
 
   for (guint round = 0; round < test_scale (3000); round++)
     {

@@ -1,11 +1,18 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Allocations that return their tail. */
+/* Allocations that shrink. */
 
 #include <string.h>
 
 #include "testing.h"
+
+/* Whether a part of a plain block can be returned to the system. */
+#ifdef G_OS_WIN32
+#define RETURNS_PAGES FALSE
+#else
+#define RETURNS_PAGES TRUE
+#endif
 
 typedef BufPoolAllocation *(*AllocateFunc) (BufPool *pool, gsize n_buffers, GError **error);
 
@@ -32,7 +39,7 @@ test_pinned (void)
   BufPoolAllocation *allocation = buf_pool_try_allocate_pinned (pool, 8, NULL);
   g_autoptr (GError) error = NULL;
 
-  g_test_summary ("A pinned allocation keeps exactly what is asked for, and its contents");
+  g_test_summary ("A pinned allocation keeps exactly the requested buffers, and their contents");
 
   memset (buf_pool_allocation_get_first (allocation), 0x5a, 8 * 4096);
   g_assert_true (buf_pool_allocation_shrink (allocation, 8, &error));
@@ -64,7 +71,7 @@ test_exchange_needs_bytes (void)
   BufPoolAllocation *allocation = buf_pool_try_allocate_pinned (pool, 6, NULL);
   BufPoolAllocation *other = test_allocate (pool, 1);
 
-  g_test_summary ("The exchange fails if there are not bytes for both");
+  g_test_summary ("The exchange fails if there are not enough bytes for both blocks");
 
   assert_fails (allocation,
                 2,
@@ -99,7 +106,9 @@ test_in_use (void)
       buf_pool_allocation_ref (allocations[i]);
       assert_fails (allocations[i], 2, BUF_POOL_ERROR, BUF_POOL_ERROR_IN_USE, message);
       buf_pool_allocation_unref (allocations[i]);
-      g_assert_true (buf_pool_allocation_shrink (allocations[i], 2, NULL));
+      g_assert_cmpint (buf_pool_allocation_shrink (allocations[i], 2, NULL),
+                       ==,
+                       i > 0 || RETURNS_PAGES);
 
       buf_pool_allocation_release (allocations[i]);
       {
@@ -121,8 +130,14 @@ test_plain (void)
   guint8 *first = buf_pool_allocation_get_first (allocation);
   gsize length;
 
-  g_test_summary ("A plain allocation stays where it is, and returns whole pages");
+  g_test_summary ("A plain allocation does not move, and returns whole pages");
 
+  if (!RETURNS_PAGES)
+    {
+      buf_pool_allocation_unref (allocation);
+      g_test_skip ("This system cannot free a part of a block");
+      return;
+    }
   memset (first, 0x5a, 16 * 4096);
   g_assert_true (buf_pool_allocation_shrink (allocation, 4, NULL));
   length = buf_pool_allocation_get_length (allocation);
@@ -142,7 +157,7 @@ test_no_page (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 64);
   BufPoolAllocation *allocation = test_allocate (pool, 4);
 
-  g_test_summary ("A small plain allocation cannot shrink, and says so");
+  g_test_summary ("A small plain allocation cannot shrink, and the error says so");
 
   assert_fails (allocation,
                 1,
@@ -169,7 +184,7 @@ test_aligned (void)
                                              NULL);
   BufPoolAllocation *allocation = test_allocate (pool, 16);
 
-  g_test_summary ("An aligned allocation keeps exactly what is asked for, and its alignment");
+  g_test_summary ("An aligned allocation keeps exactly the requested buffers, and its alignment");
 
   memset (buf_pool_allocation_get_first (allocation), 0x5a, 16 * 4096);
   g_assert_true (buf_pool_allocation_shrink (allocation, 4, &error));
@@ -187,7 +202,7 @@ test_wakes (void)
   BufPoolAllocation *allocation = buf_pool_try_allocate_pinned (pool, 12, NULL);
   TestRequester *requester = test_requester_start (pool, 8);
 
-  g_test_summary ("What an allocation returns goes to a request that waits");
+  g_test_summary ("The bytes that an allocation returns go to a waiting request");
 
   while (buf_pool_get_waiting (pool) == 0)
     g_thread_yield ();

@@ -1,12 +1,10 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* For one source of a program whose calls of mmap() and munmap() the linker leads to functions of
- * the program's own. With large files glibc has another name for the same function. */
+/* For a source of a program in which the linker replaces mmap() and munmap(). With large file
+ * support, glibc has another name for the same function. */
 
 #pragma once
-
-#ifndef G_OS_WIN32
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -22,5 +20,3 @@ __wrap_mmap64 (void *address, size_t size, int protection, int flags, int fd, of
 {
   return __wrap_mmap (address, size, protection, flags, fd, offset);
 }
-
-#endif

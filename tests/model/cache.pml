@@ -2,40 +2,48 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The cache of blocks, as it is implemented, for Spin: buf-cache*.c, buf-depot.c, buf-semaphore-keeper.c.
+ * A model of the cache of blocks for Spin, as it is implemented: buf-cache*.c, buf-depot.c,
+ * buf-semaphore-keeper.c.
  *
- * The semaphore is reduced to what the cache sees of it: the mutex, the free bytes, whether the stripes
- * of credit are revoked, and a queue that is served in its order. That its own fast path is right is
- * shown by model.pml; here every request that is no hit goes through the mutex.
+ * The semaphore is reduced to what the cache sees of it: the mutex, the free bytes, whether the stripes of
+ * credit are revoked, and a queue that is served in its order. model.pml checks the fast path of the semaphore;
+ * here, every request that is not a hit takes the mutex.
  *
- * The bit of a stripe is exchanged, and stored, in separate steps, so a holder may be interrupted
- * between them. What lies in a stripe is changed in the step that gets its bit. A locked section is
- * cut where it touches a bit. A thread may use either stripe each time: that covers every numbering of
- * the threads, and a number of stripes that is stale.
+ * The lock of a stripe is one bit here. A thread tries it and drops it in separate steps, so it may be
+ * interrupted while it holds the lock. With SPURIOUS, a try can fail at any time, as it does while a bias is
+ * revoked or the stripe is biased toward another thread. lock.pml checks the lock itself. The contents of a
+ * stripe change in the step that gets its lock. A locked section is split where it accesses a lock. A thread
+ * may use either stripe each time, which covers every numbering of the threads, and a stale number of stripes.
  *
- * Blocks are numbered, each is one byte; sets of them are bits. A large request takes LARGE bytes, and
+ * Blocks are numbered, and each has one byte. Sets of blocks are bits. A large request takes LARGE bytes, and
  * its block is never cached.
  *
- * What only the model has, to check the code against: exists, owned, owned_pinned, large_out, n_through, freed.
+ * With IDLE, the depot of a closed cache holds idle blocks, see buf-cache-idle.c and buf-semaphore-idle.c.
+ * The large block, which is number BIG then, may be one of them, and stays in the depot when the cache opens.
+ * A waiter whose bytes are taken in the section of another thread is a task: it is told when that thread has
+ * freed what the section has set aside. A thread that waits takes its bytes in its own section; that is the
+ * same as a request that need not wait.
+ *
+ * These exist only in the model, to check the code: exists, owned, owned_pinned, large_out, n_through, freed.
  */
 
 #ifndef MAXIMUM
 #define MAXIMUM 2
 #endif
 #ifndef USERS
-#define USERS 2 /* threads that request one byte, and drop it */
+#define USERS 2 /* threads that request one byte, and then release it */
 #endif
 #ifndef ROUNDS
-#define ROUNDS 2 /* how often each of them does so */
+#define ROUNDS 2 /* how many times each of them does so */
 #endif
 #ifndef LARGE
-#define LARGE 0 /* bytes that one more thread requests */
+#define LARGE 0 /* bytes that another thread requests */
 #endif
 #ifndef TRIES
 #define TRIES 0 /* whether that thread only tries */
 #endif
 #ifndef SOLE
-#define SOLE 0 /* whether it comes when all others are through */
+#define SOLE 0 /* whether it starts when all others have finished */
 #endif
 #ifndef TRIMS
 #define TRIMS 0
@@ -44,7 +52,7 @@
 #define CHANGES 0 /* whether a thread changes the limit */
 #endif
 #ifndef LOWERED
-#define LOWERED 0 /* what a thread lowers the maximum to */
+#define LOWERED 0 /* the value to which a thread lowers the maximum */
 #endif
 #ifndef CLOSES
 #define CLOSES 0 /* whether the pool is closed before it is dropped */
@@ -58,9 +66,30 @@
 #ifndef ROOM
 #define ROOM 1 /* of a stripe, in bytes */
 #endif
+#ifndef IDLE
+#define IDLE 0 /* whether a closed cache holds idle blocks */
+#endif
+#ifndef LARGE_ROUNDS
+#define LARGE_ROUNDS 1 /* with IDLE: how often the large block is requested */
+#endif
+#ifndef STAYS_CLOSED
+#define STAYS_CLOSED 0 /* with IDLE: whether the cache is closed at first, and there is no calm */
+#endif
+#ifndef CANCELS
+#define CANCELS 0 /* with IDLE: whether a request that has waited may give up what it was granted */
+#endif
 
 #define NONE 255
-#define COUNT(set) ((set & 1) + ((set >> 1) & 1) + ((set >> 2) & 1) + ((set >> 3) & 1))
+#define COUNT(set) (((set) & 1) + (((set) >> 1) & 1) + (((set) >> 2) & 1) + (((set) >> 3) & 1))
+
+#define BIG            4 /* the number of the large block */
+#define SMALL(set)     ((set) & 15)
+#define HAS_BIG(set)   (((set) >> BIG) & 1)
+#if IDLE
+#define BYTES(set)     (COUNT ((set)) + LARGE * HAS_BIG (set))
+#else
+#define BYTES(set)     COUNT (set)
+#endif
 
 #define N_WAITERS (USERS + 1) /* the last one is the large one */
 #define ASKS(w)   (w == USERS -> LARGE : 1)
@@ -71,9 +100,9 @@
 #define CLOSED    3
 
 /* BufCacheStripe */
-bit held[2] = 1;           /* bit */
+bit held[2] = 1;           /* lock */
 bit shut[2] = 1;           /* closed */
-byte magazine[2];          /* magazines: one of them, a set */
+byte magazine[2];          /* magazines: one of them, as a set */
 short pinned_here[2];      /* pinned */
 
 /* BufCache, BufCacheControl */
@@ -81,17 +110,22 @@ bit live;                  /* n_live: 2 stripes, or none */
 bit closing = 1;           /* closing */
 byte depot;                /* depot: a set */
 byte depot_room;           /* depot.max_bytes */
+#if IDLE
+bit depot_is_idle;         /* depot_is_idle */
+bit recent_big;            /* depot.sizes: whether the large block is the most recently used size */
+byte set_aside;            /* set_aside: a set */
+#endif
 
 /* BufSemaphore */
 bit mutex;
 short free = MAXIMUM;      /* queue.free */
 byte maximum = MAXIMUM;    /* queue.maximum */
 short pinned;              /* level.pinned */
-bit revoked = 1;           /* revoked; the pool is new */
+bit revoked = 1;           /* revoked, because the pool is new */
 bit keeps;                 /* keeps */
 bit unfinished;            /* tree: unfinished */
-bit listed = 1;            /* keeper_link: whether others of the tree find the cache */
-bit watched = 1;           /* watch: until it is ended */
+bit listed = 1;            /* keeper_link: whether other threads of the tree can find the cache */
+bit watched = 1;           /* watch: until it has ended */
 bit looking;               /* looked_at */
 bit closed;                /* queue.closed */
 bit drains;                /* queue.drainers: the owner */
@@ -102,25 +136,52 @@ bit abandoned;             /* abandoned */
 byte line[N_WAITERS + 1];  /* queue.waiters */
 byte n_line;
 byte outcome[N_WAITERS];
+#if IDLE
+byte idle;                 /* level.idle */
+byte given[N_WAITERS] = NONE; /* want.idle */
+byte told;                 /* tree: ready; two bits for each waiter: its outcome */
+#endif
 
 /* Only in the model */
-byte exists;               /* blocks that were allocated, and not freed */
+byte exists;               /* blocks that were allocated and have not been freed */
 byte owned;                /* blocks that a thread uses */
-byte owned_pinned;         /* those of them that are pinned */
+byte owned_pinned;         /* the pinned ones of these */
 byte large_out;            /* bytes of the large block */
-byte n_through;            /* users that have dropped all */
+byte n_through;            /* users that have dropped everything */
 bit freed;                 /* the memory is gone */
-byte references = 1;       /* of the pool: the owner's, and one for each thread that calls it */
+byte references = 1;       /* of the pool: that of the owner, and one for each thread that calls it */
 
 hidden byte i, j;
 
-#define TOUCH   assert (!freed)
-#define CACHED  (magazine[0] | magazine[1] | depot)
-#define BALANCE assert (free + COUNT (exists) + large_out <= maximum || free < 0)
+#define TOUCH  assert (!freed)
+#define CACHED (magazine[0] | magazine[1] | depot)
 
-/* What every process has of its own: a block, a haul, a stripe, and some answers. */
+/* The state of every process: a block, a haul, a stripe, and some results. */
+#if IDLE
+hidden byte k, excess;
+
+/* What is in use, cached, idle, or set aside never exceeds the maximum, unless that was lowered below what is
+ * in use; then nothing is idle. */
+#define BALANCE \
+  assert (free + BYTES (exists) <= maximum + idle && (idle == 0 || idle <= free) && \
+          (BYTES (exists) <= maximum || free < 0))
+#ifdef FAULT_EVICT_IDLE_AS_CACHED
+#define KEPT_BYTES  (COUNT (magazine[0]) + COUNT (magazine[1]) + BYTES (depot))
+#else
+#define KEPT_BYTES  (COUNT (magazine[0]) + COUNT (magazine[1]) + (depot_is_idle -> 0 : BYTES (depot)))
+#endif
+#define HAS_IDLE    (idle > 0)
+#define LOCALS_IDLE byte aside, own_told;
+#else
+#define BALANCE     assert (free + COUNT (exists) + large_out <= maximum || free < 0)
+#define KEPT_BYTES  COUNT (CACHED)
+#define HAS_IDLE    0
+#define LOCALS_IDLE
+#endif
+
 #define LOCALS \
   byte block = NONE, haul, s, n, out; \
+  LOCALS_IDLE \
   bit pins; \
   bit got, open_ones, kept, filled, done, complete, ends, insists, moved, is_watcher
 
@@ -129,11 +190,11 @@ hidden byte i, j;
 
 /* ---- the semaphore ------------------------------------------------------------------------ */
 
-/* Nothing is out but what is pinned: the owner does not wait for that. */
+/* Only pinned blocks are outstanding, and the owner does not wait for them. */
 #define IS_DRAINED (revoked && free + pinned == maximum && (pinned == 0 || !keeps))
 #define IS_WANTED (closed || free < 0 || n_line > 0 || drains || n_reclaims > 0)
 
-/* No waiter sleeps that could be served, or whose bytes are cached for good. */
+/* No waiter sleeps that could be served, or whose bytes stay cached. */
 inline check_queue ()
 {
   i = 0;
@@ -147,9 +208,162 @@ inline check_queue ()
   i = 0
 }
 
-inline finish (how)                                     /* the waiter at place i */
+#if IDLE
+
+inline set_one_aside (number)
 {
+  depot = depot & ~(1 << (number));
+  set_aside = set_aside | (1 << (number))
+}
+
+/* The least recently used size comes first. At most the bytes that were taken are set aside. If the large block
+ * has more, it is freed at once. */
+inline make_room_locked ()                              /* make_room_locked */
+{
+  excess = idle - free;
+  if
+  :: HAS_BIG (depot) && !recent_big && LARGE <= excess -> set_one_aside (BIG); excess = excess - LARGE
+  :: else
+  fi;
+  k = 0;
+  do
+  :: excess > 0 && SMALL (depot) != 0 ->
+     if
+     :: (depot >> k) & 1 -> set_one_aside (k); excess--
+     :: else
+     fi;
+     k++
+  :: else -> break
+  od;
+  if
+  :: HAS_BIG (depot) && recent_big && LARGE <= excess -> set_one_aside (BIG); excess = excess - LARGE
+  :: else
+  fi;
+  if
+  :: excess > 0 ->
+#ifndef FAULT_SET_ASIDE_MORE
+     assert (HAS_BIG (depot) && (exists >> BIG) & 1 && !((owned >> BIG) & 1));
+     depot = depot & ~(1 << BIG);
+     exists = exists & ~(1 << BIG)
+#else
+     set_one_aside (BIG)
+#endif
+  :: else
+  fi;
+  idle = BYTES (depot);
+  k = 0;
+  excess = 0
+}
+
+/* The waiter w has taken its bytes. */
+inline claim (w)                                        /* buf_cache_claim_locked */
+{
+  if
+  :: idle > 0 ->
+     if
+     :: w < USERS && SMALL (depot) != 0 ->
+        k = 0;
+        do
+        :: (depot >> k) & 1 -> break
+        :: else -> k++
+        od;
+        recent_big = 0;
+        given[w] = k
+     :: w == USERS && HAS_BIG (depot) ->
+        k = BIG;
+        recent_big = 1;
+        given[w] = k
+     :: else -> k = NONE
+     fi;
+     if
+     :: k != NONE ->
+#ifdef FAULT_CLAIM_TWICE
+        if
+        :: BYTES (depot) > free -> depot = depot & ~(1 << k)
+        :: else
+        fi
+#else
+        depot = depot & ~(1 << k)
+#endif
+     :: else
+     fi;
+     k = 0;
+     idle = BYTES (depot);
+#ifndef FAULT_IDLE_BEYOND_FREE
+     if
+     :: idle > free -> make_room_locked ()
+     :: else
+     fi
+#endif
+  :: else
+  fi
+}
+
+/* Tells those whose outcome was settled. */
+inline deliver ()                                       /* buf_ready_complete */
+{
+  k = 0;
+  do
+  :: k < N_WAITERS ->
+     if
+     :: (own_told >> (2 * k)) & 3 -> outcome[k] = (own_told >> (2 * k)) & 3
+     :: else
+     fi;
+     k++
+  :: else -> break
+  od;
+  k = 0;
+  own_told = 0
+}
+
+inline check_not_given (set)
+{
+  k = 0;
+  do
+  :: k < N_WAITERS ->
+     if
+     :: given[k] != NONE -> assert (!((set >> given[k]) & 1))
+     :: else
+     fi;
+     k++
+  :: else -> break
+  od;
+  k = 0
+}
+
+inline free_aside ()                                    /* buf_cache_unlock_and_free */
+{
+  TOUCH;
+  assert ((exists & aside) == aside && (owned & aside) == 0 && (CACHED & aside) == 0);
+  check_not_given (aside);
+  exists = exists & ~aside;
+  aside = 0
+}
+
+/* Moves all idle blocks into the haul; their bytes are in use from then on. */
+inline evict_idle ()                                    /* buf_cache_evict_idle_locked */
+{
+  if
+  :: idle > 0 ->
+     haul = depot;
+     depot = 0;
+#ifndef FAULT_EVICT_IDLE_BYTES_TWICE
+     free = free - idle;
+#endif
+     idle = 0
+  :: else
+  fi
+}
+
+#endif
+
+inline finish (how)                                     /* the waiter at position i */
+{
+#if IDLE
+  told = told | (how << (2 * line[i]));
+#else
   outcome[line[i]] = how;
+#endif
   j = i;
   do
   :: j < n_line -> line[j] = line[j + 1]; j++
@@ -171,6 +385,9 @@ inline serve ()                                         /* buf_wait_queue_serve_
   :: i < n_line && !closed && ASKS (line[i]) > maximum -> finish (TOO_LARGE)
   :: i < n_line && !closed && ASKS (line[i]) <= maximum && ASKS (line[i]) <= free ->
      free = free - ASKS (line[i]);
+#if IDLE
+     claim (line[i]);
+#endif
      finish (GRANTED)
   :: i < n_line && !closed && ASKS (line[i]) <= maximum && ASKS (line[i]) > free -> i++
   :: i >= n_line -> break
@@ -182,6 +399,18 @@ inline open ()                                          /* buf_cache_open_locked
 {
   if
   :: closing ->
+#if IDLE
+     if
+     :: depot_is_idle ->                                /* buf_cache_keep_idle_locked */
+        depot_is_idle = 0;
+#ifndef FAULT_OPEN_WITHOUT_COUNTING
+        free = free - BYTES (depot);
+#endif
+        idle = 0;
+        assert (free >= 0)
+     :: else
+     fi;
+#endif
      i = 0;
      do
      :: i < 2 && shut[i] ->
@@ -212,26 +441,70 @@ inline find_end ()                                      /* buf_semaphore_ends_lo
   fi
 }
 
-/* When it has been calm, which is at any time, the stripes come back. */
+/* The stripes are restored when the semaphore has been calm, which can be at any time. */
+inline end_section ()                                   /* serve_locked */
+{
+  TOUCH;
+  d_step { serve () }
+  if
+#ifdef FAULT_REOPEN_WHILE_WANTED
+  :: revoked && !closed && free >= 0 -> revoked = (n_line > 0); d_step { open () }
+#elif STAYS_CLOSED
+  :: revoked && !IS_WANTED
+#else
+  :: revoked && !IS_WANTED -> revoked = 0; d_step { open () }
+#endif
+  :: revoked && IS_WANTED && keeps ->                   /* end_section_locked */
+#ifndef FAULT_FORGET_WHAT_IS_HELD
+     unfinished = 1
+#else
+     skip
+#endif
+  :: !(revoked && IS_WANTED && keeps)
+  fi
+}
+
+#if IDLE
+
 inline serve_and_unlock ()                              /* buf_semaphore_serve_and_unlock */
 {
   atomic {
-    TOUCH;
-    d_step { serve () }
-    if
-#ifdef FAULT_REOPEN_WHILE_WANTED
-    :: revoked && !closed && free >= 0 -> revoked = (n_line > 0); d_step { open () }
+    end_section ();
+    d_step {                                            /* unlock_and_complete */
+      find_end ();
+      aside = set_aside;
+      set_aside = 0;
+      own_told = told;
+      told = 0;
+#ifndef FAULT_DELIVER_BEFORE_FREEING
+      if
+      :: aside == 0 -> deliver ()
+      :: else
+      fi;
 #else
-    :: revoked && !IS_WANTED -> revoked = 0; d_step { open () }
+      deliver ();
 #endif
-    :: revoked && IS_WANTED && keeps ->                 /* end_section_locked */
-#ifndef FAULT_FORGET_WHAT_IS_HELD
-       unfinished = 1
+      UNLOCK
+    }
+  }
+  if
+  :: aside != 0 ->
+     d_step { free_aside () }
+     d_step { deliver () }
+  :: else
+  fi;
+  if
+  :: ends -> ends = 0; end_memory ()
+  :: else
+  fi
+}
+
 #else
-       skip
-#endif
-    :: !(revoked && IS_WANTED && keeps)
-    fi;
+
+inline serve_and_unlock ()                              /* buf_semaphore_serve_and_unlock */
+{
+  atomic {
+    end_section ();
     d_step { find_end (); UNLOCK };
     if
     :: ends -> ends = 0; end_memory ()
@@ -239,6 +512,8 @@ inline serve_and_unlock ()                              /* buf_semaphore_serve_a
     fi
   }
 }
+
+#endif
 
 inline end_memory ()                                    /* end_memory */
 {
@@ -256,12 +531,17 @@ inline release (bytes)                                  /* buf_semaphore_release
   serve_and_unlock ()
 }
 
-inline take_locked (bytes)                              /* take_locked */
+inline take_locked (w, bytes)                           /* take_locked */
 {
   if
   :: bytes > maximum -> out = TOO_LARGE
   :: bytes <= maximum && closed -> out = CLOSED
-  :: bytes <= maximum && !closed && bytes <= free -> out = GRANTED; free = free - bytes
+  :: bytes <= maximum && !closed && bytes <= free ->
+     out = GRANTED;
+     free = free - bytes;
+#if IDLE
+     claim (w);
+#endif
   :: else -> out = PENDING; revoked = 1
   fi
 }
@@ -294,6 +574,19 @@ inline hand_out ()
   fi
 }
 
+/* A block for the bytes that w has taken: the idle one that came with them, or a new one. */
+inline new_block (w)                                    /* buf_pool_allocation_new_for */
+{
+#if IDLE
+  if
+  :: given[w] != NONE -> d_step { block = given[w]; given[w] = NONE; hand_out () }
+  :: else -> allocate_block ()
+  fi
+#else
+  allocate_block ()
+#endif
+}
+
 /* Takes a block out of a set. */
 inline pop (set)
 {
@@ -305,13 +598,16 @@ inline pop (set)
   set = set & ~(1 << block)
 }
 
-/* free() of blocks that nobody can find any more, and the release of their bytes. */
+/* free() of blocks that no thread can find anymore, and the release of their bytes. */
 inline free_haul ()                                     /* free_haul */
 {
   d_step {
     assert ((exists & haul) == haul && (owned & haul) == 0 && (CACHED & haul) == 0);
     exists = exists & ~haul;
-    n = COUNT (haul);
+    n = BYTES (haul);
+#if IDLE
+    check_not_given (haul);
+#endif
     haul = 0
   }
 }
@@ -321,7 +617,7 @@ inline free_and_release_haul ()                         /* free_and_release_haul
   if
   :: haul != 0 ->
 #ifdef FAULT_RELEASE_BEFORE_FREEING
-     n = COUNT (haul);
+     n = BYTES (haul);
      release (n);
      free_haul ();
 #else
@@ -338,8 +634,15 @@ inline free_and_release_haul ()                         /* free_and_release_haul
 inline try_bit ()                                       /* buf_cache_stripe_try */
 {
   TOUCH;
+#ifdef SPURIOUS
+  if
+  :: got = !held[s]
+  :: got = 0
+  fi;
+#else
   got = !held[s];
-  held[s] = 1
+#endif
+  held[s] = held[s] | got
 }
 
 inline drop_bit ()                                      /* buf_cache_stripe_drop */
@@ -385,7 +688,7 @@ inline take_cached ()                                   /* buf_pool_allocation_n
      :: else
      fi;
      if
-     :: block == NONE && done && depot != 0 -> take_from_depot ()
+     :: block == NONE && done && SMALL (depot) != 0 -> take_from_depot ()
      :: else
      fi
   :: else
@@ -404,7 +707,7 @@ inline try_to_push ()
     if
     :: got && COUNT (magazine[s]) < ROOM ->
        d_step {
-         assert (COUNT (exists) + large_out <= maximum);
+         assert (BYTES (exists) + large_out <= maximum);
          owned = owned & ~(1 << block);
          owned_pinned = owned_pinned & ~(1 << block);
          magazine[s] = magazine[s] | (1 << block);
@@ -473,8 +776,14 @@ inline take_from_depot ()                               /* take_from_depot, refi
     :: else -> got = 0
     fi;
     if
-    :: got && magazine[s] == 0 && depot != 0 && COUNT (depot) <= ROOM ->
-       d_step { magazine[s] = depot; depot = 0; pop (magazine[s]); hand_out (); pinned = pinned + pins }
+    :: got && magazine[s] == 0 && SMALL (depot) != 0 && COUNT (depot) <= ROOM ->
+       d_step {
+         magazine[s] = SMALL (depot);
+         depot = depot & ~15;
+         pop (magazine[s]);
+         hand_out ();
+         pinned = pinned + pins
+       }
     :: else
     fi
   }
@@ -484,14 +793,19 @@ inline take_from_depot ()                               /* take_from_depot, refi
   fi;
   atomic {
     if
-    :: block == NONE && depot != 0 -> d_step { pop (depot); hand_out (); pinned = pinned + pins }
+#if !IDLE || defined FAULT_TAKE_IDLE_AS_CACHED
+    :: block == NONE && SMALL (depot) != 0 ->
+#else
+    :: block == NONE && SMALL (depot) != 0 && !depot_is_idle ->
+#endif
+       d_step { pop (depot); hand_out (); pinned = pinned + pins }
     :: else
     fi;
     d_step { UNLOCK }
   }
 }
 
-/* A full magazine moves to the depot, or into the haul. */
+/* A full magazine moves to the depot or into the haul. */
 inline put_slowly ()                                    /* put_slowly, buf_cache_put_locked */
 {
   atomic {
@@ -504,10 +818,10 @@ inline put_slowly ()                                    /* put_slowly, buf_cache
     :: got ->
        d_step {
          if
-         :: COUNT (magazine[s]) >= ROOM && COUNT (depot) + COUNT (magazine[s]) <= depot_room ->
+         :: COUNT (magazine[s]) >= ROOM && BYTES (depot) + COUNT (magazine[s]) <= depot_room ->
             depot = depot | magazine[s];
             magazine[s] = 0
-         :: COUNT (magazine[s]) >= ROOM && COUNT (depot) + COUNT (magazine[s]) > depot_room && insists ->
+         :: COUNT (magazine[s]) >= ROOM && BYTES (depot) + COUNT (magazine[s]) > depot_room && insists ->
             haul = depot;
             depot = magazine[s];
             magazine[s] = 0;
@@ -539,12 +853,17 @@ inline put_slowly ()                                    /* put_slowly, buf_cache
   free_and_release_haul ()
 }
 
-/* Under the mutex: what the depot has, and then what lies in stripes whose bit can be had; until there
- * are so many bytes. */
+/* Under the mutex: takes blocks from the depot, and then from stripes whose bit is available, until it has
+ * enough bytes. */
 inline evict (enough)                                   /* buf_cache_evict_locked */
 {
   do
-  :: depot != 0 && COUNT (haul) < enough -> d_step { pop (depot); haul = haul | (1 << block); block = NONE }
+#if !IDLE || defined FAULT_EVICT_IDLE_AS_CACHED
+  :: depot != 0 && BYTES (haul) < enough ->
+#else
+  :: depot != 0 && BYTES (haul) < enough && !depot_is_idle ->
+#endif
+     d_step { pop (depot); haul = haul | (1 << block); block = NONE }
   :: else -> break
   od;
   s = 0;
@@ -552,11 +871,11 @@ inline evict (enough)                                   /* buf_cache_evict_locke
   :: s < 2 ->
      atomic {
        if
-       :: COUNT (haul) < enough && magazine[s] != 0 -> try_bit_locked ()
+       :: BYTES (haul) < enough && magazine[s] != 0 -> try_bit_locked ()
        :: else -> got = 0
        fi;
        do
-       :: got && magazine[s] != 0 && COUNT (haul) < enough ->
+       :: got && magazine[s] != 0 && BYTES (haul) < enough ->
           d_step { pop (magazine[s]); haul = haul | (1 << block); block = NONE }
        :: else -> break
        od
@@ -571,10 +890,10 @@ inline evict (enough)                                   /* buf_cache_evict_locke
   s = 0
 }
 
-/* With n as the bytes that are missing. */
+/* n is the number of missing bytes. */
 inline evict_for (bytes)                                /* evict_for */
 {
-  atomic { LOCK; n = bytes - (free > 0 -> free : 0); moved = bytes > free && n <= COUNT (CACHED) }
+  atomic { LOCK; n = bytes - (free > 0 -> free : 0); moved = bytes > free && n <= KEPT_BYTES }
   if
   :: moved -> evict (n)
   :: else
@@ -616,7 +935,19 @@ inline close_some ()                                    /* close_some, buf_cache
   atomic { LOCK; done = 1; moved = revoked && IS_WANTED } /* buf_semaphore_may_keep_locked */
   if
   :: moved ->
+#if IDLE
+     atomic {                                           /* close_depot_locked */
+       closing = 1;
+       live = 0;
+       depot_room = 0;
+       if
+       :: !depot_is_idle -> haul = depot; depot = 0; depot_is_idle = 1
+       :: else
+       fi
+     }
+#else
      atomic { closing = 1; live = 0; depot_room = 0; haul = depot; depot = 0 }
+#endif
      s = 0;
      close_stripe ();
      s = 1;
@@ -630,8 +961,27 @@ inline close_some ()                                    /* close_some, buf_cache
 
 /* ---- the keeper ----------------------------------------------------------------------------- */
 
+#if IDLE
+inline free_idle ()                                     /* buf_cache_free_idle */
+{
+  do
+  :: atomic { LOCK; d_step { evict_idle (); UNLOCK } }
+     if
+     :: haul == 0 -> break
+     :: else -> free_and_release_haul ()
+     fi
+  od
+}
+#endif
+
 inline reclaim ()                                       /* buf_semaphore_reclaim, reclaim; complete */
 {
+#if IDLE && !defined FAULT_CLOSE_LEAVES_IDLE
+  if
+  :: complete -> free_idle ()
+  :: else
+  fi;
+#endif
   do
   :: close_some ();
      moved = haul != 0;
@@ -640,7 +990,7 @@ inline reclaim ()                                       /* buf_semaphore_reclaim
      if
      :: kept -> break
      :: !kept && (moved || complete)
-     :: !kept && !moved && !complete                    /* the time is not over */
+     :: !kept && !moved && !complete                    /* the time has not ended */
      :: !kept && !moved && !complete ->
 #ifndef FAULT_FORGET_WHAT_IS_HELD
         atomic { LOCK; d_step { unfinished = 1; UNLOCK } }
@@ -656,7 +1006,11 @@ inline reclaim ()                                       /* buf_semaphore_reclaim
 inline reclaim_locked ()                                /* buf_semaphore_reclaim_locked */
 {
   do
+#ifdef FAULT_CHANGE_WITH_IDLE
   :: keeps ->
+#else
+  :: keeps || HAS_IDLE ->
+#endif
      atomic { n_reclaims++; revoked = 1; complete = 1 }
      serve_and_unlock ();
      reclaim ();
@@ -667,13 +1021,51 @@ inline reclaim_locked ()                                /* buf_semaphore_reclaim
 
 /* ---- requests and the ends of blocks -------------------------------------------------------- */
 
-/* Takes bytes; what came of it is in out. A thread that goes on to wait is inside. */
-inline acquire (bytes, enters)                          /* buf_memory_acquire */
+#if IDLE
+
+/* The hint may be wrong: the thread tries, or does not try. */
+inline put_idle (bytes)                                 /* buf_cache_put_idle */
+{
+  if
+  :: true
+  :: atomic {
+       LOCK;
+       kept = !keeps && depot_is_idle && revoked && n_reclaims == 0 && idle <= free &&
+#ifndef FAULT_IDLE_AFTER_CLOSING
+              !closed &&
+#endif
+              (depot == 0 || BYTES (depot) + bytes <= DEPOT_ROOM)
+     }
+     if
+     :: kept ->
+        d_step {
+          TOUCH;
+          assert ((exists >> block) & 1);
+          owned = owned & ~(1 << block);
+          owned_pinned = owned_pinned & ~(1 << block);
+          depot = depot | (1 << block);
+          recent_big = block == BIG;
+          pinned = pinned - (pins -> bytes : 0);
+          idle = idle + bytes;
+          free = free + bytes;
+          block = NONE;
+          BALANCE
+        }
+        serve_and_unlock ()
+     :: else -> d_step { UNLOCK }
+     fi
+  fi
+}
+
+#endif
+
+/* Takes bytes. The outcome is in out. A thread that continues to wait is inside. */
+inline acquire (w, bytes, enters)                       /* buf_memory_acquire */
 {
   atomic {
     LOCK;
     d_step {
-      take_locked (bytes);
+      take_locked (w, bytes);
       if
       :: out == PENDING && enters -> n_inside++
       :: else
@@ -695,7 +1087,7 @@ inline acquire (bytes, enters)                          /* buf_memory_acquire */
        d_step {
          free = free + n;                               /* buf_semaphore_exchange */
          n = 0;
-         take_locked (bytes);
+         take_locked (w, bytes);
          if
          :: enters && out != PENDING -> n_inside--
          :: else
@@ -713,7 +1105,7 @@ inline wait (me)                                        /* buf_semaphore_wait, b
   atomic {
     LOCK;
     d_step {
-      take_locked (ASKS (me));
+      take_locked (me, ASKS (me));
       if
       :: out == PENDING -> outcome[me] = PENDING; line[n_line] = me; n_line++
       :: else -> outcome[me] = out
@@ -727,6 +1119,25 @@ inline wait (me)                                        /* buf_semaphore_wait, b
   :: else
   fi;
   outcome[me] != PENDING;
+#if CANCELS
+  if
+  :: outcome[me] == GRANTED ->                          /* buf_pool_allocation_give_up */
+     d_step {
+#ifndef FAULT_GIVE_UP_LOSES_THE_BLOCK
+       if
+       :: given[me] != NONE ->
+          assert ((exists >> given[me]) & 1);
+          exists = exists & ~(1 << given[me])
+       :: else
+       fi;
+#endif
+       given[me] = NONE
+     }
+     release (ASKS (me));
+     outcome[me] = CLOSED
+  :: true
+  fi;
+#endif
   atomic { LOCK; out = outcome[me]; outcome[me] = PENDING; n_inside-- }
   serve_and_unlock ()
 }
@@ -747,7 +1158,7 @@ proctype user (byte me)
      take_cached ();
      if
      :: block == NONE ->
-        acquire (1, 1);
+        acquire (me, 1, 1);
         if
         :: out == PENDING -> wait (me)
         :: else
@@ -756,9 +1167,9 @@ proctype user (byte me)
         :: out == GRANTED && pins ->                    /* buf_semaphore_pin */
            atomic { LOCK; pinned++ }
            serve_and_unlock ();
-           allocate_block ();
+           new_block (me);
            owned_pinned = owned_pinned | (1 << block)
-        :: out == GRANTED && !pins -> allocate_block ()
+        :: out == GRANTED && !pins -> new_block (me)
         :: else
         fi;
         out = 0
@@ -766,13 +1177,19 @@ proctype user (byte me)
      fi;
      round++;
      if
-     :: round == ROUNDS -> drop_pool ()                 /* what is out keeps the memory */
+     :: round == ROUNDS -> drop_pool ()                 /* outstanding blocks keep the memory alive */
      :: else
      fi;
      if
      :: block != NONE ->
         assert ((owned >> block) & 1);
         put ();
+#if IDLE
+        if
+        :: !kept -> put_idle (1)
+        :: else
+        fi;
+#endif
         if
         :: !kept ->
            d_step {
@@ -794,15 +1211,74 @@ proctype user (byte me)
 }
 
 #if LARGE
-/* When nothing is out, and no other thread runs, a try is never refused. */
-proctype large ()
-{
-  LOCALS;
+#if IDLE
+#define IS_LAST_ROUND (round == LARGE_ROUNDS - 1)
 
+/* From the depot, from the bytes that were taken, or new. */
+inline use_large ()
+{
 #if SOLE
   n_through == USERS;
 #endif
-  acquire (LARGE, !TRIES);
+  atomic {                                              /* take_from_depot */
+    LOCK;
+    d_step {
+      if
+      :: HAS_BIG (depot) && !depot_is_idle -> depot = depot & ~(1 << BIG); block = BIG; hand_out ()
+      :: else
+      fi;
+      UNLOCK
+    }
+  }
+  if
+  :: block == NONE ->
+     acquire (USERS, LARGE, !TRIES);
+#if SOLE
+     assert (out == GRANTED);
+#endif
+     if
+     :: out == PENDING && !TRIES -> wait (USERS)
+     :: else
+     fi;
+     if
+     :: out == GRANTED && given[USERS] != NONE -> new_block (USERS)
+     :: out == GRANTED && given[USERS] == NONE ->
+        d_step {
+          assert (!HAS_BIG (exists));
+          block = BIG;
+          exists = exists | (1 << BIG);
+          owned = owned | (1 << BIG);
+          BALANCE
+        }
+     :: else
+     fi
+  :: else
+  fi;
+  out = 0;
+  if
+  :: IS_LAST_ROUND -> drop_pool ()
+  :: else
+  fi;
+  if
+  :: block != NONE ->
+     put_idle (LARGE);
+     if
+     :: !kept ->
+        d_step { owned = owned & ~(1 << BIG); exists = exists & ~(1 << BIG); block = NONE }
+        release (LARGE)
+     :: else
+     fi;
+     kept = 0
+  :: else
+  fi
+}
+#else
+inline use_large ()
+{
+#if SOLE
+  n_through == USERS;
+#endif
+  acquire (USERS, LARGE, !TRIES);
 #if SOLE
   assert (out == GRANTED);
 #endif
@@ -821,6 +1297,23 @@ proctype large ()
 }
 #endif
 
+/* If nothing is outstanding and no other thread runs, a try is never refused. */
+proctype large ()
+{
+  LOCALS;
+#if IDLE
+  byte round;
+
+  do
+  :: round < LARGE_ROUNDS -> use_large (); round++
+  :: else -> break
+  od;
+#else
+  use_large ();
+#endif
+}
+#endif
+
 #if TRIMS
 proctype trimmer ()                                     /* buf_memory_trim, to nothing */
 {
@@ -828,6 +1321,9 @@ proctype trimmer ()                                     /* buf_memory_trim, to n
 
   do
   :: atomic { LOCK };
+#if IDLE
+     d_step { evict_idle () };
+#endif
      evict (MAXIMUM);
      d_step { UNLOCK }
      if
@@ -876,7 +1372,7 @@ proctype lowerer ()                                     /* buf_semaphore_set_max
 
 inline close ()                                         /* buf_semaphore_close */
 {
-  atomic { LOCK; closed = 1; revoked = 1; moved = keeps; complete = 1 }
+  atomic { LOCK; closed = 1; revoked = 1; moved = keeps || HAS_IDLE; complete = 1 }
   serve_and_unlock ();
   if
   :: moved -> moved = 0; reclaim ()
@@ -896,7 +1392,7 @@ proctype closer ()
 }
 #endif
 
-/* The one who drops the pool last: buf_pool_dispose, buf_semaphore_abandon. */
+/* The thread that drops the pool last: buf_pool_dispose, buf_semaphore_abandon. */
 proctype owner ()
 {
   LOCALS;
@@ -920,7 +1416,7 @@ proctype owner ()
   fi
 }
 
-/* The watcher asks the keeper again, while the semaphore is entered. */
+/* The watcher asks the keeper again while the semaphore is entered. */
 active proctype watcher ()                              /* buf_semaphore_look */
 {
   LOCALS;
@@ -957,8 +1453,12 @@ init
   byte u;
 
   atomic {
+#if STAYS_CLOSED
+    depot_is_idle = 1;
+#else
     revoked = 0;
     d_step { open () }
+#endif
     do
     :: u < USERS -> references++; run user (u); u++
     :: else -> break
@@ -986,7 +1486,7 @@ init
     run owner ()
   }
 
-  /* In the end everything was freed: no block is lost. */
+  /* In the end, everything has been freed: no block is lost. */
   freed;
-  assert (exists == 0 && owned == 0 && CACHED == 0 && free == maximum && pinned == 0)
+  assert (exists == 0 && owned == 0 && CACHED == 0 && !HAS_IDLE && free == maximum && pinned == 0)
 }

@@ -5,8 +5,9 @@
 
 /* ---- references on the pool --------------------------------------------------------------- */
 
-/* g_object_unref(). With the last reference it runs dispose, which is a process here, and returns
- * when that is through. Then what dispose has kept is handed over: buf_pool_drop_library_reference(). */
+/* g_object_unref(). With the last reference, it runs dispose, which is a process here, and returns
+ * after that has finished. Then the reference that dispose has kept is handed over:
+ * buf_pool_drop_library_reference(). */
 inline unref_once (library)
 {
   d_step {
@@ -31,7 +32,7 @@ inline unref_once (library)
   fi
 }
 
-/* When others have taken references meanwhile, it touches the pool once more, before GLib 2.80. */
+/* If others have taken references meanwhile, it accesses the pool once more, before GLib 2.80. */
 inline unref_pool (library)
 {
   unref_once (library);
@@ -59,12 +60,13 @@ inline drop_library_reference ()                        /* buf_pool_drop_library
 }
 
 #if DISPOSED
-/* The owner, and what needs the main loop of its thread: a transfer. */
+/* The owner, and whatever needs the main loop of its thread: a transfer. */
 proctype owner ()
 {
   bit ok, tail, keeps;
 
-  /* It may drop its reference when those who have none are inside, or hold an allocation. */
+  /* It may drop its reference when consumers without a reference are inside, or hold an
+   * allocation. */
   unprotected == 0;
   unref_pool (0);
   owner_is_through = 1
@@ -160,17 +162,17 @@ end:
   od
 }
 
-/* When nobody can do anything any more, everything is gone. */
+/* When no process can do anything anymore, everything is freed. */
 proctype undertaker ()
 {
   timeout -> assert (gone && freed && in_use == 0)
 }
 #endif
 
-/* ---- what is out from the start ----------------------------------------------------------- */
+/* ---- allocations that are outstanding from the start ------------------------------------ */
 
 #if HELD
-/* Who has a plain allocation may use the pool without a reference. */
+/* A thread with a plain allocation may use the pool without a reference. */
 proctype holder ()
 {
   LOCALS;

@@ -1,29 +1,32 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""All executions that the memory model of C11 allows for a small program.
+"""All executions of a small program that the memory model of C11 allows.
 
-A program is a list of threads. A thread is a generator that yields accesses, and is sent what they
-read. Its locations begin with 0, unless told otherwise. An execution is what each thread did, with
-two relations: which write each read reads from, and in which order the writes of each location came
-(the modification order). All of them are tried, and those are kept that obey the axioms:
+A program is a list of threads. A thread is a generator that yields accesses, and receives the values that
+they read. All locations are 0 at first, unless specified otherwise. An execution consists of what each thread
+did, with two relations: which write each read reads from, and in which order the writes of each location
+occurred (the modification order). All combinations are tried, and those are kept that obey the axioms:
 
 - happens-before (program order, and each release that an acquire synchronizes with) has no cycle;
 - coherence: no access reads or overwrites against happens-before;
-- atomicity: a read-modify-write directly follows the write that it has read.
+- atomicity: a read-modify-write directly follows the write that it has read;
+- asymmetric fences: a heavy fence, which is membarrier(), happens before or after each light or heavy fence
+  of another thread. A light fence is only a fence of the compiler.
 
-Left out is the sequentially consistent order, which nothing here uses, and any axiom against values
-out of thin air. A release sequence has read-modify-writes only, as since C++20. Both leave more
-executions than an implementation has: what is forbidden here is forbidden everywhere."""
+The sequentially consistent order is left out, because nothing here uses it, and so is any axiom against
+values out of thin air. A release sequence has only read-modify-writes, as since C++20. Both allow more
+executions than an implementation has: an execution that is forbidden here is forbidden everywhere."""
 
 import itertools
 from dataclasses import dataclass
 
+LIGHT, HEAVY = "light", "heavy"
 PLAIN, RELAXED, ACQUIRE, RELEASE, ACQ_REL = "plain", "relaxed", "acquire", "release", "acq_rel"
 
 
 class Stop(Exception):
-    """The thread goes no further: it would have to wait, or go another way."""
+    """The thread stops: it would have to wait, or to take another path."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A read-modify-write. The change may refuse a value, with None: then it has only loaded it."""
+    """A read-modify-write. The change may return None to refuse a value: then it is only a load."""
 
     location: str
     change: object
@@ -50,9 +53,14 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Free:
-    """The memory of the locations is gone: whatever touches them has to come before."""
+    """The memory of the locations is freed: all accesses to them must happen before."""
 
     locations: tuple
+
+
+@dataclass(frozen=True)
+class Fence:
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,8 @@ class Event:
 def event_of(thread, access, value):
     if isinstance(access, Free):
         return Event(thread, "", PLAIN, False, False, None, None, access.locations)
+    if isinstance(access, Fence):
+        return Event(thread, "", access.kind, False, False, None, None)
     if isinstance(access, Load):
         return Event(thread, access.location, access.order, True, False, value, None)
     if isinstance(access, Store):
@@ -81,7 +91,7 @@ def event_of(thread, access, value):
 
 
 def runs_of(thread, program, values):
-    """All that a thread can do, when a load may return any of the values of its location."""
+    """All that a thread can do, if a load may return any of the values of its location."""
     finished, begun = [], [[]]
     while begun:
         events = begun.pop()
@@ -103,8 +113,8 @@ def runs_of(thread, program, values):
 
 
 def runs_of_all(threads, initial, domain):
-    """The same for each thread, with the values that the others can have written. What is outside of
-    the domain of its location is written, but read by nobody; Execution.conflicts() tells of it."""
+    """The same for each thread, with the values that the others can have written. A value outside the domain
+    of its location is written, but no thread reads it; Execution.conflicts() reports it."""
     locations = set(initial) | {location for program in threads for location in program.locations}
     values = {location: {initial.get(location, 0)} for location in locations}
     while True:
@@ -151,14 +161,17 @@ class Relation:
 
 
 class Execution:
-    def __init__(self, events, results, domain, sources, orders):
+    def __init__(self, events, results, domain, sources, orders, fenced):
         self.events, self.results, self.domain = events, results, domain
         self.sources = sources  # read -> the write it reads from
         self.orders = orders  # location -> its writes, in modification order
+        self.fenced = fenced  # pairs of fences, of which the first comes before the second
         self.before = self.happens_before()
 
     def happens_before(self):
         before = Relation(len(self.events))
+        for a, b in self.fenced:
+            before.add(a, b)
         for b, event in enumerate(self.events):
             for a in range(b):
                 if self.events[a].thread in (event.thread, -1):
@@ -192,18 +205,18 @@ class Execution:
             and not after.is_cyclic()
 
     def conflicts(self):
-        """What touches memory that is gone, or races, or is a value that nobody expects."""
+        """Accesses to freed memory, races, and unexpected values."""
         for a, first in enumerate(self.events):
             if first.writes and first.written not in self.domain.get(first.location, [first.written]):
                 return f"{first.written} in {first.location}"
             for b, second in enumerate(self.events):
                 if second.location in first.freed and second.thread != first.thread \
                         and second.thread >= 0 and not self.before.has(b, a):
-                    return f"{second.location} is touched when it may be gone"
+                    return f"{second.location} is accessed when it may be freed"
                 if a < b and first.location == second.location and PLAIN in (first.order, second.order) \
                         and (first.writes or second.writes) \
                         and not self.before.has(a, b) and not self.before.has(b, a):
-                    return f"a race for {first.location}"
+                    return f"a data race on {first.location}"
         return None
 
     def last(self, location):
@@ -220,8 +233,17 @@ def choose_orders(events, sources, writes):
             yield order
 
 
+def choose_fenced(events):
+    """For each heavy fence, whether each other fence comes before or after it."""
+    heavy = [number for number, event in enumerate(events) if event.order == HEAVY]
+    pairs = [(number, fence) for fence in heavy for number, event in enumerate(events)
+             if event.thread != events[fence].thread
+             and (event.order == LIGHT or event.order == HEAVY and number < fence)]
+    return itertools.product(*(((a, b), (b, a)) for a, b in pairs))
+
+
 def executions(threads, initial=None, domain=None):
-    """The domain says which values a location may have, where a chain of changes would not end."""
+    """The domain is the set of possible values of a location, if a chain of changes would not end."""
     initial, domain = initial or {}, domain or {}
     runs, locations = runs_of_all(threads, initial, domain)
     begin = [Event(-1, location, PLAIN, False, True, None, initial.get(location, 0))
@@ -237,13 +259,13 @@ def executions(threads, initial=None, domain=None):
         candidates = [[write for write in writes[events[read].location]
                        if events[write].written == events[read].read and write != read]
                       for read in reads]
-        for picked in itertools.product(*candidates):
+        for picked, fenced in itertools.product(itertools.product(*candidates), choose_fenced(events)):
             sources = dict(zip(reads, picked))
             changed = [sources[read] for read in reads if events[read].writes]
             if len(set(changed)) < len(changed):
                 continue
             for orders in itertools.product(
                     *(choose_orders(events, sources, writes[location]) for location in sorted(locations))):
-                execution = Execution(events, results, domain, sources, dict(zip(sorted(locations), orders)))
+                execution = Execution(events, results, domain, sources, dict(zip(sorted(locations), orders)), fenced)
                 if execution.is_consistent():
                     yield execution

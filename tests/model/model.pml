@@ -1,27 +1,26 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/*
- * The semaphore and its queue, as they are implemented, for Spin. See "The model" in
- * docs/architecture.md for what stands for what; tests/model/run for how it is run.
+/* A model of the semaphore and its queue for Spin, as they are implemented. See "The model" in
+ * docs/architecture.md for the correspondence with the C code, and tests/model/run for how to run
+ * it.
  *
- * A stripe's word is loaded and exchanged in separate steps, so that whatever was loaded may be
- * stale. Everything else that is shared is under the mutex, so a locked section is cut only where
- * it touches a stripe: each atomic block has one such access at the most. Where the C code tries
- * its fast path twice, the model tries once: a try that fails leaves nothing behind.
+ * A stripe's word is loaded and exchanged in separate steps, so a loaded value may be stale. All
+ * other shared state is guarded by the mutex, so a locked section is split only where it accesses a
+ * stripe: each atomic block has at most one such access. Where the C code tries its fast path
+ * twice, the model tries once, because a try that fails has no effect.
  *
- * A thread may use either stripe each time: that covers every numbering of the threads, every move
- * to another stripe, and a mask that is stale. The count in the word is left out: whether nothing
- * is outstanding is decided by the bytes alone.
+ * A thread may use either stripe each time. This covers every numbering of the threads, every move
+ * to another stripe, and a stale mask. The count in the word is left out: only the bytes decide
+ * whether nothing is outstanding.
  *
- * Time is not a number here. What happens when time has passed may happen at any moment: a promise
- * ends, the oldest waiter is owed because it was overtaken for too long, a caller that serves others
- * leaves the rest to the watcher. Only where somebody has to be served in the end, a thread that is
- * owed is late no more than LATES times in one wait, since its patience grows.
+ * Time is not a number here. Timed events may happen at any moment: a promise ends, the oldest
+ * waiter is owed because it was overtaken for too long, a caller that serves others leaves the rest
+ * to the watcher. For liveness, a thread that is owed is late at most LATES times in one wait,
+ * because its patience grows.
  *
- * What only the model has, to check the code against: n_spurious, n_lost, n_going_on, in_use, passed,
- * lates, starving, gone, freed, owner_is_through, unprotected.
- */
+ * These exist only in the model, to check the code: n_spurious, n_lost, n_going_on, in_use, passed,
+ * lates, starving, gone, freed, owner_is_through, unprotected. */
 
 #ifndef MAXIMUM
 #define MAXIMUM 8
@@ -36,13 +35,13 @@
 #define SIZE2 8 /* the whole budget */
 #endif
 #ifndef HELD
-#define HELD 0 /* out from the start, until it is released */
+#define HELD 0 /* outstanding from the start, until it is released */
 #endif
 #ifndef PINNED
-#define PINNED 0 /* likewise, and pinned */
+#define PINNED 0 /* the same, and pinned */
 #endif
 #ifndef SHARED
-#define SHARED 0 /* likewise, but plain, and a transfer holds them besides the user */
+#define SHARED 0 /* the same, but plain, and a transfer holds them in addition to the user */
 #endif
 #ifndef ROUNDS
 #define ROUNDS 1
@@ -54,10 +53,10 @@
 #define MAX_WOKEN 1
 #endif
 #ifndef MAX_SIGNALS
-#define MAX_SIGNALS 8 /* or 1: the others are signalled under the mutex */
+#define MAX_SIGNALS 8 /* or 1: the others are signaled under the mutex */
 #endif
 #ifndef MAX_SPURIOUS
-#define MAX_SPURIOUS 0 /* how often a thread wakes up for no reason */
+#define MAX_SPURIOUS 0 /* how many times a thread may wake up spuriously */
 #endif
 #ifndef MAX_OVERTAKEN
 #define MAX_OVERTAKEN 2
@@ -78,23 +77,23 @@
 #define LATES 1
 #endif
 #ifndef MAX_LOST
-#define MAX_LOST 0 /* how many signals never come, since who has to give them is interrupted */
+#define MAX_LOST 0 /* how many signals never come, because the signaling thread is preempted */
 #endif
 #ifndef STARVED
-#define STARVED 0 /* a set: threads that may never run again when they were woken */
+#define STARVED 0 /* a set: threads that may never run again after they were woken */
 #endif
 #define WATCHED (PROMISES && (PATIENCE_ENDS || TIME_ENDS || BATCH)) /* whether there is a watcher */
 #define MIN_UNITS 2
 #define OUT (HELD + PINNED + SHARED)
 
-/* Who else there is. */
+/* The other processes. */
 #ifndef N_CLOSERS
 #define N_CLOSERS 0
 #endif
 #ifndef N_DRAINERS
 #define N_DRAINERS 0
 #endif
-#ifdef LOWERED /* what the maximum is for a while */
+#ifdef LOWERED /* the value of the maximum for a while */
 #define N_CHANGERS 1
 #else
 #define N_CHANGERS 0
@@ -103,17 +102,18 @@
 #define DISPOSED 0
 #endif
 #ifndef CONSUMER
-#define CONSUMER 0 /* who has HELD has a task, and drops it before; 2: makes one, and drops it after */
+#define CONSUMER 0 /* 1: the holder of HELD has a task, and drops it first; 2: it makes one, and
+                    * drops it last */
 #endif
 #ifndef NEEDS_OWNER
 #define NEEDS_OWNER 0 /* whether the transfer needs the main loop of the owner's thread */
 #endif
 #ifndef LOGS
-#define LOGS 0 /* whether threads log a wait that is over */
+#define LOGS 0 /* whether threads log a finished wait */
 #endif
 
-/* Sets, in which bit w is waiter w: who requests, which of them are tasks, who may time out, who has
- * a cancellable, and who never ends. */
+/* Sets, in which bit w is waiter w: which request, which of them are tasks, which may time out,
+ * which have a cancellable, and which never end. */
 #ifndef REQUESTERS
 #define REQUESTERS 7
 #endif
@@ -127,7 +127,7 @@
 #define CANCELLABLE 0
 #endif
 #ifndef FOREVER
-#define FOREVER 0 /* who requests again and again, instead of so many ROUNDS */
+#define FOREVER 0 /* which request repeatedly, instead of ROUNDS times */
 #endif
 
 #define HAS(set, w)   ((set >> w) & 1)
@@ -141,7 +141,7 @@
 #define NOBODY        255
 #define WAKEUP(w)     (w + N_WAITERS * latest[w])
 
-/* Waiters: three who request, one who drains, and dispose. */
+/* Waiters: three requesters, one drainer, and dispose. */
 #define N_REQUESTERS 3
 #define DRAIN        3
 #define DISPOSE      4
@@ -163,7 +163,8 @@
 #define CLOSED    5
 
 /* BufSemaphore */
-#ifdef NO_STRIPES            /* they stay revoked, as in a semaphore that is always short of bytes */
+#ifdef NO_STRIPES            /* they stay revoked, as in a semaphore that is always short of
+                              * bytes */
 short stripe[2] = REVOKED;
 #else
 short stripe[2];             /* stripes[i].word: credit, or REVOKED */
@@ -191,7 +192,7 @@ byte line[N_REQUESTERS + 1]; /* queue.waiters; one more for the shift in remove(
 byte n_line;                 /* queue.waiters.length */
 byte n_woken;                /* queue.woken.length */
 short promised;              /* queue.promised */
-bit has_impossible;          /* queue.has_impossible */
+bit has_impossible;          /* queue.suspect */
 bit drains[N_WAITERS];       /* queue.drainers */
 bit drained[N_WAITERS];      /* queue.drained */
 
@@ -210,14 +211,15 @@ bit asleep[N_WAITERS];       /* cond: whether its thread sleeps there */
 #ifdef FAULT_SIGNAL_ONCE_PER_WAIT
 bit expects[N_WAITERS] = 1;
 #else
-bit expects[N_WAITERS];      /* asleep: and nobody is about to signal it */
+bit expects[N_WAITERS];      /* asleep: and no thread is about to signal it */
 #endif
-bit latest[N_WAITERS];       /* each wait has a wake-up of its own: a signal may come after it */
+bit latest[N_WAITERS];       /* each wait has a separate wake-up, because a signal may come after
+                              * it */
 
-/* Around it */
+/* Around the semaphore */
 byte references;             /* of the GObject */
-bit disposing;               /* somebody is in g_object_unref(), with the last reference */
-bit by_library;              /* current_drop: and drops it for the library */
+bit disposing;               /* a thread is in g_object_unref(), with the last reference */
+bit by_library;              /* current_drop: and it drops the library's reference */
 bit kept;                    /* current_drop->kept */
 bit revived;                 /* others have taken references while dispose ran */
 bit handed;                  /* hand_over: a thread has the reference that was kept */
@@ -228,20 +230,21 @@ byte cancelled;              /* cancellables that were cancelled */
 byte connected;              /* whose handler is connected */
 byte link_budget;            /* CancelLink: whose budget is not NULL */
 byte link_mutex;             /* CancelLink: whose mutex is locked */
-byte alive;                  /* waiters that are initialised, and not cleared yet */
+byte alive;                  /* waiters that are initialized, and not cleared yet */
 
 /* Only in the model */
-byte n_spurious;             /* wake-ups for no reason */
+byte n_spurious;             /* spurious wake-ups */
 byte n_lost;                 /* signals that never come */
-byte n_going_on;             /* callers that go on to serve in sections of their own */
-byte in_use = OUT;           /* bytes that are out */
-byte passed[N_REQUESTERS];   /* how often each was overtaken as the oldest, counted apart */
-byte lates[N_REQUESTERS];    /* how often each was late while it was owed */
+byte n_going_on;             /* callers that continue to serve in further sections */
+byte in_use = OUT;           /* outstanding bytes */
+byte passed[N_REQUESTERS];   /* how many times each was overtaken as the oldest, counted
+                              * separately */
+byte lates[N_REQUESTERS];    /* how many times each was late while it was owed */
 byte starving;               /* threads that never run again */
 bit gone;                    /* the GObject is gone */
 bit freed;                   /* the memory is gone */
 bit owner_is_through;        /* its g_object_unref() has returned */
-byte unprotected;            /* those who still rely on somebody else's reference */
+byte unprotected;            /* threads that still rely on another thread's reference */
 
 hidden byte i, k, next, oldest, n_served;
 hidden short unpromised;
@@ -252,7 +255,8 @@ hidden byte taken, overtakes, zero, no_plain;
 #define BALANCE assert (free + CREDIT (0) + CREDIT (1) + in_use == maximum)
 
 #ifdef FAIR_MUTEX
-/* Whoever asks for the mutex gets it in its turn: that a lock starves nobody is not our property. */
+/* A process that requests the mutex gets it in its turn: that a lock starves no thread is not
+ * checked here. */
 chan turns = [N_WAITERS + 3] of { byte };
 #define QUEUE_UP turns ! _pid;
 #define LOCK     (!mutex && turns ? [eval (_pid)]); turns ? eval (_pid); TOUCH; mutex = 1
@@ -262,7 +266,7 @@ chan turns = [N_WAITERS + 3] of { byte };
 #endif
 #define UNLOCK   check_queue (); TOUCH; mutex = 0
 
-/* Bytes become somebody's. It is here that the limit counts. */
+/* Takes bytes. The limit is checked here. */
 #define TAKE(n) \
   in_use = in_use + n; \
   assert (in_use <= maximum)

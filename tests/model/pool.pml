@@ -1,11 +1,11 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Who uses the budget: buf-pool-blocking.c, buf-pool-async.c, buf-pool.c, and the program. */
+/* The users of the budget: buf-pool-take.c, buf-pool-async.c, buf-pool.c, and the program. */
 
-/* ---- buf-pool-blocking.c ----------------------------------------------------------------- */
+/* ---- buf-cancel-link.c, buf-request.c, buf-pool-take.c ------------------------------------ */
 
-inline on_wait_cancelled (who)                          /* on_wait_cancelled */
+inline on_wait_cancelled (who)                          /* withdraw, on_cancelled */
 {
 #ifdef FAULT_HANDLER_WITHOUT_LINK_MUTEX
   ok = HAS (link_budget, who);
@@ -19,7 +19,7 @@ inline on_wait_cancelled (who)                          /* on_wait_cancelled */
   d_step { CLEAR (link_mutex, who); ok = 0 }
 }
 
-inline wait_cancellably (me)                            /* wait_cancellably */
+inline wait_cancellably (me)                            /* buf_request_wait */
 {
   d_step {                                              /* g_cancellable_connect */
     SET (link_budget, me);
@@ -127,7 +127,7 @@ proctype drainer ()                                     /* buf_pool_drain_timeou
 
 /* ---- buf-pool-async.c -------------------------------------------------------------------- */
 
-/* The allocation goes before the task does, or after it: then it keeps the pool. */
+/* The allocation is dropped before the task, or after it: then it keeps the pool alive. */
 inline return_allocation (me)                           /* return_allocation, task_end_free */
 {
   if
@@ -233,7 +233,7 @@ inline start_requester (who)
 #endif
 }
 
-/* What lies in the stripes at first, as if others had been there before. */
+/* What the stripes contain at first, as if others had used them before. */
 inline fill_stripe (at)
 {
 #ifdef NO_STRIPES

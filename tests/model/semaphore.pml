@@ -1,9 +1,9 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The locked sections: buf-semaphore.c, and those inside: buf-semaphore-inside.c. */
+/* The locked sections: buf-semaphore.c, and the threads inside: buf-semaphore-inside.c. */
 
-/* Locks, and asks for n bytes. What came of it is in out. */
+/* Locks, and requests n bytes. The outcome is in out. */
 inline lock_and_take (me, n)                            /* g_mutex_lock, take_locked */
 {
   QUEUE_UP
@@ -102,7 +102,7 @@ inline enqueue_drainer (me)                             /* enqueue_locked, drain
 #define TRIES_AT_DEADLINE true
 #endif
 
-/* Whoever times out did lack something. */
+/* A waiter that times out was short of bytes. */
 inline check_refusal (who)
 {
   get_oldest ();
@@ -128,7 +128,7 @@ inline try_at_deadline (me)                             /* try_at_deadline_locke
   fi
 }
 
-/* What came of the try is in m. */
+/* The outcome of the try is in m. */
 #define SETTLED 0
 #define FAILED  1
 #define SLEEPS  2
@@ -142,7 +142,7 @@ inline try_when_woken (me)                              /* try_when_woken_locked
   fi
 }
 
-/* Locks the mutex again before it goes on. */
+/* Locks the mutex again before it continues. */
 inline sleep (me)                                       /* sleep_locked */
 {
   do
@@ -203,7 +203,7 @@ inline wait (me)                                        /* buf_semaphore_wait, f
   sleep_and_unlock (me)
 }
 
-inline wait_until_drained (me)                          /* buf_semaphore_wait, for nobody */
+inline wait_until_drained (me)                          /* buf_semaphore_wait, for a drainer */
 {
   enqueue_drainer (me);
   sleep_and_unlock (me)

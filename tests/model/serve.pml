@@ -33,7 +33,7 @@ inline set_watch ()                                     /* buf_semaphore_set_wat
 }
 
 #if MAX_LOST
-/* Who is interrupted before it signals never does, as far as others can tell. */
+/* For other threads, a thread that is preempted before it signals never signals. */
 #define LOSE_SIGNALS \
   :: d_step { to_signal != 0 && n_lost < MAX_LOST && !is_watcher -> to_signal = 0; n_lost++ }
 #else
@@ -57,10 +57,10 @@ inline complete ()                                      /* buf_ready_complete, o
   fi
 }
 
-/* What a section serves, in more: whether somebody is left. */
+/* Serves one batch, and sets more if a waiter is left. */
 inline serve_batch ()                                   /* serve_locked */
 {
-  zero = (in_use == 0);                                 /* whoever drains has to learn of it */
+  zero = (in_use == 0);                                 /* each drainer has to be notified */
   no_plain = (in_use == pinned);
 #ifndef FAULT_ZERO_IS_LOST
   if
@@ -147,7 +147,7 @@ inline end_memory ()                                    /* end_memory, buf_semap
   n_inside = n_inside + n
 #endif
 
-/* A caller that goes on is counted as inside. It may leave what is left to the watcher. */
+/* A caller that continues is counted as inside. It may leave the rest to the watcher. */
 inline go_on_or_leave ()                                /* serve_more_and_unlock */
 {
 #ifdef FAULT_REST_IS_FORGOTTEN

@@ -30,15 +30,16 @@
 
 /* ---- without the mutex -------------------------------------------------------------------- */
 
-/* What every process has of its own: the stripe and the word it has loaded, the mark, the outcome
- * of a request, sets of tasks to complete and of wake-ups to signal, and some answers. To be late,
- * here, is to have reached the own deadline. */
+/* The state of every process: the stripe and the word it has loaded, the mark, the outcome of a
+ * request, sets of tasks to complete and of wake-ups to signal, and some results. Here, to be late
+ * is to have reached one's own deadline. */
 #define LOCALS \
   byte s, m, out, done; \
   short w, to_signal; \
   bit ok, restoring, late, may_be_late, relies, more, going, ends, tail, keeps, is_watcher
 
-/* From here on the pool cannot go before this process has let go of it, or needs it no more. */
+/* From here on, the pool cannot end before this process has finished with it, or this process no
+ * longer needs it. */
 #define PROTECTED \
   unprotected = unprotected - relies; \
   relies = 0

@@ -2,12 +2,12 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Whether the memory orders of the fast paths are enough, by all executions that C11 allows.
+"""Checks the memory orders of the fast paths with all executions that C11 allows.
 
-First, the explorer itself is checked against programs whose outcomes are well known. Then come the
-fast paths, with the orders as they stand in the sources: no execution may use a block before it was
-free, or touch a pool that is gone. Last, each half of each order is taken away: then one of the
-programs has to go wrong, or else the order is stronger than it need be, which is listed."""
+First, the explorer itself is tested with programs whose outcomes are well known. Then come the fast paths,
+with the orders in the sources: no execution may use a block before it is free, or access a pool that is gone.
+Finally, each half of each order is removed: then one of the programs must fail; otherwise, the order is
+stronger than necessary, and is listed."""
 
 import pathlib
 import re
@@ -16,8 +16,8 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from executions import (ACQ_REL, ACQUIRE, PLAIN, RELAXED, RELEASE, Exchange, Free, Load, Stop, Store,
-                        executions, thread)
+from executions import (ACQ_REL, ACQUIRE, HEAVY, LIGHT, PLAIN, RELAXED, RELEASE, Exchange, Fence, Free, Load,
+                        Stop, Store, executions, thread)
 
 SOURCES = pathlib.Path(__file__).parents[2] / "bufpool"
 EXPLORED = 0
@@ -30,10 +30,10 @@ def explore(threads, initial=None, domain=None):
         yield execution
 
 
-# ---- what is well known ---------------------------------------------------------------------------
+# ---- known programs -------------------------------------------------------------------------------
 
 def does(*accesses):
-    """A thread that does these, and tells what it has read."""
+    """A thread that performs these accesses, and returns what it has read."""
 
     @thread(*{access.location for access in accesses})
     def program():
@@ -129,17 +129,26 @@ KNOWN = [
 
 # ---- the orders in the sources --------------------------------------------------------------------
 
+LOCK = "memory/buf-biased-lock"
+FENCES = ("light", "heavy")
 HOLDING = "memory/buf-pool-allocation-holding.c"
 
-# What is called how, which file and function it is in, and the call whose order it is.
+# Name of the call, its file and function, and the call whose order is meant.
 PLACES = {
     "take": ("semaphore/buf-semaphore-private.h", "buf_semaphore_take_own_credit", r"buf_stripe_exchange \("),
     "give": ("semaphore/buf-semaphore-private.h", "buf_semaphore_give_own_credit", r"buf_stripe_exchange \("),
     "collect": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_collect_locked", r"atomic_exchange_explicit \("),
     "settle": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_settle_locked", r"atomic_compare_exchange_weak_explicit \("),
     "restore": ("semaphore/buf-semaphore-stripes.c", "buf_semaphore_restore_locked", r"atomic_store_explicit \("),
-    "bit": ("memory/buf-cache-private.h", "buf_cache_stripe_try", r"atomic_exchange_explicit \("),
-    "drop": ("memory/buf-cache-private.h", "buf_cache_stripe_drop", r"atomic_store_explicit \("),
+    "hold": (LOCK + "-private.h", "buf_biased_lock_take", r"atomic_compare_exchange_strong_explicit \("),
+    "open": (LOCK + "-private.h", "buf_biased_lock_open", r"atomic_store_explicit \("),
+    "enter": (LOCK + "-private.h", "buf_biased_lock_enter", r"atomic_store_explicit \("),
+    "leave": (LOCK + "-private.h", "buf_biased_lock_leave", r"atomic_store_explicit \("),
+    "bias": (LOCK + ".c", "buf_biased_lock_unlock_unbiased", r"atomic_store_explicit \("),
+    "see": (LOCK + ".c", "buf_biased_lock_begin_revoke", r"atomic_load_explicit \("),
+    "revoke": (LOCK + ".c", "buf_biased_lock_begin_revoke", r"atomic_compare_exchange_strong_explicit \("),
+    "look": (LOCK + ".c", "buf_biased_lock_end_revoke", r"atomic_load_explicit \("),
+    "keep": (LOCK + ".c", "buf_biased_lock_end_revoke", r"atomic_store_explicit \("),
     "sole owner": (HOLDING, "buf_pool_allocation_unref", r"atomic_load_explicit \("),
     "unref": (HOLDING, "drop_reference", r"atomic_compare_exchange_weak_explicit \("),
     "unhold": (HOLDING, "buf_hold_drop", r"atomic_fetch_sub_explicit \("),
@@ -147,7 +156,7 @@ PLACES = {
 
 
 def read_orders():
-    orders = {"lock": ACQUIRE, "unlock": RELEASE}
+    orders = {"lock": ACQUIRE, "unlock": RELEASE, **{fence: ACQ_REL for fence in FENCES}}
     for name, (file, function, call) in PLACES.items():
         text = (SOURCES / file).read_text(encoding="utf-8")
         body = re.search(r"^%s \([^;]*?\)\n\{\n(.*?)^\}" % function, text, re.MULTILINE | re.DOTALL)[1]
@@ -157,13 +166,13 @@ def read_orders():
 
 # ---- the fast paths -------------------------------------------------------------------------------
 
-# A word is the credit, or REVOKED, and how often was given: so that a thread knows whose bytes it took.
+# A word is the credit, or REVOKED, and the number of releases, so that a thread knows whose bytes it took.
 REVOKED = (-1, 0)
 POOL = ("word", "mark", "mutex", "free")
 
 
 def words(first, *others):
-    """How a program begins, and what is expected in its locations then."""
+    """The initial values of a program, and the values that are expected in its locations."""
     return {"word": first}, {"word": (first, *others), "free": (0, 1), "mutex": (0, 1)}
 
 
@@ -172,7 +181,7 @@ def compare_and_swap(location, expected, value, order):
 
 
 def lock(orders):
-    """Taken at once, or not at all: one who waits for it sees no less than one who comes then."""
+    """Takes immediately, or not at all: a thread that waits sees no less than one that comes later."""
     if (yield compare_and_swap("mutex", 0, 1, orders["lock"])) != 0:
         raise Stop
 
@@ -182,7 +191,7 @@ def unlock(orders):
 
 
 def give(orders):
-    """Frees the block, and gives its byte: buf_pool_allocation_unref, buf_semaphore_give_credit."""
+    """Frees the block, and returns its byte: buf_pool_allocation_unref, buf_semaphore_give_credit."""
     yield Store("block", "free")
     yield Load("mark", RELAXED)
     word = yield Load("word", RELAXED)
@@ -194,7 +203,7 @@ def give(orders):
 
 
 def take(orders):
-    """Takes a byte, and uses the block if it has to be that one: buf_semaphore_take_credit."""
+    """Takes a byte, and uses the block if it has to be this one: buf_semaphore_take_credit."""
     word = yield Load("word", RELAXED)
     if word[0] < 1:
         raise Stop
@@ -223,7 +232,7 @@ def take_free(free):
 
 
 def program(*steps):
-    @thread("word", "mark", "mutex", "free", "block", "data", "count", "bit", "head", "share")
+    @thread("word", "mark", "mutex", "free", "block", "data", "count", "head", "share", "state", "inside", "record")
     def run():
         result = None
         for step in steps:
@@ -238,13 +247,13 @@ def fast_to_fast(orders):
 
 
 def fast_to_fast_past_another(orders):
-    """The one who takes the last byte has it from a giver behind another taker."""
+    """The thread that takes the last byte gets it from a releaser behind another taker."""
     return [program(lambda: give(orders)), program(lambda: take(orders)), program(lambda: take(orders))], \
         *words((1, 0), (0, 0), (2, 1), (1, 1), (0, 1))
 
 
 def fast_to_locked(orders):
-    """One revokes, and another takes what it has collected."""
+    """One thread revokes, and another takes what the first has collected."""
 
     def revoke():
         yield from lock(orders)
@@ -261,7 +270,7 @@ def fast_to_locked(orders):
 
 
 def settle(orders, level):
-    """Brings the stripe to a level, and what is above to free, or what lacks from there."""
+    """Brings the stripe to a level: moves the excess to free, or takes what is missing from there."""
     free = yield Load("free")
     word = yield Load("word", RELAXED)
     target = min(level, word[0] + free)
@@ -285,7 +294,7 @@ def locked_to_fast(orders):
 
 
 def fast_to_locked_by_settling(orders):
-    """What was given is above the level, and is taken from free."""
+    """The released credit exceeds the level, and is taken from free."""
 
     def spill():
         yield from lock(orders)
@@ -302,7 +311,7 @@ def fast_to_locked_by_settling(orders):
 
 
 def restored_in_between(orders):
-    """The stripe was revoked, and is given back, before the byte is given and taken."""
+    """The stripe is revoked and restored before the byte is released and taken."""
 
     def restore():
         yield from lock(orders)
@@ -314,7 +323,7 @@ def restored_in_between(orders):
 
 
 def dispose(orders):
-    """Sees that everything is back, and frees the pool: buf_pool_dispose."""
+    """Finds that nothing is outstanding, and frees the pool: buf_pool_dispose."""
     yield from lock(orders)
     word = yield Exchange("word", lambda found: REVOKED, orders["collect"])
     free = (yield Load("free")) + max(word[0], 0)
@@ -341,7 +350,7 @@ def last_release_slow(orders):
 
 
 def last_release_of_two(orders):
-    """Of an abandoned memory: who sees that everything is back frees it: buf_semaphore_release."""
+    """For an abandoned memory: the thread that finds nothing outstanding frees it: buf_semaphore_release."""
 
     def release():
         yield from lock(orders)
@@ -373,7 +382,7 @@ def unhold(orders):
 
 
 def two_owners(orders):
-    """The last of two frees the block."""
+    """The last of two threads frees the block."""
 
     def use():
         yield Load("data")
@@ -383,7 +392,7 @@ def two_owners(orders):
 
 
 def owner_and_transfer(orders):
-    """What a transfer has written is there before the last user frees it, or it is itself the last."""
+    """What a transfer has written happens before the last user frees it, or the transfer itself is the last."""
 
     def transfer():
         yield Store("data", "filled")
@@ -394,7 +403,7 @@ def owner_and_transfer(orders):
 
 
 def two_transfers(orders):
-    """The user is gone, and the last of two transfers frees the block."""
+    """The user has left, and the last of two transfers frees the block."""
 
     def transfer():
         yield Load("data")
@@ -404,12 +413,13 @@ def two_transfers(orders):
 
 
 # The cache: the bit of a stripe, and what it guards: how many blocks there are, and the share.
-STRIPE = {"bit": (0, 1), "head": (0, 1)}
+OPEN, HELD, OWNER = 0, 1, 2  # values of "state"
+STRIPE = {"state": (OPEN, HELD), "head": (0, 1)}
 
 
 def hold(orders):
-    """buf_cache_stripe_try"""
-    if (yield Exchange("bit", lambda found: 1, orders["bit"])) != 0:
+    """buf_biased_lock_take"""
+    if (yield compare_and_swap("state", OPEN, HELD, orders["hold"])) != OPEN:
         raise Stop
 
 
@@ -418,7 +428,7 @@ def put(orders):
     yield Store("block", "filled")
     yield from hold(orders)
     yield Store("head", (yield Load("head")) + 1)
-    yield Store("bit", 0, orders["drop"])
+    yield Store("state", OPEN, orders["open"])
 
 
 def hit(orders):
@@ -427,7 +437,7 @@ def hit(orders):
     if (yield Load("head")) < 1:
         raise Stop
     yield Store("head", 0)
-    yield Store("bit", 0, orders["drop"])
+    yield Store("state", OPEN, orders["open"])
     yield Store("block", "used")
 
 
@@ -443,7 +453,7 @@ def put_and_end(orders):
         if (yield Load("head")) < 1:
             raise Stop
         yield Store("block", "free")
-        yield Free(("bit", "head"))
+        yield Free(("state", "head"))
 
     return [program(lambda: put(orders)), program(close)], {}, STRIPE
 
@@ -454,36 +464,164 @@ def opened_in_between(orders):
     def reopen():
         yield from lock(orders)
         yield Store("share", 1)
-        yield Store("bit", 0, orders["drop"])
+        yield Store("state", OPEN, orders["open"])
         yield from unlock(orders)
 
     def look():
         yield from hold(orders)
         yield Load("share")
 
-    return [program(reopen), program(look)], {"bit": 1}, {"bit": (0, 1), "mutex": (0, 1), "share": (0, 1)}
+    return [program(reopen), program(look)], {"state": HELD}, {"state": (OPEN, HELD), "mutex": (0, 1), "share": (0, 1)}
+
+
+# The same lock when it is biased. The fences can be removed like an order.
+BIASED = {"state": (OPEN, HELD, OWNER), "inside": (0, 1), "data": (0, 1, 2, 3)}
+
+
+def use_guarded():
+    yield Store("data", (yield Load("data")) + 1)
+
+
+def enter_and_leave(orders):
+    """buf_biased_lock_enter, buf_biased_lock_leave"""
+    if (yield Load("state", RELAXED)) != OWNER:
+        raise Stop
+    yield Store("inside", 1, orders["enter"])
+    if orders["light"] == ACQ_REL:
+        yield Fence(LIGHT)
+    if (yield Load("state", RELAXED)) != OWNER:
+        yield Store("inside", 0, orders["leave"])
+        raise Stop
+    yield from use_guarded()
+    yield Store("inside", 0, orders["leave"])
+
+
+def revoke_and_use(orders):
+    """buf_biased_lock_revoke; the lock is open and taken then, or it is used while it is held."""
+    if (yield compare_and_swap("state", OWNER, HELD, orders["revoke"])) != OWNER:
+        raise Stop
+    if orders["heavy"] == ACQ_REL:
+        yield Fence(HEAVY)
+    if (yield Load("inside", orders["look"])) == 1:
+        yield Store("state", OWNER, orders["keep"])
+        raise Stop
+    yield from use_guarded()
+    yield Store("state", OPEN, orders["open"])
+
+
+def biased_and_revoked(orders):
+    return [program(lambda: enter_and_leave(orders)), program(lambda: revoke_and_use(orders))], \
+        {"state": OWNER}, BIASED
+
+
+def left_for_another_lock(orders):
+    """After the owner has left, it enters another lock, and a revocation finds it there."""
+
+    def leave_and_enter_another():
+        yield from enter_and_leave(orders)
+        yield Store("inside", 2, orders["enter"])
+
+    return [program(leave_and_enter_another), program(lambda: revoke_and_use(orders))], \
+        {"state": OWNER}, {**BIASED, "inside": (0, 1, 2)}
+
+
+def taken_biased_and_revoked(orders):
+    def take_and_bias():
+        yield from hold(orders)
+        yield from use_guarded()
+        yield Store("state", OWNER, orders["bias"])
+
+    return [program(take_and_bias), program(lambda: revoke_and_use(orders))], {"state": OPEN}, BIASED
+
+
+def revoked_and_taken(orders):
+    def take():
+        yield from hold(orders)
+        yield from use_guarded()
+
+    return [program(lambda: enter_and_leave(orders)), program(lambda: revoke_and_use(orders)), program(take)], \
+        {"state": OWNER}, BIASED
+
+
+def kept_and_revoked(orders):
+    """The owner has used the lock without bias, and is inside now. One revocation fails, another one succeeds."""
+
+    def bias_and_enter():
+        yield from use_guarded()
+        yield Store("state", OWNER, orders["bias"])
+        yield Store("inside", 1, orders["enter"])
+        if orders["light"] == ACQ_REL:
+            yield Fence(LIGHT)
+        if (yield Load("state", RELAXED)) != OWNER:
+            yield Store("inside", 0, orders["leave"])
+
+    def fail_to_revoke():
+        if (yield compare_and_swap("state", OWNER, HELD, orders["revoke"])) != OWNER:
+            raise Stop
+        if orders["heavy"] == ACQ_REL:
+            yield Fence(HEAVY)
+        if (yield Load("inside", orders["look"])) == 0:
+            raise Stop
+        yield Store("state", OWNER, orders["keep"])
+
+    return [program(bias_and_enter), program(fail_to_revoke), program(lambda: revoke_and_use(orders))], \
+        {"state": HELD}, BIASED
+
+
+def see(orders):
+    """buf_biased_lock_begin_revoke looks at the record of the owner before it does anything."""
+    if (yield Load("state", orders["see"])) == OWNER:
+        yield Load("record")
+
+
+def seen_and_looked_at(orders):
+    def bias():
+        yield Store("record", 1)
+        yield Store("state", OWNER, orders["bias"])
+
+    return [program(bias), program(lambda: see(orders))], {"state": HELD}, BIASED
+
+
+def kept_and_looked_at(orders):
+    """The state is that which another thread has stored after it failed to revoke the bias."""
+
+    def bias():
+        yield Store("record", 1)
+        yield Store("state", OWNER, orders["bias"])
+
+    def fail_to_revoke():
+        if (yield compare_and_swap("state", OWNER, HELD, orders["revoke"])) == OWNER:
+            yield Store("state", OWNER, orders["keep"])
+
+    return [program(bias), program(fail_to_revoke), program(lambda: see(orders))], {"state": HELD}, BIASED
 
 
 PROGRAMS = [fast_to_fast, fast_to_fast_past_another, fast_to_locked, locked_to_fast,
             fast_to_locked_by_settling, restored_in_between, last_release_fast, last_release_slow,
             last_release_of_two, two_owners, owner_and_transfer, two_transfers, put_and_hit, put_and_end,
-            opened_in_between]
+            opened_in_between, biased_and_revoked, left_for_another_lock, taken_biased_and_revoked,
+            revoked_and_taken, kept_and_revoked,
+            seen_and_looked_at, kept_and_looked_at]
 
-# Orders that are stronger than they need be: the mutex, or the word itself, does it already.
+# Orders that are stronger than necessary: the mutex, or the word itself, is already sufficient.
 SPARE = {("collect", RELEASE), ("restore", RELEASE)}
 
 
 def weaken(orders):
-    """Each half of each order taken away: what was taken, and the orders then."""
+    """Each half of each order removed: what was removed, and the remaining orders."""
     rest = {(ACQ_REL, ACQUIRE): RELEASE, (ACQ_REL, RELEASE): ACQUIRE}
+    for name in FENCES:
+        yield (name, "a fence"), {**orders, name: RELAXED}
     for name, order in orders.items():
+        if name in FENCES:
+            continue
         for half in (ACQUIRE, RELEASE):
             if order in (half, ACQ_REL):
                 yield (name, half), {**orders, name: rest.get((order, half), RELAXED)}
 
 
 def first_conflict(make, orders):
-    """Looks at all executions; returns how many, and what went wrong in the first bad one."""
+    """Explores all executions; returns their number, and the error in the first bad one."""
     number, conflict = 0, None
     for execution in explore(*make(orders)):
         number += 1
@@ -525,7 +663,7 @@ def main():
     for taken, weaker in weaken(orders):
         conflict = search_conflict(weaker)
         report.case((conflict is None) == (taken in SPARE), f"{taken[0]} without {taken[1]}",
-                    conflict or "nothing goes wrong: it is stronger than it need be")
+                    conflict or "nothing fails: it is stronger than necessary")
     print(f"# {EXPLORED} executions in all; orders: {orders}")
     print(f"1..{report.n_cases}")
     return report.failed

@@ -1,22 +1,21 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/*
- * A tree of semaphores, as it is implemented, for Spin: buf-semaphore-tree.c, and what buf-semaphore.c,
- * buf-wait-queue-take.c and buf-semaphore-serve.c do about levels.
+/* A model of a tree of semaphores for Spin, as it is implemented: buf-semaphore-tree.c, and the
+ * parts of buf-semaphore.c, buf-wait-queue-take.c and buf-semaphore-serve.c that concern levels.
  *
- * There are two children, 0 and 1, below a root, 2. Each level has one stripe, whose compare-and-swap is
- * one step. A section under the mutex is one step, too: that what is in it is guarded by the mutex is
- * shown by model.pml, which has one level, and so is how threads are woken. Here the thread that serves
- * grants, as it does for a task.
+ * There are two children, 0 and 1, below a root, 2. Each level has one stripe, whose
+ * compare-and-swap is one step. A section under the mutex is one step, too: model.pml, which has
+ * one level, shows that the mutex guards the contents of a section, and how threads are woken.
+ * Here, the serving thread grants, as for a task.
  *
- * What is checked: no level ever has more in use than its maximum; nothing is lost; and no waiter stays
- * when its bytes are there at all levels, which would leave it waiting at the end.
+ * The model checks that no level ever has more in use than its maximum; that nothing is lost; and
+ * that no waiter stays when its bytes are available at all levels, which would leave it waiting at
+ * the end.
  *
- * The options: USERS, the level at which each of them requests, and how much; ROUNDS; GIVE_UP, a set of
- * users, as bits, that may stop waiting at any moment; LOWERED, what a thread lowers the maximum of the
- * root to, and back.
- */
+ * The options: USERS, the level at which each of them requests, and how much; ROUNDS; GIVE_UP, a
+ * set of users, as bits, that may stop waiting at any moment; LOWERED, the value to which a thread
+ * lowers the maximum of the root for a while. */
 
 #ifndef USERS
 #define USERS 3
@@ -68,7 +67,7 @@
 short free[N_LEVELS];
 byte credit[N_LEVELS];
 bool revoked[N_LEVELS];
-short used[N_LEVELS]; /* only the model has it */
+short used[N_LEVELS]; /* exists only in the model */
 short maximum[N_LEVELS];
 bool waiting[USERS];
 bool granted[USERS];
@@ -85,7 +84,7 @@ inline revoke (level)
   fi
 }
 
-/* The invariant of a level; @put_aside are bytes taken by a fast path that has not got further. */
+/* The invariant of a level; @put_aside are bytes taken by a fast path that has not continued. */
 inline note_taken (user)
 {
   l = AT (user);
@@ -238,7 +237,7 @@ proctype user (byte me)
      :: refuser == NONE -> d_step { note_taken (me); l = 0 }
      :: else ->
         d_step {
-          /* What was taken below is put aside, and all is decided anew. */
+          /* The bytes taken below are put aside, and everything is decided again. */
           l = AT (me);
           do
           :: l == refuser -> break
@@ -370,7 +369,7 @@ init
     fi
   };
 
-  /* A user that waits for ever does not get through. */
+  /* A user that waits forever does not finish. */
   n_through == USERS + (LOWERED > 0 -> 1 : 0);
   i = 0;
   do

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The queue: buf-wait-queue.c, and buf-wakeup.c. All of it is under the mutex, and inside of one
+/* The queue: buf-wait-queue.c, and buf-wakeup.c. Everything is under the mutex, and inside one
  * step. */
 
 /* ---- what the faults change -------------------------------------------------------------- */
@@ -51,14 +51,14 @@ inline add_wakeup_again (who)                           /* buf_wakeups_add_again
 inline signal (who)                                     /* g_cond_signal, without the lock */
 {
   if
-  :: HAS (to_signal, WAKEUP (who)) -> asleep[who] = 0       /* lost when nobody sleeps there */
+  :: HAS (to_signal, WAKEUP (who)) -> asleep[who] = 0       /* lost if no thread sleeps there */
   :: else
   fi;
   CLEAR (to_signal, who);
-  CLEAR (to_signal, who + N_WAITERS)                    /* of a wait that is over: wakes nobody */
+  CLEAR (to_signal, who + N_WAITERS)                    /* of a finished wait: wakes no thread */
 }
 
-/* ---- who is the oldest ------------------------------------------------------------------- */
+/* ---- the oldest -------------------------------------------------------------------------- */
 
 inline get_oldest ()                                    /* get_oldest_locked; i is its place */
 {
@@ -82,7 +82,7 @@ inline find_place (who)                                 /* its number: k is the 
   od
 }
 
-/* ---- coming and going -------------------------------------------------------------------- */
+/* ---- joining and leaving ----------------------------------------------------------------- */
 
 inline push (who)                                       /* buf_wait_queue_push_locked */
 {
@@ -175,8 +175,8 @@ inline finish (who, how)                                /* buf_wait_queue_finish
 
 /* ---- taking ------------------------------------------------------------------------------ */
 
-/* Somebody takes n while others wait, and leaves so much. Once the oldest was overtaken as often as
- * the bound says, its bytes have to be left. Liveness has to do without the count. */
+/* A request takes n while others wait, and leaves this much. Once the oldest was overtaken as many
+ * times as the bound allows, its bytes have to be left. Liveness has to do without the count. */
 #ifdef LIVENESS
 #define PASS(who, left) skip
 #else
@@ -245,7 +245,7 @@ inline find_impossible ()                               /* find_impossible_locke
   fi
 }
 
-/* What others than the oldest may have. */
+/* The bytes that others than the oldest may take. */
 #define KEPT \
   (oldest != NOBODY && owed[oldest] && state[oldest] != WOKEN -> SIZE (oldest) : 0)
 
@@ -349,11 +349,11 @@ inline make_late (who)                                  /* make_late_locked */
 #endif
 #define MAY_BECOME_OWED(w) (w != NOBODY && overtaken[w] > 0 && !owed[w]) /* is_being_overtaken */
 
-/* ---- what always holds --------------------------------------------------------------------- */
+/* ---- invariants -------------------------------------------------------------------------- */
 
-/* The invariant at the top of buf-wait-queue.c: whoever the rule would serve is not asleep. It need
- * not hold while somebody is about to serve the rest of a batch: a caller that goes on, or the
- * watcher, which then looks at once. */
+/* The invariant at the top of buf-wait-queue.c: no waiter that the rule would serve is asleep. It
+ * need not hold while a process is about to serve the rest of a batch: a caller that continues, or
+ * the watcher, which then looks immediately. */
 inline check_queue ()
 {
   assert (n_woken == (state[0] == WOKEN) + (state[1] == WOKEN) + (state[2] == WOKEN));

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The watcher: buf-watcher.c, and what it does when it looks: buf-semaphore-serve.c. Its own mutex is
+/* The watcher: buf-watcher.c, and its work when it looks: buf-semaphore-serve.c. Its own mutex is
  * never held for more than one step. */
 
 #ifdef FAULT_PROMISES_NEVER_END
@@ -10,7 +10,7 @@
 #define EXPIRES(w) (PATIENCE_ENDS && MAY_BE_LATE (w))
 #endif
 
-/* Of several promises any number may end at one look; here one, or all. */
+/* Of several promises, any number may end at one look; here one, or all. */
 inline expire ()                                        /* buf_wait_queue_expire_locked */
 {
   if
@@ -22,7 +22,7 @@ inline expire ()                                        /* buf_wait_queue_expire
   :: EXPIRES (0) && EXPIRES (2) -> d_step { make_late (0); make_late (2) }
   :: !EXPIRES (0) && !EXPIRES (1) && !EXPIRES (2)
 #if TIME_ENDS
-  :: true                                               /* it is the other time that is over */
+  :: true                                               /* the other time has passed */
 #endif
   fi;
 #if TIME_ENDS

@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What several threads get done that each allocate and drop, with a budget that is never used up.
- */
+/* The throughput of several threads, each of which allocates and drops, with a budget that is never
+ * exhausted. */
 
 #include "peer.h"
 #include "team.h"
@@ -30,7 +30,7 @@ spin (Team *team, guint member, gpointer data)
   peer_leave_thread (self->peer);
 }
 
-/* For one thread, alone. */
+/* For one thread alone. */
 static guint
 calibrate (Contention *self, guint milliseconds)
 {

@@ -9,8 +9,8 @@
 
 BudgetCounts budget_counts;
 
-/* The operations themselves, which the macros below hide. Not GCC's built-in functions, which clang
- * does not let have an _Atomic variable. */
+/* The operations themselves, which the macros below hide. Not GCC's built-in functions, because
+ * clang does not accept an _Atomic variable there. */
 static inline gboolean
 exchange_if (_Atomic gint64 *word,
              gint64 *old,
@@ -27,7 +27,7 @@ exchange (_Atomic gint64 *word, gint64 next, memory_order order)
   return atomic_exchange_explicit (word, next, order);
 }
 
-/* What the budget does with other processors or under its lock is counted. */
+/* Counts what the budget does with other processors or under its lock. */
 static inline void count_collection (gint64 mark);
 
 #define g_mutex_lock(mutex) (budget_counts.sections++, (g_mutex_lock) (mutex))
@@ -45,6 +45,7 @@ static inline void count_collection (gint64 mark);
 #include "semaphore/buf-semaphore.c"
 #include "semaphore/buf-semaphore-evict.c"
 #include "semaphore/buf-semaphore-figures.c"
+#include "semaphore/buf-semaphore-idle.c"
 #include "semaphore/buf-semaphore-inside.c"
 #include "semaphore/buf-semaphore-keeper.c"
 #include "semaphore/buf-semaphore-keeping.c"

@@ -7,15 +7,16 @@
 
 G_BEGIN_DECLS
 
-/* The budget once more, compiled so that it counts what it does. Only for one thread at a time. */
+/* Another copy of the budget, compiled so that it counts its operations. Only for one thread at a
+ * time. */
 
 typedef struct
 {
   guint64 exchanges;   /* compare-and-swaps */
-  guint64 failed;      /* of these */
+  guint64 failed;      /* those that failed */
   guint64 sections;    /* under the mutex */
   guint64 collections; /* stripes emptied */
-  guint64 revocations; /* stripes revoked */
+  guint64 revocations; /* times the stripes were revoked */
 } BudgetCounts;
 
 extern BudgetCounts budget_counts;
@@ -26,7 +27,7 @@ void counted_budget_free (gpointer budget);
 /* A small budget does not use all of them. */
 guint counted_budget_get_n_stripes (gpointer budget);
 
-/* As the thread with this number. */
+/* Acts as the thread with this number. */
 gboolean counted_budget_take (gpointer budget, guint thread, gsize buffers);
 void counted_budget_give (gpointer budget, guint thread, gsize buffers);
 

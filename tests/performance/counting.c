@@ -1,13 +1,13 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A model of more processors than there are: threads 1 to 64, one after another in a random order
- * that is always the same, with as many stripes. Counts how often a request or a release has to
- * take the lock of the budget, and what it does there. It needs no clock, so the figures are the
- * same on each machine.
+/* A model of more processors than the machine has: threads 1 to 64, one after another in a random
+ * order that is always the same, with as many stripes. It counts how often a request or a release
+ * has to take the lock of the budget, and what it does there. It needs no clock, so the figures are
+ * the same on every machine.
  *
- * What it leaves out: a thread here is never interrupted within a request, so no compare-and-swap
- * fails because of another one. With a stripe for each thread there is little of that anyway. */
+ * It leaves out one effect: a thread is never interrupted within a request, so no compare-and-swap
+ * fails because of another thread. With a stripe for each thread, this is rare anyway. */
 
 #include "counted-budget.h"
 #include "harness.h"
@@ -18,8 +18,8 @@ typedef struct
 {
   guint n_threads;
   guint n_stripes;
-  guint depth;         /* most that a thread holds */
-  guint per_thread;    /* budget, for each thread */
+  guint depth;         /* the most that a thread holds */
+  guint per_thread;    /* the budget for each thread */
   gboolean hands_over; /* the even threads allocate, the odd ones drop */
 } Model;
 
@@ -28,7 +28,7 @@ typedef struct
   const Model *model;
   gpointer budget;
   GRand *rand;
-  guint held[MAX_THREADS]; /* by the thread, or by those to whom it handed them */
+  guint held[MAX_THREADS]; /* by the thread, or by the threads it handed them to */
   guint64 n_requests;
   guint64 n_refused;
 } Simulation;
@@ -50,7 +50,8 @@ give (Simulation *self, guint holder, guint thread)
   counted_budget_give (self->budget, thread, 1);
 }
 
-/* A thread goes on in its direction for a while: fills up, then gives all back. */
+/* A thread continues in its direction for a while: it allocates as much as it may, then frees
+ * everything. */
 static void
 step (Simulation *self, guint thread)
 {
@@ -123,7 +124,7 @@ add_model (Harness *harness, Model model)
   harness_add (harness, name, subject, measure, g_memdup2 (&model, sizeof model), g_free);
 }
 
-/* What a thread holds at most, and the budget for each. */
+/* The most that a thread holds, and the budget for each thread. */
 static const struct
 {
   guint depth;

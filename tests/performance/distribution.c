@@ -15,7 +15,7 @@ get_slot (guint64 value)
          ((value >> (exponent - 4)) & (DISTRIBUTION_STEPS - 1));
 }
 
-/* The largest value that goes into the slot. */
+/* The largest value that falls into the slot. */
 static double
 get_end (guint slot)
 {

@@ -7,8 +7,7 @@
 
 G_BEGIN_DECLS
 
-/* How often something took how long. Times are kept to one part in sixteen, and the longest as it
- * is. */
+/* A distribution of times. Times have a precision of one part in sixteen; the longest is exact. */
 
 #define DISTRIBUTION_STEPS 16
 
@@ -22,10 +21,10 @@ typedef struct
 void distribution_add (Distribution *self, gint64 nanoseconds);
 void distribution_merge (Distribution *self, const Distribution *other);
 
-/* The time within which this part of all was done, from 0 to 1. */
+/* The time within which this part of all operations completed, from 0 to 1. */
 double distribution_get (const Distribution *self, double part);
 
-/* Jain's index: 1 when all have the same, 1/n when one has all. */
+/* Jain's index: 1 if all have the same share, 1/n if one has everything. */
 double distribution_get_fairness (const guint64 *shares, guint n);
 
 G_END_DECLS

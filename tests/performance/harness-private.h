@@ -45,7 +45,7 @@ struct _Harness
 
   GPtrArray *entries;
   GPtrArray *figures;
-  GPtrArray *unfinished; /* of Entry: what was not done within its time at least once */
+  GPtrArray *unfinished; /* of Entry: those that exceeded their time at least once */
   GArray *descriptions;
   guint next_limit;
   guint n_failures;

@@ -17,10 +17,10 @@
 
 #define N_RUNS 11
 
-/* Seconds for an isolated process that only shows that it works. */
+/* The time, in seconds, for an isolated process that only shows that it works. */
 #define QUICK_LIMIT 3
 
-/* Who does not finish this often is not asked again. */
+/* A subject that does not finish this many times is not tried again. */
 #define MAX_UNFINISHED 3
 
 static void
@@ -81,9 +81,15 @@ harness_new (int argc, char **argv, const gchar *program)
   g_autofree gchar *only = NULL;
   const GOptionEntry options[] = {
     { "json", 0, 0, G_OPTION_ARG_NONE, &self->as_json, "Write JSON", NULL },
-    { "quick", 0, 0, G_OPTION_ARG_NONE, &self->quick, "Only see whether it works", NULL },
-    { "runs", 0, 0, G_OPTION_ARG_INT, &self->n_runs, "How often to measure each", "N" },
-    { "only", 0, 0, G_OPTION_ARG_STRING, &only, "Only these subjects", "NAME,…" },
+    { "quick", 0, 0, G_OPTION_ARG_NONE, &self->quick, "Only check whether everything works", NULL },
+    { "runs",
+      0,
+      0,
+      G_OPTION_ARG_INT,
+      &self->n_runs,
+      "How many times to measure each subject",
+      "N" },
+    { "only", 0, 0, G_OPTION_ARG_STRING, &only, "Measure only these subjects", "NAME,…" },
     { NULL },
   };
 
@@ -223,7 +229,7 @@ record_line (Harness *self, const gchar *line)
     harness_record (self, parts[0], parts[1], g_ascii_strtod (parts[2], NULL));
 }
 
-/* Reads until the other end is closed; FALSE when that takes too long. */
+/* Reads until the other end is closed; returns FALSE if that takes too long. */
 static gboolean
 read_within (int fd, guint seconds, GString *text)
 {
@@ -275,7 +281,7 @@ run_isolated (Harness *self)
   if (self->current->n_unfinished >= MAX_UNFINISHED)
     return;
   if (pipe (fds) != 0 || (child = fork ()) < 0)
-    g_error ("No process for %s", self->current->subject);
+    g_error ("Cannot start a process for %s", self->current->subject);
   if (child == 0)
     {
       close (fds[0]);

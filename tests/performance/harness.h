@@ -7,14 +7,13 @@
 
 G_BEGIN_DECLS
 
-/*
- * Measures subjects side by side: runs all of them in turn, and that several times, so that
- * whatever else the machine does falls on all of them alike. Each figure is printed with its
- * median, minimum and maximum, or written as JSON with all its samples. It judges nothing: with
- * --quick it only finds out whether everything still works.
+/* Measures subjects side by side: runs all of them in turn, several times, so that other load on
+ * the machine affects all of them alike. Prints each figure with its median, minimum and
+ * maximum, or writes it as JSON with all samples. It does not judge: with --quick, it only
+ * checks that everything still works.
  *
- * A figure has a case ("2 threads"), a subject ("malloc"), and a quantity ("time") with its unit.
- */
+ * A figure has a case ("2 threads"), a subject ("malloc"), and a quantity ("time") with its
+ * unit. */
 
 typedef struct _Harness Harness;
 
@@ -29,7 +28,7 @@ guint harness_choose (Harness *self, guint full, guint quick);
 gboolean harness_wants (Harness *self, const gchar *subject);
 void harness_set_runs (Harness *self, guint n_runs);
 
-/* Something to say about the machine, or about a library that is measured. */
+/* A fact about the machine or about a library that is measured. */
 void harness_describe (Harness *self, const gchar *what, const gchar *text);
 
 void harness_add (Harness *self,
@@ -39,12 +38,12 @@ void harness_add (Harness *self,
                   gpointer data,
                   GDestroyNotify destroy);
 
-/* The next one that is added runs in a process of its own, a new one each time, and is ended after
- * @seconds: what did not finish is counted, and is no failure. So whatever hangs does no harm, and
- * nobody inherits a heap or threads from the one before. */
+/* Runs the next subject in a separate process, a new one each time, and ends it after @seconds. A
+ * subject that does not finish is counted, and is not a failure. So a subject that hangs does no
+ * harm, and no subject inherits a heap or threads from the previous one. */
 void harness_isolate_next (Harness *self, guint seconds);
 
-/* Measures what was added, and drops it. */
+/* Measures the subjects that were added, and removes them. */
 void harness_measure (Harness *self);
 
 /* Only within a HarnessFunc. */

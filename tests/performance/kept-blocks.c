@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What it is worth that the pool keeps blocks: all kinds of requests, sizes at random, large blocks
- * that are filled, and how much memory the process has in use then. */
+/* The benefit of cached blocks: all kinds of requests, random sizes, large blocks that are filled,
+ * and how much memory the process then uses. */
 
 #include <bufpool/bufpool.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 #define MEBIBYTE   1048576.0
 #define TIME_LIMIT 120
 
-/* A kind of requests, or what else gives such memory. */
+/* A kind of request, or another allocator of such memory. */
 typedef struct
 {
   const gchar *subject;
@@ -127,7 +127,7 @@ add_latency (Harness *harness, const gchar *name, gsize size)
   harness_measure (harness);
 }
 
-/* Sizes at random: a thread has some blocks out, and replaces them one after the other. */
+/* Random sizes: a thread has some blocks outstanding, and replaces them one after the other. */
 
 #define N_OUT 16
 
@@ -169,7 +169,7 @@ measure_random (Harness *harness, gpointer data)
   g_clear_object (&pool);
 }
 
-/* Frames of a video, one after the other. */
+/* Video frames, one after the other. */
 
 #define FRAME (49766400 / 4096 * 4096)
 
@@ -189,7 +189,7 @@ measure_frames (Harness *harness, gpointer data)
   guint n = harness_choose (harness, 20, 1);
   gint64 begin = 0;
 
-  /* The first is not counted. */
+  /* The first one is not counted. */
   for (guint i = 0; i <= n; i++)
     {
       BufPoolAllocation *allocation = NULL;
@@ -221,7 +221,7 @@ measure_frames (Harness *harness, gpointer data)
 
 typedef struct
 {
-  BufPool *pool; /* or NULL: a semaphore of bytes before malloc() */
+  BufPool *pool; /* or NULL: a semaphore of bytes in front of malloc() */
   GMutex mutex;
   GCond cond;
   gsize n_out; /* LOCK: mutex */
@@ -301,7 +301,7 @@ consume (gpointer data)
       kept[i % N_KEPT] = block;
       if (last != NULL)
         drop_one (self, last);
-      /* So that not all of the budget is kept by those who wait for more. */
+      /* So that threads that wait for more do not hold the whole budget. */
       if (g_async_queue_length (self->queue) < 0 && kept[(i + 1) % N_KEPT] != NULL)
         drop_one (self, g_steal_pointer (&kept[(i + 1) % N_KEPT]));
     }

@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: The libbufpool authors
 // SPDX-License-Identifier: LGPL-2.1-or-later
 
-// What the pool costs in JavaScript, beside GLib.Bytes and Uint8Array. Usage: gjs languages.js [--quick]
+// The cost of the pool in JavaScript, compared with GLib.Bytes and Uint8Array. Usage: gjs languages.js
+// [--quick]
 
 const {BufPool, Gio, GLib} = imports.gi;
 const System = imports.system;

@@ -2,13 +2,11 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What the pool costs in Python, beside GLib.Bytes and bytearray. Usage: languages.py [--quick] [--json]"""
+"""The cost of the pool in Python, compared with GLib.Bytes and bytearray. Usage: languages.py [--quick]
+[--json]"""
 
-import json
 import os
 import platform
-import statistics
-import sys
 import tempfile
 import time
 
@@ -17,8 +15,8 @@ import gi
 gi.require_version("BufPool", "1.0")
 from gi.repository import BufPool, Gio, GLib  # noqa: E402
 
-QUICK = "--quick" in sys.argv
-RUNS = 1 if QUICK else 11
+from samples import QUICK, measure_in_turn  # noqa: E402
+
 KIB64 = 64 * 1024
 
 
@@ -61,6 +59,7 @@ def fill_bytes(path):
 
 
 def measure(work, count):
+    count = 10 if QUICK else count
     begin = time.perf_counter_ns()
     for _ in range(count):
         work()
@@ -82,30 +81,11 @@ def main():
             ("fill 64 KiB from a file", "bytearray", lambda: fill_bytearray(file.name), 1000),
             ("fill 64 KiB from a file", "GLib.Bytes, stream", lambda: fill_bytes(file.name), 1000),
         ]
-        samples = [[] for _ in cases]
-        for _ in range(RUNS):
-            for number, (_, _, work, count) in enumerate(cases):
-                samples[number].append(measure(work, 10 if QUICK else count))
-    figures = [
-        {
-            "case": case,
-            "subject": subject,
-            "quantity": "time",
-            "unit": "µs",
-            "median": statistics.median(sample),
-            "minimum": min(sample),
-            "maximum": max(sample),
-            "samples": sample,
-        }
-        for (case, subject, _, _), sample in zip(cases, samples)
-    ]
-    machine = {"Python": platform.python_version(), "PyGObject": ".".join(map(str, gi.version_info))}
-    json.dump(
-        {"program": "python", "quick": QUICK, "runs": RUNS, "machine": machine, "unfinished": [], "figures": figures},
-        sys.stdout,
-        indent=1,
-    )
-    print()
+        machine = {"Python": platform.python_version(), "PyGObject": ".".join(map(str, gi.version_info))}
+        jobs = [
+            (case, subject, lambda work=work, count=count: measure(work, count)) for case, subject, work, count in cases
+        ]
+        measure_in_turn("python", machine, 11, "µs", jobs)
 
 
 main()

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What one request and its release cost, on one thread. */
+/* The cost of one request and its release, on one thread. */
 
 #include "machine.h"
 #include "peer.h"

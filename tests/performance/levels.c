@@ -1,9 +1,9 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What budgets above a pool cost: latency with up to three levels above it, when a cached block is
- * found and when none is kept; and throughput of four pools that share a budget, beside four that
- * do not. */
+/* The cost of budgets above a pool: latency with up to three levels above it, with a hit and with
+ * the cache disabled; and throughput of four pools that share a budget, compared with four separate
+ * pools. */
 
 #include <bufpool/bufpool.h>
 
@@ -21,7 +21,7 @@ typedef struct
 {
   guint n_levels;
   gboolean caches;
-  guint n_threads; /* 0: latency */
+  guint n_threads; /* 0: measure latency */
   gboolean shares;
   guint n;
   BufPool *pools[N_POOLS];

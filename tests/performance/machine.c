@@ -24,7 +24,7 @@
 #define COMPILER_FLAGS "unknown"
 #endif
 
-static cpu_set_t processors; /* const after the first look */
+static cpu_set_t processors; /* const after the first lookup */
 
 static void
 look_for_processors (void)
@@ -83,7 +83,7 @@ typedef int (
     *JemallocControl) (const char *name, void *old, size_t *size, void *new, size_t new_size);
 typedef int (*MimallocVersion) (void);
 
-/* Whose malloc() it is that was preloaded, if any. */
+/* The library of the preloaded malloc(), if any. */
 static gchar *
 get_allocator (void)
 {

@@ -14,7 +14,7 @@ void machine_describe (MachineFunc tell, gpointer data);
 
 guint machine_get_n_processors (void);
 
-/* Lets the calling thread run on one processor only, if that is possible. */
+/* Restricts the calling thread to one processor, if possible. */
 void machine_pin_thread (guint processor);
 
 G_END_DECLS

@@ -4,9 +4,9 @@
 
 """Runs all programs one after the other: measure.py [--quick] BUILD OUTPUT.json [NAME]...
 
-Prints TAP. With names, as in the output, only these are measured, and what the output has of others
-stays. With --quick each program only shows that it works; without names the report is tried on what they
-say, too, and PYTHON_WITH_MATPLOTLIB is the interpreter for that."""
+Prints TAP. With names as they are in the output, measures only these, and keeps the figures of the others.
+With --quick, each program only shows that it works; without names, this also tests the report on their
+figures, with the interpreter PYTHON_WITH_MATPLOTLIB."""
 
 import ctypes.util
 import json
@@ -24,12 +24,16 @@ TIME_LIMIT = 200 if QUICK else 1200
 
 PROGRAMS = [
     "latency", "contention", "pipeline", "kept-blocks", "saturation", "mixed-sizes", "wake-up", "tasks", "memory",
-    "levels", "counting", "streams",
+    "levels", "many-pools", "counting", "streams",
 ]
 # These are measured with other allocators, too.
 ALLOCATORS = ["jemalloc", "mimalloc"]
 PRELOADED = ["latency", "memory"] if QUICK else ["latency", "contention", "pipeline", "memory"]
 UNDER_ALLOCATORS = "libbufpool,malloc,floor"
+# With aligned blocks of the pool, but not of the others.
+ALIGNED = ["latency"] if QUICK else ["latency", "pipeline"]
+BESIDE_ALIGNED = "libbufpool,malloc,GstBufferPool,rte_mempool"
+ALIGNMENT = "4096"
 
 
 class Skip(Exception):
@@ -47,7 +51,7 @@ def run(command, **variables):
 
 def run_program(name, *options, **variables):
     if name == "memory":
-        variables["G_SLICE"] = "always-malloc"  # nobody can tell how large a slice is
+        variables["G_SLICE"] = "always-malloc"  # the size of a slice is unknown
     return run([os.path.join(BUILD, "tests", "performance", name), *options], **variables)
 
 
@@ -58,12 +62,23 @@ def run_preloaded(name, allocator):
     return run_program(name, "--only", UNDER_ALLOCATORS, LD_PRELOAD=library)
 
 
+def run_aligned(name):
+    return run_program(name, "--only", BESIDE_ALIGNED, PERFORMANCE_ALIGNMENT=ALIGNMENT)
+
+
 def run_language(interpreter, program, **variables):
     if not os.path.exists(os.path.join(LIBRARY, "BufPool-1.0.typelib")):
         raise Skip("built without introspection")
     return run(
         [interpreter, os.path.join(HERE, program)], LD_LIBRARY_PATH=LIBRARY, GI_TYPELIB_PATH=LIBRARY, **variables
     )
+
+
+def run_checksums():
+    digest = os.path.join(BUILD, "examples", "digest")
+    if not os.path.exists(digest):
+        raise Skip("built without the examples")
+    return run([sys.executable, os.path.join(HERE, "checksums.py"), digest])
 
 
 def run_python():
@@ -104,7 +119,8 @@ def main():
     for allocator in ALLOCATORS:
         for name in PRELOADED:
             jobs.append((f"{name}, {allocator}", lambda name=name, library=allocator: run_preloaded(name, library)))
-    jobs += [("python", run_python), ("javascript", run_javascript)]
+    jobs += [(f"{name}, aligned", lambda name=name: run_aligned(name)) for name in ALIGNED]
+    jobs += [("checksums", run_checksums), ("python", run_python), ("javascript", run_javascript)]
     unknown = set(NAMES) - {name for name, _ in jobs}
     if unknown:
         sys.exit(f"There is no {', '.join(sorted(unknown))}, but: {', '.join(name for name, _ in jobs)}")

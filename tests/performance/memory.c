@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What an allocation takes beside its bytes, and how much memory a process really has in use when
- * it goes on for long with blocks of all sizes, against its budget. */
+/* The memory that an allocation uses beyond its bytes, and the resident memory of a process that
+ * works with blocks of all sizes for a long time, compared with its budget. */
 
 #include <bufpool/bufpool.h>
 #include <malloc.h>
@@ -94,7 +94,7 @@ read_status (const gchar *key)
   return line != NULL ? g_ascii_strtod (line + strlen (key), NULL) / 1024 : 0;
 }
 
-/* Small ones are much more frequent than large ones. */
+/* Small blocks are much more frequent than large ones. */
 static guint
 choose_n_buffers (GRand *rand)
 {
@@ -157,7 +157,7 @@ measure_peak (Harness *harness, gpointer data)
       out.n_out += n_buffers;
     }
   harness_record (harness,
-                  "peak beyond the budget",
+                  "peak beyond the limit",
                   "MiB",
                   read_status ("VmHWM:") - before - BUDGET / 1048576.0);
   while (blocks->len > 0)

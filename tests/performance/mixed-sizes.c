@@ -1,8 +1,9 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Streams of small requests beside a thread that wants half of the budget, and one that wants all
- * of it. Who holds a block lets others run meanwhile, so the small ones alone use the budget up. */
+/* Streams of small requests next to a thread that wants half of the budget, and one that wants all
+ * of it. A thread that holds a block yields in the meantime, so the small requests alone exhaust
+ * the budget. */
 
 #include <sched.h>
 

@@ -6,8 +6,8 @@
 
 #include "peer.h"
 
-/* What most programs write themselves: a queue of free blocks of one size, and a maximum. A block
- * is made when none is free, until there are so many; from then on a request waits in the queue. */
+/* The solution of many programs: a queue of free blocks of one size, and a maximum. A new block is
+ * allocated while none is free and the maximum is not reached; then requests wait for the queue. */
 
 typedef struct
 {
@@ -66,7 +66,7 @@ PEER_DEFINE_SPIN (allocate, drop, peer_touch)
 const Peer peer_async_queue = {
   .name = "GAsyncQueue",
   .features = PEER_HAS_BUDGET | PEER_WAITS,
-  .remark = "a queue of blocks that are never freed, with a maximum, as most programs write it",
+  .remark = "a queue of blocks that are never freed, with a maximum, as in many programs",
   .create = create,
   .destroy = destroy,
   .allocate = allocate,

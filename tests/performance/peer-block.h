@@ -8,7 +8,7 @@
 
 G_BEGIN_DECLS
 
-/* What any pool needs that has a budget: a block that knows its size. As large as the header of
+/* What every pool with a budget needs: a block that knows its size. It is as large as the header of
  * libbufpool. */
 typedef struct
 {

@@ -4,8 +4,9 @@
 #include "peer-block.h"
 #include "peer.h"
 
-/* A lock and a condition, as a careful programmer would write it: signals only when somebody waits,
- * and wakes only one as long as all ask for the same. Without order: who comes first, takes. */
+/* A lock and a condition, as a careful programmer would use them: signals only if a thread waits,
+ * and wakes only one thread as long as all request the same size. Without an order: the first
+ * thread that comes takes the bytes. */
 
 typedef struct
 {
@@ -15,8 +16,8 @@ typedef struct
   GCond cond;
   gsize used;         /* LOCK: mutex */
   guint n_waiting;    /* LOCK: mutex */
-  gsize last_waiting; /* LOCK: mutex; what the last one who waited asked for */
-  gboolean differ;    /* LOCK: mutex; they do not ask for the same */
+  gsize last_waiting; /* LOCK: mutex; the size that the last waiter requested */
+  gboolean differ;    /* LOCK: mutex; they request different sizes */
 } Pool;
 
 static gpointer
@@ -87,7 +88,7 @@ PEER_DEFINE_SPIN (allocate, drop, peer_block_touch)
 const Peer peer_careful = {
   .name = "careful",
   .features = PEER_HAS_BUDGET | PEER_WAITS | PEER_ANY_SIZE,
-  .remark = "GMutex and GCond, signals only when somebody waits",
+  .remark = "GMutex and GCond, signals only if a thread waits",
   .create = create,
   .destroy = destroy,
   .allocate = allocate,

@@ -7,7 +7,7 @@
 #include "peer-block.h"
 #include "peer.h"
 
-/* The budget as one shared atomic number. Who does not fit lets others run, and looks again. */
+/* The budget as one shared atomic number. A request that does not fit yields, and checks again. */
 
 typedef struct
 {
@@ -59,7 +59,7 @@ PEER_DEFINE_SPIN (allocate, drop, peer_block_touch)
 const Peer peer_counter = {
   .name = "counter",
   .features = PEER_HAS_BUDGET | PEER_ANY_SIZE,
-  .remark = "one shared atomic number; who does not fit yields and looks again",
+  .remark = "one shared atomic number; a request that does not fit yields and checks again",
   .create = create,
   .destroy = g_aligned_free,
   .allocate = allocate,

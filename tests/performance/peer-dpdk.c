@@ -11,13 +11,13 @@
 
 #include "peer.h"
 
-/* DPDK's mempool: a ring of elements of one size, all made at the beginning, and in front of it a
- * cache for each thread that DPDK knows. A thread that is interrupted while it works on the ring
- * stops all others until it runs again: DPDK expects a processor for each thread. With more threads
- * than processors it takes so long that there is a time limit, and what did not finish is reported.
- */
+/* The mempool of DPDK: a ring of elements of one size, which are all allocated at the beginning,
+ * and in front of it a cache for each thread that DPDK knows. A thread that is preempted while it
+ * works on the ring stops all others until it runs again, because DPDK expects a processor for each
+ * thread. With more threads than processors, this takes so long that there is a time limit, and
+ * runs that do not finish are reported. */
 
-/* It is not measured with more memory than this, nor with more elements. */
+/* The limits for what is measured: more memory, or more elements, are skipped. */
 #define MEMORY       "192"
 #define MAX_BYTES    (64 << 20)
 #define MAX_ELEMENTS 4096
@@ -67,7 +67,10 @@ create_with_cache (gsize block, gsize budget, guint cache_size)
                              SOCKET_ID_ANY,
                              0);
   if (self == NULL)
-    g_error ("No mempool of %u times %" G_GSIZE_FORMAT ": %s", n, block, rte_strerror (rte_errno));
+    g_error ("Cannot create a mempool of %u times %" G_GSIZE_FORMAT ": %s",
+             n,
+             block,
+             rte_strerror (rte_errno));
   return self;
 }
 
@@ -133,7 +136,8 @@ get_version (void)
 const Peer peer_dpdk = {
   .name = "rte_mempool",
   .features = PEER_HAS_BUDGET,
-  .remark = "all memory from the beginning; a cache for each thread; who finds nothing yields",
+  .remark = "all memory from the beginning; a cache for each thread; an empty pool makes threads "
+            "yield",
   .create = create,
   .destroy = destroy,
   .allocate = allocate,
@@ -147,7 +151,7 @@ const Peer peer_dpdk = {
 const Peer peer_dpdk_uncached = {
   .name = "rte_mempool, no cache",
   .features = PEER_HAS_BUDGET,
-  .remark = "all memory from the beginning; who finds nothing yields",
+  .remark = "all memory from the beginning; an empty pool makes threads yield",
   .create = create_uncached,
   .destroy = destroy,
   .allocate = allocate,

@@ -6,9 +6,9 @@
 #include "peer-block.h"
 #include "peer.h"
 
-/* The least that a strict budget can cost which threads share: malloc() and free() of a block with
- * a header, and two compare-and-swaps. Each thread has a word of its own here, so nobody ever
- * contends, and nobody can wait: no pool can be like that. */
+/* The lowest possible cost of a strict shared budget: malloc() and free() of a block with a header,
+ * and two compare-and-swaps. Each thread has a separate word here, so there is no contention, and
+ * no thread can wait. No real pool can work like this. */
 
 typedef struct
 {

@@ -5,9 +5,9 @@
 
 #include "peer.h"
 
-/* GstBufferPool keeps its buffers, all of one size, and counts them: its budget is a number. In
- * GStreamer 1.22 a request that waits among several threads may spin for ever: so there is a time
- * limit, and what did not finish is reported as such. */
+/* GstBufferPool keeps its buffers, which are all of one size, and counts them: its budget is a
+ * number of buffers. In GStreamer 1.22, a waiting request may spin forever if several threads wait.
+ * So there is a time limit, and runs that do not finish are reported. */
 
 static void
 set_up (void)
@@ -69,7 +69,7 @@ touch (gpointer block, gsize size)
   GstMapInfo info;
 
   if (!gst_buffer_map (block, &info, GST_MAP_WRITE))
-    g_error ("No memory in a GstBuffer");
+    g_error ("A GstBuffer has no memory");
   peer_touch (info.data, size);
   gst_buffer_unmap (block, &info);
 }
@@ -90,7 +90,7 @@ get_version (void)
 const Peer peer_gstreamer = {
   .name = "GstBufferPool",
   .features = PEER_HAS_BUDGET | PEER_WAITS,
-  .remark = "keeps its buffers; may spin for ever with several threads, so it has a time limit",
+  .remark = "keeps its buffers; may spin forever with several threads, so it has a time limit",
   .create = create,
   .destroy = destroy,
   .allocate = allocate,

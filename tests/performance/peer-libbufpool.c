@@ -5,10 +5,23 @@
 
 #include "peer.h"
 
+/* With this variable of the environment, buffers whose size is a multiple of it are aligned. */
+#define ALIGNMENT "PERFORMANCE_ALIGNMENT"
+
 static gpointer
 create (gsize buffer_size, gsize n_buffers, gsize budget)
 {
-  return buf_pool_new (buffer_size, budget, NULL);
+  const gchar *text = g_getenv (ALIGNMENT);
+  guint alignment = text != NULL ? (guint) g_ascii_strtoull (text, NULL, 10) : 0;
+
+  return g_object_new (BUF_TYPE_POOL,
+                       "buffer-size",
+                       (guint64) buffer_size,
+                       "max-memory",
+                       (guint64) budget,
+                       "alignment",
+                       alignment > 0 && buffer_size % alignment == 0 ? alignment : 0,
+                       NULL);
 }
 
 static void

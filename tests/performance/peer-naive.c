@@ -4,7 +4,7 @@
 #include "peer-block.h"
 #include "peer.h"
 
-/* A lock and a condition, as it is first written: each release wakes everybody. */
+/* A lock and a condition, in the simplest form: each release wakes all threads. */
 
 typedef struct
 {
@@ -69,7 +69,7 @@ PEER_DEFINE_SPIN (allocate, drop, peer_block_touch)
 const Peer peer_naive = {
   .name = "naive",
   .features = PEER_HAS_BUDGET | PEER_WAITS | PEER_ANY_SIZE,
-  .remark = "GMutex and GCond, each release wakes everybody",
+  .remark = "GMutex and GCond, each release wakes all threads",
   .create = create,
   .destroy = destroy,
   .allocate = allocate,

@@ -9,20 +9,18 @@
 
 G_BEGIN_DECLS
 
-/*
- * What libbufpool is measured against. Each peer is a file with these few functions, and says what
- * it lacks.
+/* The allocators that libbufpool is compared with. Each peer is a file with these few functions,
+ * and says what it lacks.
  *
- * A block is what the peer hands out for @n_buffers buffers. The loop that is measured is compiled
- * in the file of the peer (see PEER_DEFINE_SPIN), so that no call through a pointer is measured.
- */
+ * A block is what the peer returns for @n_buffers buffers. The measured loop is compiled in the
+ * file of the peer (see PEER_DEFINE_SPIN), so that no call through a pointer is measured. */
 
 typedef enum
 {
-  PEER_HAS_BUDGET = 1 << 0, /* never hands out more than it was given */
-  PEER_WAITS = 1 << 1,      /* a request that does not fit waits, asleep */
-  PEER_IS_FAIR = 1 << 2,    /* nobody waits without end while others are served */
-  PEER_ANY_SIZE = 1 << 3,   /* each request says how much it wants */
+  PEER_HAS_BUDGET = 1 << 0, /* never exceeds its budget */
+  PEER_WAITS = 1 << 1,      /* a request that does not fit sleeps */
+  PEER_IS_FAIR = 1 << 2,    /* no request starves */
+  PEER_ANY_SIZE = 1 << 3,   /* each request chooses its size */
 } PeerFeatures;
 
 typedef struct
@@ -31,16 +29,16 @@ typedef struct
   PeerFeatures features;
   const gchar *remark;
 
-  /* @n_buffers is the largest request to come, @budget is in bytes. */
+  /* @n_buffers is the largest request that will follow; @budget is in bytes. */
   gpointer (*create) (gsize buffer_size, gsize n_buffers, gsize budget);
   void (*destroy) (gpointer pool);
   gpointer (*allocate) (gpointer pool, gsize n_buffers);
   void (*drop) (gpointer pool, gpointer block);
 
-  /* @n times: allocate, write to each page of the first @touched bytes, drop. */
+  /* @n times: allocates, writes to each page of the first @touched bytes, drops. */
   void (*spin) (gpointer pool, gsize n_buffers, gsize touched, guint n);
 
-  /* NULL, or what each thread does before and after. */
+  /* NULL, or what each thread does at its beginning and end. */
   void (*enter_thread) (void);
   void (*leave_thread) (void);
 
@@ -57,14 +55,14 @@ extern const Peer peer_gstreamer;
 extern const Peer peer_dpdk, peer_dpdk_uncached;
 #endif
 
-/* All there are, NULL at the end; libbufpool first. */
+/* All peers, NULL-terminated; libbufpool is the first. */
 extern const Peer *const peers[];
 
 void peer_describe_all (Harness *harness);
 void peer_enter_thread (const Peer *self);
 void peer_leave_thread (const Peer *self);
 
-/* How many times to spin for about @milliseconds. */
+/* How many iterations take about @milliseconds. */
 guint peer_calibrate (const Peer *self,
                       gpointer pool,
                       gsize n_buffers,

@@ -30,7 +30,7 @@ name_yes_or_no (const Peer *peer, PeerFeatures feature)
   return peer->features & feature ? "yes" : "no";
 }
 
-/* A line for each: what it has, and what it lacks. */
+/* One line for each peer: what it has, and what it lacks. */
 void
 peer_describe_all (Harness *harness)
 {

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Some threads allocate, others drop; the blocks go through a bounded queue. */
+/* Some threads allocate, and others drop; the blocks pass through a bounded queue. */
 
 #include "peer.h"
 #include "ring.h"
@@ -17,7 +17,7 @@ typedef struct
   gsize buffer_size;
   guint n_producers;
   guint n_consumers;
-  guint n; /* how many blocks go through */
+  guint n; /* how many blocks pass through */
   gpointer pool;
   Ring *ring;
 } Pipeline;

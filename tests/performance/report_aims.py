@@ -1,29 +1,29 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""The aims, and whether they were reached: all of it from the figures."""
+"""The aims, and whether they were reached, computed from the figures."""
 
 import math
 
 POOL = "libbufpool"
-# How many times faster than these it is to be.
+# The factors by which libbufpool should be faster than these.
 FOREIGN = {"GstBufferPool": 8, "naive": 7}
 MEMPOOL = "rte_mempool"
-# What says how far two threads can be twice as fast on this machine.
+# The measurement that shows whether two threads can be twice as fast on this machine.
 SCALES = "floor"
-# In MiB, for a budget of 64.
+# In MiB, for a limit of 64 MiB.
 MOST_RESIDENT = 1.25 * 64 + 4
 MOST_LEFT = 8
 
 
 def best_and_worst(ratios):
-    """Of {case: ratio}: what to say about the worst one."""
+    """For {case: ratio}, describes the worst one."""
     case = max(ratios, key=ratios.get)
     return ratios[case], f"{case}; from {min(ratios.values()):.2f} to {ratios[case]:.2f}"
 
 
 def compare(figures, program, cases, other, quantity="time", inverse=False, who=POOL):
-    """How many times the other it has in each case, or with inverse the other way round."""
+    """The ratio to the other one in each case, or its inverse."""
     ratios = {}
     for case in cases:
         if other not in figures.subjects(program, case):
@@ -61,9 +61,44 @@ def add_aims_of_kept_blocks(figures, at_most):
     at_most(case, "≤ 1 × with nothing kept", 1, {case: median(case, "plain") / median(case, "plain, nothing kept")})
     at_most("frames", "≤ 1.1 × a kept buffer", 1.1, {"frames": median("frames", "plain") / median("frames", "a kept buffer")})
     case = "resident memory"
-    at_most("resident, budget of 64 MiB", f"≤ {MOST_RESIDENT:.0f} MiB", MOST_RESIDENT, {case: median(case, "plain", "peak")})
+    at_most("resident, limit of 64 MiB", f"≤ {MOST_RESIDENT:.0f} MiB", MOST_RESIDENT, {case: median(case, "plain", "peak")})
     at_most("resident after trimming", f"≤ {MOST_LEFT} MiB", MOST_LEFT,
             {case: median(case, "plain", "left after buf_pool_trim_all()")})
+
+
+def add_aims_of_aligned(figures, at_most):
+    """Blocks of 64 bytes cannot be aligned to a page."""
+    def add(program, other, limit, cases):
+        name = f"{program}, aligned"
+        if figures.has(name) and other in figures.subjects(name):
+            at_most(f"{name}, against {other}", f"≤ {limit} × {other}", limit,
+                    compare(figures, name, [case for case in figures.cases(name) if cases(case)], other))
+
+    def is_untouched_page(case):
+        return not case.endswith("64 B") and not is_touched(case)
+
+    def is_page(case):
+        return not case.endswith("64 B")
+
+    add("latency", "GstBufferPool", 1 / 8, is_untouched_page)
+    add("latency", MEMPOOL, 1.4, is_untouched_page)
+    add("pipeline", "GstBufferPool", 0.3, is_page)
+    add("pipeline", "malloc", 0.1, is_page)
+    add("pipeline", MEMPOOL, 2.5, is_page)
+
+
+def add_aims_of_budgets(figures, at_most):
+    separate, shared = "four separate pools", "four pools in one budget"
+    cases = [case for case in figures.cases("levels") if separate in figures.subjects("levels", case)]
+    at_most(shared, "≤ 1.3 × separate pools", 1.3,
+            compare(figures, "levels", cases, separate, "throughput", True, who=shared))
+
+
+def add_aims_of_streams(figures, at_least):
+    for other, limit in (("g_output_stream_splice", 1), ("read and write", 0.91)):
+        cases = [case for case in figures.cases("streams") if other in figures.subjects("streams", case)]
+        at_least(f"streams, against {other}", f"≥ {limit} × the throughput", limit,
+                 compare(figures, "streams", cases, other, "throughput", who="buf_reader_splice"))
 
 
 def get_aims(figures):
@@ -149,4 +184,7 @@ def get_aims(figures):
         if case.endswith(" B")
     }
     at_most("memory, beyond malloc", "≤ 16 bytes", 16, overhead)
+    add_aims_of_aligned(figures, at_most)
+    add_aims_of_budgets(figures, at_most)
+    add_aims_of_streams(figures, at_least)
     return aims

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""What was measured, to look things up in."""
+"""The measured figures, by program, case, subject and quantity."""
 
 
 class Figures:
@@ -27,7 +27,7 @@ class Figures:
         return list(dict.fromkeys(f["subject"] for f in figures if case in (None, f["case"])))
 
     def get(self, program, case, subject, quantity="time"):
-        """The figure; None if it did not finish; and an error if there is none, though it should."""
+        """The figure; None if the subject did not finish; an error if a figure is missing."""
         figure = self.index.get((program, case, subject, quantity))
         if figure is None and not self.is_unfinished(program, case, subject):
             raise KeyError(f"{program}: no {quantity} of {subject} in {case}")
@@ -41,7 +41,7 @@ class Figures:
         return any(u["case"] == case and u["subject"] == subject for u in self.programs[program]["unfinished"])
 
     def get_spread(self, program):
-        """How far the middle half of the samples lies apart, for the typical figure of the program."""
+        """The spread of the middle half of the samples, for the typical figure of the program."""
         spreads = []
         for figure in self.programs[program]["figures"]:
             samples = sorted(figure["samples"])

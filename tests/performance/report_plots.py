@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""The pictures of docs/performance.md. White behind, so that they are legible on a dark page, too."""
+"""The pictures of docs/performance.md. They have a white background, so that they are legible on a dark page."""
 
 import matplotlib
 
@@ -24,7 +24,7 @@ pyplot.rcParams.update(
     }
 )
 
-COLOURS = {
+COLORS = {
     "libbufpool": "#c01c28",
     "malloc": "#9a9996",
     "floor": "#3d3846",
@@ -47,7 +47,7 @@ def save(figure, path):
 
 
 def draw_bars(axes, figures, program, cases, quantity="time"):
-    """A group for each case, a bar for each subject, and on it from minimum to maximum."""
+    """A group for each case, a bar for each subject, and a line from minimum to maximum on it."""
     subjects = figures.subjects(program)
     width = 0.85 / len(subjects)
     for number, subject in enumerate(subjects):
@@ -63,7 +63,7 @@ def draw_bars(axes, figures, program, cases, quantity="time"):
                 figure["median"],
                 width,
                 yerr=spread,
-                color=COLOURS[subject],
+                color=COLORS[subject],
                 error_kw={"elinewidth": 0.6, "ecolor": "#888888"},
                 label=subject if place == 0 else None,
             )
@@ -95,8 +95,8 @@ def plot_lines(axes, figures, program, xs, case_of, subjects, quantity):
         if not points:
             continue
         places, medians, lows, highs = zip(*points)
-        axes.plot(places, medians, marker="o", markersize=4, color=COLOURS[subject], label=subject)
-        axes.fill_between(places, lows, highs, color=COLOURS[subject], alpha=0.12, linewidth=0)
+        axes.plot(places, medians, marker="o", markersize=4, color=COLORS[subject], label=subject)
+        axes.fill_between(places, lows, highs, color=COLORS[subject], alpha=0.12, linewidth=0)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(xs, [str(x) for x in xs])
@@ -108,7 +108,7 @@ def plot_contention(figures):
     subjects = figures.subjects("contention")
     plot_lines(axes, figures, "contention", [1, 2, 4, 8], lambda n: f"{n} threads", subjects, "throughput")
     axes.set_ylabel("million requests per second, together")
-    axes.set_title("Several threads, enough budget: more is better")
+    axes.set_title("Several threads, a limit that they do not reach: more is better")
     put_legend_beside(axes)
     return figure
 
@@ -126,7 +126,7 @@ def plot_pipeline(figures):
 def plot_saturation(figures):
     figure, rows = pyplot.subplots(2, 3, figsize=(9, 5.5), layout="constrained", sharex=True, sharey="row")
     subjects = figures.subjects("saturation")
-    for column, budget in enumerate([1, 2, 4]):
+    for column, limit in enumerate([1, 2, 4]):
         for row, quantity in enumerate(["throughput", "wait, p99.9"]):
             axes = rows[row][column]
             plot_lines(
@@ -134,12 +134,12 @@ def plot_saturation(figures):
                 figures,
                 "saturation",
                 [2, 4, 8, 16],
-                lambda n, budget=budget: f"{n} threads, budget of {budget}",
+                lambda n, limit=limit: f"{n} threads, limit of {limit}",
                 subjects,
                 quantity,
             )
             axes.set_xlabel("threads" if row == 1 else "")
-        rows[0][column].set_title(f"budget of {budget}")
+        rows[0][column].set_title(f"limit of {limit}")
     rows[0][0].set_ylabel("million/s: more is better")
     rows[1][0].set_ylabel("wait, p99.9, µs: less is better")
     put_legend_beside(rows[0][2])
@@ -157,7 +157,7 @@ def plot_wake_up(figures):
 
 
 def plot_counting(figures):
-    """The lock is what many processors would queue for."""
+    """The lock for which many processors would queue."""
     figure, panels = pyplot.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
     threads = [1, 2, 4, 8, 16, 32, 64]
     palette = pyplot.get_cmap("viridis")

@@ -3,6 +3,8 @@
 
 """The tables of docs/performance.md."""
 
+import re
+
 from report_aims import POOL, get_aims
 
 UNFINISHED = "did not finish"
@@ -13,10 +15,11 @@ def is_number(text):
 
 
 def table(head, rows):
-    """Columns of numbers are aligned to the right; the first one says what the row is."""
+    """Number columns are right-aligned; the first column names the row."""
     rule = ["---:" if i > 0 and all(is_number(row[i]) for row in rows) else "---" for i in range(len(head))]
     lines = [head, rule] + rows
-    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+    text = "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+    return re.sub(r"(?<![\d.,])1 threads\b", "1 thread", text)
 
 
 def number(value):
@@ -61,6 +64,9 @@ def write_machine(figures):
     for language in ("python", "javascript"):
         if figures.has(language):
             machine.update(figures.machine(language))
+    if "GJS" in machine:
+        version = int(machine["GJS"])  # such as 17402 for 1.74.2
+        machine["GJS"] = f"{version // 10000}.{version // 100 % 100}.{version % 100}"
     return table(["", ""], [[key, text] for key, text in machine.items() if key != "allocator"])
 
 
@@ -80,7 +86,7 @@ def write_peers(figures):
         if key.startswith("peer: "):
             budget, waits, fair, any_size, version, remark = text.split("|")
             rows.append([f"{key[6:]} {version}".strip(), budget, waits, fair, any_size, remark])
-    return table(["", "budget", "waits asleep", "fair", "any size", ""], rows)
+    return table(["", "limit", "waits asleep", "fair", "any size", ""], rows)
 
 
 def write_latency(figures):
@@ -140,6 +146,24 @@ def write_shared(figures):
     return grid(figures, "levels", cases, "throughput", "million/s")
 
 
+def write_many_pools(figures):
+    return grid(figures, "many-pools", figures.cases("many-pools"), first="µs")
+
+
+def write_streams(figures):
+    """Not every way exists in each case."""
+    cases = figures.cases("streams")
+    subjects = list(dict.fromkeys(subject for case in cases for subject in figures.subjects("streams", case)))
+    rows = [
+        [case] + [
+            cell(figures, "streams", case, subject, "throughput") if subject in figures.subjects("streams", case) else ""
+            for subject in subjects
+        ]
+        for case in cases
+    ]
+    return table(["GB/s"] + subjects, rows)
+
+
 def write_saturation(figures):
     subjects = figures.subjects("saturation")
     rows = [
@@ -196,12 +220,12 @@ def write_random_run(figures):
     for program in ("memory", "memory, jemalloc", "memory, mimalloc"):
         for subject in (POOL, "malloc"):
             if figures.has(program):
-                cells = [cell(figures, program, case, subject, q) for q in ("peak beyond the budget", "left when all is dropped")]
+                cells = [cell(figures, program, case, subject, q) for q in ("peak beyond the limit", "left when all is dropped")]
                 rows.append([f"{subject}, {figures.machine(program)['allocator']}"] + cells)
-    return table(["MiB", "peak beyond the budget", "left when all is dropped"], rows)
+    return table(["MiB", "peak beyond the limit", "left when all is dropped"], rows)
 
 
-# What other allocators are tried with: program, case, quantity, and its unit.
+# The other allocators: program, case, quantity, and its unit.
 UNDER_ALLOCATORS = [
     ("latency", "1 × 64 B", "time", "ns"),
     ("latency", "16 × 64 B", "time", "ns"),
@@ -225,6 +249,15 @@ def write_allocators(figures):
     return table([""] + [f"{case}, {unit}" for _, case, _, unit in UNDER_ALLOCATORS], rows)
 
 
+def write_checksums(figures):
+    rows = [] if not figures.has("checksums") else [
+        [case, subject, cell(figures, "checksums", case, subject)]
+        for case in figures.cases("checksums")
+        for subject in figures.subjects("checksums", case)
+    ]
+    return table(["", "", "ms"], rows)
+
+
 def write_languages(figures):
     rows = []
     for program in ("python", "javascript"):
@@ -239,7 +272,7 @@ THREADS = [1, 2, 4, 8, 16, 32, 64]
 
 
 def write_counting(figures):
-    """A row for each way of working, a column for each number of threads."""
+    """A row for each kind of work, a column for each number of threads."""
     rows = []
     for case in figures.cases("counting"):
         cells = []
@@ -282,7 +315,10 @@ TABLES = {
     "kept": write_kept,
     "resident": write_resident,
     "levels": write_levels,
+    "streams": write_streams,
+    "checksums": write_checksums,
     "shared": write_shared,
+    "many-pools": write_many_pools,
     "saturation": write_saturation,
     "waits": write_waits,
     "mixed-sizes": write_mixed_sizes,

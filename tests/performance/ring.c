@@ -8,8 +8,8 @@
 
 #define PATIENCE 64
 
-/* Each slot carries the number of the turn in which it may be used next: the position of a push, or
- * one more than that for the pop. */
+/* Each slot contains the number of the turn in which it may be used next: the position of a push,
+ * or one more for the pop. */
 typedef struct
 {
   _Atomic guint turn;

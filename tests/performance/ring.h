@@ -7,8 +7,8 @@
 
 G_BEGIN_DECLS
 
-/* A bounded queue between threads that itself costs little, so that it does not hide what goes
- * through it: it takes no lock, and who has to wait yields. */
+/* A bounded queue between threads that costs little, so that it does not hide the cost of the
+ * blocks that pass through it. It takes no lock; a thread that has to wait yields. */
 
 typedef struct _Ring Ring;
 

@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* More threads than the budget has room for: what they get done together, how long each waits, and
- * whether all get their share. */
+/* More threads than the budget has room for: their total throughput, how long each waits, and how
+ * evenly they share. */
 
 #include "pool/buf-pool-private.h"
 #include "distribution.h"
@@ -24,7 +24,8 @@ typedef struct
   Distribution waits[MAX_THREADS];
 } Saturation;
 
-/* One cache line for each thread would be nicer, but they write it once, at the end. */
+/* A separate cache line for each thread would be better, but they write it only once, at the
+ * end. */
 static void
 work (Team *team, guint member, gpointer data)
 {
@@ -108,7 +109,7 @@ measure (Harness *harness, gpointer data)
 static void
 add_case (Harness *harness, guint n_threads, guint n_blocks)
 {
-  g_autofree gchar *name = g_strdup_printf ("%u threads, budget of %u", n_threads, n_blocks);
+  g_autofree gchar *name = g_strdup_printf ("%u threads, limit of %u", n_threads, n_blocks);
 
   for (guint i = 0; peers[i] != NULL; i++)
     {

@@ -1,9 +1,9 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A splice of a reader, beside those of GIO and a loop with one buffer of the same size: a file in
- * the page cache, socket to socket, and a pipe to a file. Files lie in memory where there is such a
- * folder, so that no disk is measured. */
+/* A splice of a reader, compared with those of GIO, with a loop over one buffer of the same size,
+ * and with cat: a file in the page cache, socket to socket, and a pipe to a file. Files are in
+ * memory if there is such a folder, so that no disk is measured. */
 
 #include <bufpool/bufpool.h>
 
@@ -178,6 +178,22 @@ copy_by_loop (GInputStream *from, GOutputStream *to)
 }
 
 static void
+copy_by_cat (GInputStream *from, GOutputStream *to)
+{
+  g_autoptr (GSubprocessLauncher) launcher = g_subprocess_launcher_new (G_SUBPROCESS_FLAGS_NONE);
+  g_autoptr (GSubprocess) cat = NULL;
+
+  g_subprocess_launcher_take_stdin_fd (launcher,
+                                       dup (g_unix_input_stream_get_fd (
+                                           G_UNIX_INPUT_STREAM (from))));
+  g_subprocess_launcher_take_stdout_fd (launcher,
+                                        dup (g_unix_output_stream_get_fd (
+                                            G_UNIX_OUTPUT_STREAM (to))));
+  cat = g_subprocess_launcher_spawn (launcher, NULL, "cat", NULL);
+  g_assert (cat != NULL && g_subprocess_wait_check (cat, NULL, NULL));
+}
+
+static void
 on_done (GObject *source, GAsyncResult *result, gpointer user_data)
 {
   *(GAsyncResult **) user_data = g_object_ref (result);
@@ -267,6 +283,7 @@ main (int argc, char **argv)
       add (harness, path, FALSE, "buf_reader_splice", copy_by_reader);
       add (harness, path, FALSE, "g_output_stream_splice", copy_by_gio);
       add (harness, path, FALSE, "read and write", copy_by_loop);
+      add (harness, path, FALSE, "cat", copy_by_cat);
       add (harness, path, TRUE, "buf_reader_splice", copy_by_reader_async);
       add (harness, path, TRUE, "g_output_stream_splice", copy_by_gio_async);
     }

@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Asynchronous requests, beside a bare GTask: such that are granted at once, and such that wait for
- * one another, as the budget has room for one. */
+/* Asynchronous requests, compared with a bare GTask: requests that are granted immediately, and
+ * requests that wait for each other because the budget has room for only one. */
 
 #include <bufpool/bufpool.h>
 #include <stdlib.h>
@@ -83,8 +83,8 @@ return_task (gpointer data)
   return G_SOURCE_REMOVE;
 }
 
-/* A task of which another part of the program says when it is done does so from a source of the
- * task's context, as the pool does. */
+/* If another part of a program completes a task, it does so from a source in the task's context,
+ * like the pool. */
 static void
 attach_return (GTask *task)
 {

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: The libbufpool authors
 # SPDX-License-Identifier: LGPL-2.1-or-later
 
-"""Measures some of the programs only, with and without earlier figures: test-measure.py BUILD [PYTHON]
+"""Measures only some of the programs, with and without earlier figures: test-measure.py BUILD [PYTHON]
 
 PYTHON is an interpreter that has matplotlib, for the report."""
 
@@ -81,10 +81,10 @@ sys.exit(
     run_checks(
         [
             ("some programs are measured without earlier figures", check_without_earlier_figures),
-            ("what was measured earlier stays", check_with_earlier_figures),
+            ("earlier figures stay", check_with_earlier_figures),
             ("an unknown name is refused", check_unknown_name),
-            ("a file without figures is left alone", check_other_file),
-            ("the report names what was not measured", check_partial_report),
+            ("a file without figures does not change", check_other_file),
+            ("the report names missing measurements", check_partial_report),
         ]
     )
 )

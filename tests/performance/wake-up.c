@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* From a release to the waiter that runs: two threads hand blocks to and fro, beside two that pass
- * a turn with nothing but a futex. */
+/* From a release to the waiter that runs: two threads pass blocks back and forth, compared with two
+ * threads that take turns with a bare futex. */
 
 #include <linux/futex.h>
 #include <stdatomic.h>
@@ -76,8 +76,8 @@ allocate (PingPong *self, guint which)
   self->blocks[which] = self->peer->allocate (self->pools[which], 1);
 }
 
-/* Each block that one gives up the other waits for, and takes. With three of them, nobody ever asks
- * for the one that it has just given up: so it cannot take it itself again. */
+/* Each thread waits for the block that the other one frees, and takes it. There are three blocks,
+ * and no thread requests the one that it has just freed, so it cannot take that one itself. */
 static void
 play_with_pools (PingPong *self, guint member)
 {

@@ -1,13 +1,13 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Asynchronous requests: when and where they complete, and that nothing of them is lost. */
+/* Asynchronous requests: when and where they complete, and that nothing is lost. */
 
 #include <string.h>
 
 #include "testing.h"
 
-/* An asynchronous request, and what has become of it. */
+/* An asynchronous request, and its result. */
 typedef struct
 {
   BufPool *pool;
@@ -53,7 +53,7 @@ iterate_until_done (Request *request)
     g_main_context_iteration (g_main_context_get_thread_default (), TRUE);
 }
 
-/* Nothing more happens by itself. */
+/* Checks that no further event happens. */
 static void
 iterate_all (void)
 {
@@ -86,8 +86,8 @@ test_granted_at_once (void)
   Request request;
 
   g_test_summary (
-      "When the budget is there it is taken at once, and the callback comes with the next "
-      "iteration, not before");
+      "If bytes are available, they are taken immediately, and the callback runs in the next "
+      "iteration");
 
   start (&request, pool, 10, NULL);
   test_assert_figures (pool, 10, 1);
@@ -106,7 +106,8 @@ test_granted_later (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   Request request;
 
-  g_test_summary ("When it is not there, the release grants, and the callback comes after it");
+  g_test_summary ("If they are not available, the release grants them, and the callback runs after "
+                  "it");
 
   start (&request, pool, 4, NULL);
   g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 1);
@@ -146,7 +147,7 @@ test_errors (void)
     { pool, 10, NULL, TRUE, BUF_POOL_ERROR, BUF_POOL_ERROR_CLOSED },
   };
 
-  g_test_summary ("Every error arrives by the callback, the worse ones first");
+  g_test_summary ("The callback reports every error, in the order of precedence");
 
   g_cancellable_cancel (cancelled);
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
@@ -168,7 +169,8 @@ test_priority (void)
   const int priorities[] = { G_PRIORITY_LOW, G_PRIORITY_DEFAULT, G_PRIORITY_HIGH };
   Request requests[6];
 
-  g_test_summary ("Callbacks come by priority, whether granted at once or later");
+  g_test_summary ("Callbacks run by priority, whether the request was granted immediately or "
+                  "later");
 
   for (guint round = 0; round < 2; round++)
     {
@@ -230,7 +232,8 @@ test_cancel_before_grant (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   Request cancelled, other;
 
-  g_test_summary ("Cancelled while it waits: it leaves the queue, and others go on waiting");
+  g_test_summary ("A request that is cancelled while it waits leaves the queue, and others "
+                  "continue to wait");
 
   start (&cancelled, pool, 10, cancellable);
   start (&other, pool, 10, NULL);
@@ -255,8 +258,8 @@ static void
 test_cancel_after_grant (void)
 {
   g_test_summary (
-      "Cancelled between the grant, which comes from another thread or at once, and the "
-      "callback: it fails, the budget is back, and the next is served");
+      "A request that is cancelled between the grant, immediate or from another thread, and its "
+      "callback fails, its bytes return, and the next request is served");
 
   for (guint at_once = 0; at_once < 2; at_once++)
     {
@@ -286,7 +289,8 @@ test_close (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   Request requests[5];
 
-  g_test_summary ("Close fails those who wait, in their context, not inside of the call");
+  g_test_summary ("Closing the pool fails waiting requests, in their context and not inside the "
+                  "call");
 
   for (guint i = 0; i < 5; i++)
     start (&requests[i], pool, 1 + i, NULL);
@@ -326,7 +330,7 @@ test_run_dispose (void)
   GThread *thread;
   Request request;
 
-  g_test_summary ("Dispose fails those who wait, too");
+  g_test_summary ("Dispose fails waiting requests, too");
 
   start (&request, pool, 1, NULL);
   thread = g_thread_new ("drop", drop_when_closed, &closed);
@@ -346,7 +350,7 @@ test_pending_holds_pool (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   Request request;
 
-  g_test_summary ("A request that waits holds its pool; when it is done, it lets go");
+  g_test_summary ("A waiting request holds a reference on its pool, and drops it when it is done");
 
   g_object_add_weak_pointer (G_OBJECT (pool), (gpointer *) &weak);
   start (&request, pool, 10, NULL);
@@ -354,7 +358,8 @@ test_pending_holds_pool (void)
   g_assert_nonnull (weak);
   buf_pool_allocation_unref (all);
 
-  /* The allocation does not: so, have another do it until that is dropped. */
+  /* The allocation holds none, so another request holds the pool until the allocation is
+   * dropped. */
   g_object_ref (weak);
   iterate_until_done (&request);
   drop_served (&request);
@@ -367,8 +372,8 @@ static void
 test_unfetched (void)
 {
   g_test_summary (
-      "A result that nobody fetches gives everything back, also when it holds the pool's "
-      "last reference, and also when it was cancelled late");
+      "A result that is never fetched frees everything, even if it holds the last reference on the "
+      "pool, and even if it was cancelled late");
 
   for (guint how = 0; how < 4; how++)
     {
@@ -452,8 +457,8 @@ test_many_pending (void)
   guint n = test_scale (N_PENDING);
 
   g_test_summary (
-      "200,000 pending requests, served by one release inside of the context: at once, and "
-      "one after the other where each serves the next");
+      "200,000 pending requests, which one release inside the context serves: all immediately, or "
+      "one after the other, each serving the next");
 
   for (guint each = 0; each < 2; each++)
     {
@@ -502,8 +507,8 @@ static void
 test_drop_in_cancelled_handler (void)
 {
   g_test_summary (
-      "A handler of the cancellable that several requests share drops what they wait for: "
-      "no deadlock, whoever cancels");
+      "A handler of a cancellable that several requests share drops the allocation they wait for: "
+      "no deadlock, no matter which thread cancels");
 
   for (guint round = 0; round < test_scale (200); round++)
     {
@@ -541,7 +546,7 @@ attach_probe (GMainContext *context)
   return g_source_attach (source, context);
 }
 
-/* Sources can only be found by their numbers, which are given in their order. */
+/* Sources can only be found by their numbers, which are consecutive. */
 static guint
 count_sources (GMainContext *context, guint probe)
 {
@@ -571,8 +576,8 @@ test_nothing_is_left_behind (void)
   gint go_on = FALSE;
 
   g_test_summary (
-      "A request that waits has no source attached; and when it ends, none is left, while the "
-      "cancellable that they share is still telling others");
+      "A waiting request has no source attached; and after its end none remains, even while the "
+      "shared cancellable is still notifying others");
 
   g_main_context_push_thread_default (context);
   for (guint i = 0; i < G_N_ELEMENTS (requests); i++)
@@ -600,7 +605,7 @@ test_maximum (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   Request small, large;
 
-  g_test_summary ("Changes of the maximum reach those who wait");
+  g_test_summary ("Changes of the maximum affect waiting requests");
 
   start (&large, pool, 10, NULL);
   start (&small, pool, 5, NULL);
@@ -633,8 +638,8 @@ test_drain (void)
   Request empty = { 0 }, waiting = { 0 }, cancelled = { 0 }, too_late = { 0 };
   BufPoolAllocation *allocation;
 
-  g_test_summary ("Draining: at once, by the last release although the pool is in use again, and "
-                  "cancelled");
+  g_test_summary ("Draining completes immediately, or with the last release even if the pool is in "
+                  "use again, and can be cancelled");
 
   buf_pool_drain_async (pool, G_PRIORITY_DEFAULT, NULL, on_drained, &empty);
   g_assert_false (is_done (&empty));
@@ -669,7 +674,7 @@ test_drain_pinned (void)
   BufPoolAllocation *pinned = buf_pool_try_allocate_pinned (pool, 2, NULL);
   Request waiting = { 0 };
 
-  g_test_summary ("Draining waits for what is pinned, too");
+  g_test_summary ("Draining waits for pinned allocations, too");
 
   buf_pool_drain_async (pool, G_PRIORITY_DEFAULT, NULL, on_drained, &waiting);
   buf_pool_allocation_unref (plain);
@@ -710,7 +715,7 @@ test_own_context (void)
 {
   g_autoptr (BufPool) pool = test_pool_new (16, 10);
 
-  g_test_summary ("Callbacks come in the context, and in the thread, of the request");
+  g_test_summary ("Callbacks run in the context, and in the thread, of the request");
 
   for (guint round = 0; round < test_scale (2000); round++)
     {
@@ -765,7 +770,7 @@ test_nested_contexts (void)
   g_object_unref (nested.pool);
 }
 
-/* The storm. */
+/* The storm test. */
 
 #define N_STORM   200000
 #define N_AT_ONCE 1000
@@ -815,7 +820,7 @@ on_storm_done (GObject *pool, GAsyncResult *result, gpointer user_data)
     start_in_storm (storm);
 }
 
-/* What another thread is to cancel; the end is marked by NULL. Not a GAsyncQueue, whose lock
+/* What another thread has to cancel; NULL marks the end. Not a GAsyncQueue, whose lock
  * ThreadSanitizer does not see. */
 static struct
 {
@@ -905,8 +910,8 @@ test_storm (void)
                   .n_total = test_scale (N_STORM) };
   GThread *threads[N_THREADS], *canceller;
 
-  g_test_summary ("4 threads request and release, 1,000 requests are pending, a third of them is "
-                  "cancelled: each of 200,000 completes exactly once, and all budget comes back");
+  g_test_summary ("4 threads request and release, 1,000 requests are pending, and a third of them "
+                  "are cancelled: each of 200,000 completes exactly once, and all bytes return");
 
   canceller = g_thread_new ("cancel", cancel_in_storm, NULL);
   for (guint i = 0; i < N_THREADS; i++)

@@ -1,11 +1,12 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Cancellables: no cancellation is missed, and nothing is called that waits for their handlers. */
+/* Cancellables: no cancellation is missed, and no function is called that waits for their
+ * handlers. */
 
 #include "testing.h"
 
-/* The linker leads the calls of the library here. */
+/* The linker redirects the calls of the library to these functions. */
 gulong __wrap_g_cancellable_connect (GCancellable *cancellable,
                                      GCallback callback,
                                      gpointer data,
@@ -43,13 +44,13 @@ __wrap_g_cancellable_disconnect (GCancellable *cancellable, gulong handler)
 GSource *
 __wrap_g_cancellable_source_new (GCancellable *cancellable)
 {
-  g_error ("g_cancellable_source_new() makes the main loop slower by each request that waits");
+  g_error ("g_cancellable_source_new() slows down the main loop with each waiting request");
 }
 
 static gpointer cancelled_before;
 static gpointer cancelled_after;
 
-/* A handler that is late: it has begun, but does nothing until the test lets it go. */
+/* A handler that is late: it has begun, but does nothing until the test continues it. */
 static gpointer delayed;
 static GCallback delayed_callback;
 static gint n_begun; /* atomic */
@@ -117,8 +118,8 @@ test_while_connecting (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 1);
   BufPoolAllocation *all = test_allocate (pool, 1);
 
-  g_test_summary ("Cancelled after the request has looked, before the handler is connected or "
-                  "right after: the request is withdrawn");
+  g_test_summary ("A request is cancelled after it has checked the cancellable, but before or "
+                  "right after the handler is connected: it is withdrawn");
 
   for (guint i = 0; i < 4; i++)
     {
@@ -146,8 +147,8 @@ test_withdraws_at_once (void)
   GAsyncResult *results[100] = { NULL };
 
   g_test_summary (
-      "Tasks that share a cancellable leave the queue when it is cancelled, before their "
-      "main loop runs");
+      "Tasks that share a cancellable leave the queue when it is cancelled, before their main loop "
+      "runs");
 
   for (guint i = 0; i < G_N_ELEMENTS (results); i++)
     buf_pool_allocate_async (pool,
@@ -179,8 +180,7 @@ cancel (gpointer cancellable)
 static void
 test_late_handler (void)
 {
-  g_test_summary (
-      "A handler that is late does not touch the request, nor the pool, which are gone");
+  g_test_summary ("A late handler accesses neither the request nor the pool, which are gone");
 
   for (guint is_task = 0; is_task < 2; is_task++)
     {
@@ -224,10 +224,10 @@ test_late_handler (void)
     }
 }
 
-/* The requests of a thread that has an allocation, and so needs no reference on the pool. */
+/* The requests of a thread that has an allocation, and therefore needs no reference on the pool. */
 typedef struct
 {
-  gint round;   /* atomic; that may begin; negative: none */
+  gint round;   /* atomic; the round that may begin; negative: none */
   gint n_begun; /* atomic */
   gint n_ended; /* atomic */
   BufPool *pool;
@@ -279,8 +279,8 @@ test_handler_drops_the_pool (void)
   GThread *thread = g_thread_new ("request", request_in_each_round, &race);
 
   g_test_summary (
-      "A handler drops the last reference on the pool, and waits for the allocation of a "
-      "thread that begins a request with the same cancellable at that moment");
+      "A handler drops the last reference on the pool, and waits for the allocation of a thread "
+      "that begins a request with the same cancellable at that moment");
 
   for (gint round = 1; round <= (gint) test_scale (20000); round++)
     {

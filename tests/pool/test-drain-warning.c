@@ -1,37 +1,44 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What dispose says when it waits for long. Each test runs in a process of its own, since the
+/* The warning of dispose after a long wait. Each test runs in a separate process, because the
  * environment has to be set before there are threads. */
 
 #include "testing.h"
 
-static gpointer
-drop_later (gpointer data)
-{
-  g_usleep (100000);
-  buf_pool_allocation_unref (data);
-  return NULL;
-}
+/* The time that passes without a warning, in microseconds. */
+#define SHORT_WAIT 100000
 
 static void
-drop_pool_before_allocation (const gchar *name)
+drop_pool_before_allocation (const gchar *name, gboolean warns)
 {
   BufPool *pool = g_object_new (BUF_TYPE_POOL, "name", name, NULL);
-  GThread *thread = g_thread_new ("drop", drop_later, test_allocate (pool, 2));
+  BufPoolAllocation *allocation = test_allocate (pool, 2);
+  TestOwner owner;
 
-  g_object_unref (pool);
-  g_thread_join (thread);
+  test_begin_to_count_warnings ();
+  if (warns)
+    {
+      test_owner_start (&owner, pool);
+      test_wait_until (test_get_n_warnings () > 0);
+    }
+  else
+    {
+      test_owner_start_waiting (&owner, pool);
+      g_usleep (SHORT_WAIT);
+    }
+  buf_pool_allocation_unref (allocation);
+  test_owner_end (&owner);
 }
 
-/* The warning is not to be fatal: the program goes on when the allocation was dropped. */
+/* The warning must not be fatal: the program continues when the allocation is dropped. */
 static void
-run_with (const gchar *warning, const gchar *name)
+run_with (const gchar *warning, const gchar *name, gboolean warns)
 {
   if (g_test_subprocess ())
     {
       g_log_set_always_fatal (G_LOG_LEVEL_ERROR | G_LOG_FLAG_FATAL);
-      drop_pool_before_allocation (name);
+      drop_pool_before_allocation (name, warns);
       return;
     }
 
@@ -47,9 +54,9 @@ run_with (const gchar *warning, const gchar *name)
 static void
 test_says_so_once (void)
 {
-  g_test_summary ("It names the pool, and how many allocations and bytes it waits for; once");
+  g_test_summary ("The warning names the pool, and the number of allocations and bytes, once");
 
-  run_with ("10", "pictures");
+  run_with ("10", "pictures", TRUE);
   if (g_test_subprocess ())
     return;
   g_test_trap_assert_stderr ("*\"pictures\"*10 ms*1 allocation (8192 bytes)*");
@@ -59,9 +66,9 @@ test_says_so_once (void)
 static void
 test_without_a_name (void)
 {
-  g_test_summary ("A pool without a name is called the pool");
+  g_test_summary ("A pool without a name is called “the pool”");
 
-  run_with ("10", NULL);
+  run_with ("10", NULL, TRUE);
   if (g_test_subprocess ())
     return;
   g_test_trap_assert_stderr ("*The last reference to the pool was dropped*");
@@ -70,22 +77,22 @@ test_without_a_name (void)
 static void
 test_off (void)
 {
-  g_test_summary ("0 switches it off, and so does patience");
+  g_test_summary ("0 disables the warning, and a short wait causes none");
 
-  run_with ("0", "pictures");
+  run_with ("0", "pictures", FALSE);
   if (g_test_subprocess ())
     return;
   g_test_trap_assert_stderr_unmatched ("*pictures*");
-  run_with (NULL, "pictures");
+  run_with (NULL, "pictures", FALSE);
   g_test_trap_assert_stderr_unmatched ("*pictures*");
 }
 
 static void
 test_no_number (void)
 {
-  g_test_summary ("What is no number is complained about, and the default holds");
+  g_test_summary ("An invalid number is reported, and the default applies");
 
-  run_with ("soon", "pictures");
+  run_with ("soon", "pictures", FALSE);
   if (g_test_subprocess ())
     return;
   g_test_trap_assert_stderr ("*BUFPOOL_DRAIN_WARNING*soon*");

@@ -1,11 +1,13 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Who ends a pool: the owner, who waits; a thread that does it instead of a consumer; or both at
- * the same time. And what goes on meanwhile: notifications, waits, logs. */
+/* Which thread ends a pool: the owner, which waits; a thread that the library creates so that a
+ * consumer need not wait; or both at the same time. And what can happen meanwhile: notifications,
+ * waits, logging. */
 
 #include <string.h>
 
+#include "pool/buf-pool-private.h"
 #include "testing.h"
 
 static void
@@ -18,8 +20,8 @@ static void
 test_notify (void)
 {
   g_test_summary (
-      "The owner drops its reference while a consumer is told that the pool was closed, "
-      "or that its maximum has changed");
+      "The owner drops its reference while a consumer is notified that the pool was closed, or "
+      "that its maximum has changed");
 
   for (guint closes = 0; closes < 2; closes++)
     {
@@ -47,8 +49,24 @@ typedef struct
 {
   BufPool *pool;
   BufPoolAllocation *allocation;
+  guint owner;  /* the ID of its thread */
   gint dropped; /* atomic */
 } Second;
+
+/* Returns the thread that waits until nothing is outstanding, or 0. */
+static guint
+get_drainer (BufPool *pool)
+{
+  BufSemaphore *semaphore = &pool->memory->semaphore;
+  const BufWaiter *drainer;
+  guint thread_id;
+
+  g_mutex_lock (&semaphore->tree->mutex);
+  drainer = g_queue_peek_head (&semaphore->level.drainers);
+  thread_id = drainer != NULL ? drainer->thread_id : 0;
+  g_mutex_unlock (&semaphore->tree->mutex);
+  return thread_id;
+}
 
 static gpointer
 drop_when_awaited (gpointer data)
@@ -56,7 +74,7 @@ drop_when_awaited (gpointer data)
   Second *second = data;
 
   test_wait_until (test_get_n_drainers (second->pool) == 1);
-  g_usleep (1000);
+  g_assert_cmpuint (get_drainer (second->pool), ==, second->owner);
   g_atomic_int_set (&second->dropped, TRUE);
   buf_pool_allocation_unref (second->allocation);
   return NULL;
@@ -75,13 +93,13 @@ static void
 test_owner_in_weak_notify (void)
 {
   BufPool *pool = test_pool_new (16, 2);
-  Second second = { .pool = test_pool_new (16, 2) };
+  Second second = { .pool = test_pool_new (16, 2), .owner = buf_debug_get_thread_id () };
   GAsyncResult *result = NULL;
   GThread *thread;
 
   g_test_summary (
-      "A task drops the last reference on a pool, and a weak notify that on another one: "
-      "that is an owner, and waits");
+      "A task drops the last reference on a pool, and a weak notify the last one on another pool: "
+      "that thread is an owner, and waits");
 
   second.allocation = test_allocate (second.pool, 1);
   thread = g_thread_new ("second", drop_when_awaited, &second);
@@ -98,8 +116,8 @@ static void
 test_revived (void)
 {
   g_test_summary (
-      "While the owner waits, a consumer takes a reference, and drops it as soon as it is "
-      "the last one: the owner does not touch the pool any more");
+      "While the owner waits, a consumer takes a reference, and drops it as soon as it is the last "
+      "one: the owner does not access the pool anymore");
 
   for (guint round = 0; round < test_scale (3000); round++)
     {
@@ -143,14 +161,14 @@ static void
 test_inside (void)
 {
   g_test_summary (
-      "A thread that drains without a reference, and waits for what is pinned, outlives "
+      "A thread that drains without a reference, and waits for pinned allocations, outlives "
       "the pool");
 
   for (guint round = 0; round < test_scale (300); round++)
     outlive_inside ();
 }
 
-/* The linker leads the calls of the library here. */
+/* The linker redirects the calls of the library to this function. */
 GThread *
 __real_g_thread_try_new (const gchar *name, GThreadFunc func, gpointer data, GError **error);
 GThread *
@@ -176,8 +194,7 @@ test_no_thread (void)
   GAsyncResult *result = NULL;
 
   g_test_summary (
-      "When there is no thread that could wait instead of the consumer, the pool leaks, and "
-      "that is said");
+      "If no thread can be created to wait for a consumer, the pool leaks, and a message says so");
 
   buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, NULL, test_keep_result, &result);
   test_owner_run (pool);
@@ -194,47 +211,62 @@ test_no_thread (void)
   g_assert_cmpuint (test_count_memories (), ==, 0);
 }
 
-static gpointer
-allocate_without_a_reference (gpointer pool)
+typedef struct
 {
-  return buf_pool_allocate (pool, 1, NULL, NULL);
+  BufPool *pool; /* not owned */
+  GCancellable *cancellable;
+} Request;
+
+static gpointer
+allocate_without_a_reference (gpointer data)
+{
+  Request *self = data;
+
+  return buf_pool_allocate (self->pool, 1, self->cancellable, NULL);
 }
 
-/* What the writer of logs drops when it is told of a wait. */
-static BufPool *dropped_by_writer;
+/* What the log writer drops when it receives a message about a wait. */
+static BufPool *dropped_by_writer; /* atomic */
 
 static GLogWriterOutput
 drop_and_write (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
 {
-  /* A wait in progress is logged by another thread, see test-stall.c. */
-  if (strstr (test_get_log_message (fields, n_fields), "still waiting, overtaken") == NULL)
-    g_clear_object (&dropped_by_writer);
+  BufPool *pool = g_atomic_pointer_get (&dropped_by_writer);
+
+  /* Another thread logs a wait in progress, see test-stall.c. */
+  if (pool != NULL &&
+      strstr (test_get_log_message (fields, n_fields), "still waiting, overtaken") == NULL &&
+      g_atomic_pointer_compare_and_exchange (&dropped_by_writer, pool, NULL))
+    g_object_unref (pool);
   return G_LOG_WRITER_HANDLED;
 }
 
+/* From the cancellation on, only the log writer may use the pool. */
 static void
 test_log_writer (void)
 {
-  BufPool *pool;
+  g_autoptr (GCancellable) cancellable = g_cancellable_new ();
+  Request request = { NULL, cancellable };
   BufPoolAllocation *all;
   GThread *thread;
 
   g_test_summary (
-      "The writer of logs, which is told of a wait, drops the last reference on the pool");
+      "The log writer, which receives a message about a wait, drops the last reference on the "
+      "pool");
 
   if (!test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "0"))
     return;
 
-  pool = test_pool_new (16, 1);
-  all = test_allocate (pool, 1);
-  dropped_by_writer = pool;
+  request.pool = test_pool_new (16, 1);
+  all = test_allocate (request.pool, 1);
+  g_atomic_pointer_set (&dropped_by_writer, request.pool);
   g_log_set_writer_func (drop_and_write, NULL, NULL);
-  thread = g_thread_new ("request", allocate_without_a_reference, pool);
-  test_wait_for_waiting (pool, 1);
-  buf_pool_close (pool);
+  thread = g_thread_new ("request", allocate_without_a_reference, &request);
+  test_wait_for_waiting (request.pool, 1);
+  g_cancellable_cancel (cancellable);
+  test_wait_until (g_atomic_pointer_get (&dropped_by_writer) == NULL);
   buf_pool_allocation_unref (all);
   g_assert_null (g_thread_join (thread));
-  g_assert_null (dropped_by_writer);
   g_assert_cmpuint (test_count_memories (), ==, 0);
 }
 

@@ -1,14 +1,14 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Random ends of pools: owners and consumers in several threads, each with a main context of its
- * own, with plain and pinned allocations, views, transfers, tasks that are fetched, cancelled, kept
- * or forgotten, and drains. What they do, a correct program may do:
+/* Pools that end in random ways: owners and consumers in several threads, each with a separate main
+ * context, with plain and pinned allocations, views, transfers, tasks that are fetched, cancelled,
+ * kept or forgotten, and drains. They only do what a correct program may do:
  *
- * - A thread uses the pool only while something keeps it: a reference, a plain allocation, or a
- * task of its own that has not returned.
- * - It drops its reference on the pool when it has no plain allocation any more.
- * - Everybody gives back without waiting for others. */
+ * - A thread uses the pool only while something keeps it alive: a reference, a plain allocation, or
+ * a task of its own that has not returned.
+ * - It drops its reference on the pool when it has no plain allocation anymore.
+ * - Each thread frees its memory without waiting for others. */
 
 #include "testing.h"
 
@@ -22,7 +22,7 @@ typedef struct
   BufPool *pool; /* which others may keep */
   guint32 seed;
   gboolean owns;            /* a reference */
-  BufPoolAllocation *first; /* what a consumer begins with */
+  BufPoolAllocation *first; /* what a consumer starts with */
 } Role;
 
 typedef struct
@@ -37,7 +37,7 @@ typedef struct
   GPtrArray *views;          /* of GBytes */
   GPtrArray *results;        /* of GAsyncResult: fetched, failed, or never fetched */
   guint n_pending;           /* asynchronous calls that have not returned */
-  guint n_tasks;             /* those of them that keep the pool */
+  guint n_tasks;             /* how many of these keep the pool */
 } Actor;
 
 static guint
@@ -59,7 +59,7 @@ keep (Actor *self, BufPoolAllocation *allocation, gboolean pinned)
     g_ptr_array_add (pinned ? self->pinned : self->plain, allocation);
 }
 
-/* Whether there is something; then @index is one of them. */
+/* Returns whether there is an element, and sets @index to one of them. */
 static gboolean
 choose_from (Actor *self, GPtrArray *array, guint *index)
 {
@@ -121,7 +121,7 @@ allocate (Actor *self)
           pinned);
 }
 
-/* The task keeps the pool until here, and the result for longer if it is kept. */
+/* The task keeps the pool alive until here, and the result keeps it longer if it is kept. */
 static void
 on_returned (Actor *self, GAsyncResult *result)
 {
@@ -254,7 +254,7 @@ cancel_somewhere (Actor *self)
   renew_cancellable (self);
 }
 
-/* A view of a plain allocation is a reference on it. */
+/* A view of a plain allocation is a reference to it. */
 static void
 drop_everything_plain (Actor *self)
 {
@@ -344,7 +344,7 @@ step (Actor *self)
     }
 }
 
-/* In a random order, but for the rule: an owner goes when it has nothing plain. */
+/* In a random order, except that an owner leaves when it has no plain allocation. */
 static void
 drop_everything (Actor *self)
 {
@@ -357,7 +357,7 @@ drop_everything (Actor *self)
   drop_pool (self);
 }
 
-/* Tasks may wait for each other's allocations, in all threads: so they are cancelled. */
+/* Tasks may wait for each other's allocations, in all threads, so they are cancelled. */
 static void
 finish (Actor *self)
 {
@@ -430,14 +430,14 @@ run_round (void)
   for (guint i = 0; i < N_THREADS; i++)
     g_thread_join (threads[i]);
 
-  /* The last may be ending in a thread of the library. */
+  /* The last pool may still be ending in a thread of the library. */
   test_wait_until (test_count_memories () == 0);
 }
 
 static void
 test_storm (void)
 {
-  g_test_summary ("However a pool ends, everybody gets through, and nothing is left");
+  g_test_summary ("No matter how a pool ends, no thread hangs, and nothing remains");
 
   for (guint round = 0; round < test_scale (2000); round++)
     run_round ();

@@ -1,9 +1,9 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the library keeps must never make a consumer wait for its own allocation. A consumer, here,
- * has a plain allocation and no reference on the pool, which outlives its plain allocations. It is
- * the thread of the test; the owner of the pool is another one. */
+/* The references of the library must never make a consumer wait for its own allocation. Here, a
+ * consumer has a plain allocation and no reference on the pool, which outlives its plain
+ * allocations. The consumer is the thread of the test; the owner of the pool is another thread. */
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -68,7 +68,8 @@ test_transfer (void)
   Transfer transfer;
   TestOwner owner;
 
-  g_test_summary ("The owner waits for an allocation that is being filled, and not the consumer");
+  g_test_summary ("The owner waits for an allocation that is being filled, and the consumer does "
+                  "not");
 
   start_transfer (&transfer, allocation);
   test_owner_start_waiting (&owner, pool);
@@ -88,7 +89,8 @@ test_transfer_alone (void)
   Transfer transfers[3];
   TestOwner owner;
 
-  g_test_summary ("The owner does not wait for what only transfers hold; the last one frees it");
+  g_test_summary ("The owner does not wait for allocations that only transfers hold; the last "
+                  "transfer frees them");
 
   for (guint i = 0; i < G_N_ELEMENTS (transfers); i++)
     start_transfer (&transfers[i], allocation);
@@ -124,7 +126,8 @@ test_task_order (void)
   GObject *source = g_object_new (G_TYPE_OBJECT, NULL);
   GTask *task = g_task_new (source, NULL, NULL, NULL);
 
-  g_test_summary ("GLib drops the source object of a task before its data: we rely on it");
+  g_test_summary ("GLib drops the source object of a task before its data, which the library "
+                  "relies on");
 
   order = g_string_new (NULL);
   g_object_weak_ref (source, note_source, NULL);
@@ -144,7 +147,7 @@ test_request_granted (void)
   BufPoolAllocation *first = test_allocate (pool, 1), *second;
   GAsyncResult *result = NULL;
 
-  g_test_summary ("The task of a request that was granted has the last reference on the pool");
+  g_test_summary ("The task of a granted request has the last reference on the pool");
 
   buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, NULL, test_keep_result, &result);
   test_owner_run (pool);
@@ -161,7 +164,8 @@ test_request_granted (void)
 static void
 test_request_failed (void)
 {
-  g_test_summary ("So has that of one which fails: since it is cancelled, or the pool is closed");
+  g_test_summary ("The task of a failed request has it, too, whether it was cancelled or the pool "
+                  "is closed");
 
   for (guint i = 0; i < 2; i++)
     {
@@ -194,7 +198,7 @@ test_drain (void)
   g_autoptr (GCancellable) cancellable = g_cancellable_new ();
   GAsyncResult *result = NULL;
 
-  g_test_summary ("So has that of a drain");
+  g_test_summary ("The task of a drain has it, too");
 
   buf_pool_drain_async (pool, G_PRIORITY_DEFAULT, cancellable, test_keep_result, &result);
   test_owner_run (pool);
@@ -237,8 +241,8 @@ test_unfetched (void)
   GAsyncResult *result = NULL;
 
   g_test_summary (
-      "A pool that only a result keeps, with an allocation that nobody has fetched, ends "
-      "with it, at once");
+      "A pool that only a result keeps alive, with an allocation that was not fetched, ends with "
+      "it immediately");
 
   buf_pool_allocate_async (pool, 1, G_PRIORITY_DEFAULT, NULL, test_keep_result, &result);
   test_owner_run (pool);
@@ -251,7 +255,7 @@ test_unfetched (void)
 static void
 test_pinned (void)
 {
-  g_test_summary ("A consumer drops a pinned allocation before its plain one, or after it");
+  g_test_summary ("A consumer drops a pinned allocation before or after its plain one");
 
   for (guint first = 0; first < 2; first++)
     {

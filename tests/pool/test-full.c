@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Requests with everything: as much as there is, a time limit, a priority, a reserve. */
+/* Requests with all options: a range of sizes, a timeout, a priority, a reserve. */
 
 #include "testing.h"
 
@@ -46,7 +46,7 @@ test_gets_cached (void)
   g_autoptr (BufPool) pool = test_pool_new (4096, 64);
   BufPoolAllocation *blocks[32];
 
-  g_test_summary ("What is cached is available to such a request");
+  g_test_summary ("Such a request can use cached blocks");
 
   buf_pool_set_max_cached_memory (pool, 64 * 4096);
   for (guint i = 0; i < G_N_ELEMENTS (blocks); i++)
@@ -87,7 +87,7 @@ test_invalid (void)
       "bytes" },
   };
 
-  g_test_summary ("Bounds that cannot be are refused with their figures");
+  g_test_summary ("An error for invalid bounds contains their values");
 
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++)
     {
@@ -136,7 +136,7 @@ test_min_while_others_wait (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   Result first = { 0 }, second = { 0 };
 
-  g_test_summary ("If another request waits, it gets no more than it needs");
+  g_test_summary ("If another request waits, it gets exactly its minimum");
 
   buf_pool_allocate_full_async (pool, 2, 10, -1, 0, NULL, on_allocated, &first);
   buf_pool_allocate_full_async (pool, 2, 10, -1, 0, NULL, on_allocated, &second);
@@ -155,7 +155,7 @@ test_async_times_out (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   Result result = { 0 };
 
-  g_test_summary ("A task has a time limit, after which nothing of it is left");
+  g_test_summary ("After a task has timed out, nothing of it remains");
 
   buf_pool_allocate_full_async (pool, 2, 10, 2000, 0, NULL, on_allocated, &result);
   iterate_until_done (&result);
@@ -163,7 +163,7 @@ test_async_times_out (void)
   g_clear_error (&result.error);
   g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 0);
 
-  /* One that is granted before, and one with a limit beyond the end of time. */
+  /* One is granted before its timeout, and one has a timeout beyond the end of time. */
   result = (Result){ 0 };
   buf_pool_allocate_full_async (pool, 2, 2, G_MAXINT64, 0, NULL, on_allocated, &result);
   buf_pool_allocation_unref (all);
@@ -178,7 +178,7 @@ test_priority (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   Result low = { 0 }, high = { 0 };
 
-  g_test_summary ("Of two requests that wait, the more urgent one is granted first");
+  g_test_summary ("Of two waiting requests, the more urgent one is granted first");
 
   buf_pool_allocate_full_async (pool, 10, 10, -1, G_PRIORITY_LOW, NULL, on_allocated, &low);
   buf_pool_allocate_async (pool, 10, G_PRIORITY_HIGH, NULL, on_allocated, &high);
@@ -197,7 +197,7 @@ test_reserve (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 10);
   BufPoolAllocation *normal, *urgent;
 
-  g_test_summary ("A reserve of the pool is there for urgent requests");
+  g_test_summary ("Only urgent requests can use the reserve of a pool");
 
   buf_pool_set_reserved_memory (pool, 48);
   g_assert_cmpuint (buf_pool_get_reserved_memory (pool), ==, 48);
@@ -220,7 +220,7 @@ test_pipeline_with_reserve (void)
   BufPoolAllocation *held[8];
   guint n = 0;
 
-  g_test_summary ("Producers cannot take what the last stage needs");
+  g_test_summary ("Producers cannot take the buffer that the last stage needs");
 
   buf_pool_set_reserved_memory (pool, 16);
   while ((held[n] = buf_pool_try_allocate (pool, 1, NULL)) != NULL)
@@ -244,7 +244,7 @@ test_overload (void)
   g_autoptr (GError) error = NULL;
   Result waits = { 0 }, refused = { 0 };
 
-  g_test_summary ("A pool that sheds load refuses the request that would be one too many");
+  g_test_summary ("A pool that sheds load refuses a request that exceeds max-waiting");
 
   buf_pool_set_max_waiting (pool, 1);
   g_assert_cmpint (buf_pool_get_max_waiting (pool), ==, 1);

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* How a pool ends: close, drain and dispose, with others still at work. */
+/* How a pool ends: close, drain and dispose, while other threads still use it. */
 
 #include "testing.h"
 
@@ -13,7 +13,7 @@ test_close_with_waiters (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   TestRequester *requesters[5];
 
-  g_test_summary ("Close fails every waiter, and waits for nobody");
+  g_test_summary ("Closing fails every waiter, and does not block");
 
   for (guint i = 0; i < 5; i++)
     requesters[i] = test_requester_start (pool, 1 + i);
@@ -38,7 +38,8 @@ test_drain_timeout (void)
   BufPoolAllocation *three = test_allocate (pool, 3);
   gint64 begin = g_get_monotonic_time ();
 
-  g_test_summary ("A drain that times out says how much is outstanding, and leaves the pool open");
+  g_test_summary ("A drain that times out reports how much is outstanding, and leaves the pool "
+                  "open");
 
   g_assert_false (buf_pool_drain_timeout (pool, 50000, NULL, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT);
@@ -100,7 +101,7 @@ test_drain_waits (void)
   BufPoolAllocation *b = test_allocate (pool, 5);
   Drainer drainers[3];
 
-  g_test_summary ("Several drainers wait for the last allocation, and are all let go by it");
+  g_test_summary ("Several drainers wait for the last allocation, and it wakes all of them");
 
   for (guint i = 0; i < 3; i++)
     start_draining (&drainers[i], pool, NULL);
@@ -137,8 +138,8 @@ test_zero_is_not_lost (void)
 {
   g_autoptr (BufPool) pool = test_pool_new (16, 10);
 
-  g_test_summary ("A zero that was reached counts, although the pool is in use again before the "
-                  "drainer has woken up, and stays so");
+  g_test_summary ("A drain notices a moment without allocations even if the pool is in use again "
+                  "before the drainer wakes up");
 
   for (guint round = 0; round < test_scale (500); round++)
     {
@@ -160,29 +161,26 @@ drop (gpointer data)
   return NULL;
 }
 
-static gpointer
-drop_later (gpointer data)
-{
-  g_usleep (30000);
-  buf_pool_allocation_unref (data);
-  return NULL;
-}
-
 static void
 test_dispose_waits (void)
 {
   BufPool *pool = test_pool_new (16, 10);
+  BufPoolAllocation *allocations[3];
   GThread *threads[3];
-  gint64 begin = g_get_monotonic_time ();
+  TestOwner owner;
 
   g_test_summary ("Dropping the pool waits for allocations in other threads");
 
   for (guint i = 0; i < 3; i++)
-    threads[i] = g_thread_new ("drop", drop_later, test_allocate (pool, 3));
-  g_object_unref (pool);
-  g_assert_cmpint (g_get_monotonic_time () - begin, >=, 30000);
+    allocations[i] = test_allocate (pool, 3);
+  test_owner_start_waiting (&owner, pool);
   for (guint i = 0; i < 3; i++)
-    g_thread_join (threads[i]);
+    {
+      test_owner_assert_waits (&owner);
+      threads[i] = g_thread_new ("drop", drop, allocations[i]);
+      g_thread_join (threads[i]);
+    }
+  test_owner_end (&owner);
 }
 
 static gpointer
@@ -201,7 +199,7 @@ test_dispose_with_waiters (void)
   TestRequester *requester = test_requester_start (pool, 1);
   GThread *thread;
 
-  g_test_summary ("Dispose fails the waiters, and can be run twice");
+  g_test_summary ("Dispose fails the waiters, and can run twice");
 
   test_wait_for_waiting (pool, 1);
   thread = g_thread_new ("dispose", dispose, pool);
@@ -227,7 +225,7 @@ test_weak_notify (void)
   BufPool *pool = test_pool_new (16, 10);
   BufPool *weak = pool;
 
-  g_test_summary ("A weak notify may drop what dispose would wait for");
+  g_test_summary ("A weak notify may drop an allocation that dispose would wait for");
 
   g_object_weak_ref (G_OBJECT (pool), drop_on_notify, test_allocate (pool, 10));
   g_object_add_weak_pointer (G_OBJECT (pool), (gpointer *) &weak);
@@ -235,7 +233,7 @@ test_weak_notify (void)
   g_assert_null (weak);
 }
 
-/* Two threads that start each round together, to the nanosecond. */
+/* Two threads that start each round at the same time, within nanoseconds. */
 typedef struct
 {
   gint round;                    /* atomic; the round that may begin */
@@ -283,7 +281,7 @@ test_last_release_races_dispose (void)
   Race race = { .n_rounds = test_scale (100000) };
   GThread *thread = g_thread_new ("drop", drop_in_each_round, &race);
 
-  g_test_summary ("The last release, fast or slow, is over before the memory of the pool is gone");
+  g_test_summary ("The last release, fast or slow, is over before the memory of the pool is freed");
 
   for (guint round = 1; round <= race.n_rounds; round++)
     {
@@ -323,8 +321,8 @@ static void
 test_leavers_race_dispose (void)
 {
   g_test_summary (
-      "A thread that waits without a reference of its own is out of the pool before the "
-      "memory of the pool is gone, also when it is cancelled at that moment");
+      "A thread that waits without its own reference has left the pool before the memory of the "
+      "pool is freed, even if it is cancelled at that moment");
 
   for (guint round = 0; round < test_scale (3000); round++)
     {
@@ -358,8 +356,8 @@ static void
 test_dispose_in_cancelled_handler (void)
 {
   g_test_summary (
-      "A handler of the cancellable drops the last reference, while a thread without one of "
-      "its own waits with the same cancellable: no deadlock, whichever handler is first");
+      "A handler of the cancellable drops the last reference, while a thread without its own "
+      "reference waits with the same cancellable: no deadlock, no matter which handler is first");
 
   for (guint round = 0; round < test_scale (200); round++)
     {

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* BufPool: its properties, what it refuses, and what it says then. Nothing here waits. */
+/* BufPool: its properties, and its errors. Nothing here waits. */
 
 #include <string.h>
 
@@ -55,7 +55,7 @@ test_properties (void)
   guint alignment;
   g_autofree gchar *name = NULL;
 
-  g_test_summary ("Every property has its default, its getter, and takes what it is given");
+  g_test_summary ("Every property has its default and its getter, and accepts valid values");
 
   g_object_get (pool, "buffer-size", &buffer_size, "max-memory", &max_memory, NULL);
   g_assert_cmpuint (buffer_size, ==, 4096);
@@ -116,7 +116,7 @@ test_buffer_sizes (void)
 {
   g_autoptr (GEnumClass) sizes = g_type_class_ref (BUF_TYPE_BUFFER_SIZE);
 
-  g_test_summary ("The enumerators are the sizes that they name; any other size works too");
+  g_test_summary ("The enumerators have the values that they name; any other size works, too");
 
   g_assert_cmpuint (sizes->n_values, ==, 12);
   for (guint i = 0; i < sizes->n_values; i++)
@@ -162,8 +162,8 @@ test_invalid_config (void)
   };
 
   g_test_summary (
-      "Properties that do not go together are an error that names them, however the pool "
-      "was made, and every request on such a pool fails with it at once");
+      "Properties that contradict each other cause an error that names them, however the pool was "
+      "constructed, and every request on such a pool fails with it immediately");
 
   for (guint i = 0; i < G_N_ELEMENTS (configs); i++)
     {
@@ -213,7 +213,7 @@ test_initable (void)
   g_autoptr (GCancellable) cancellable = g_cancellable_new ();
   g_autoptr (GError) error = NULL;
 
-  g_test_summary ("A good pool works before g_initable_init(), after it, and after it again");
+  g_test_summary ("A valid pool works before g_initable_init(), after it, and after a second call");
 
   buf_pool_allocation_unref (test_allocate (pool, 10));
   g_assert_true (g_initable_init (G_INITABLE (pool), NULL, &error));
@@ -231,7 +231,8 @@ test_invalid_count (void)
 {
   g_autoptr (BufPool) pool = test_pool_new (1, 70000);
 
-  g_test_summary ("No buffers, or more than 65535, are refused, whether or not they would fit");
+  g_test_summary ("A request for no buffers, or for more than 65535, is refused, whether or not it "
+                  "would fit");
 
   assert_refused (pool, 0, BUF_POOL_ERROR, BUF_POOL_ERROR_INVALID_COUNT, "0 buffers");
   assert_refused (pool, 65536, BUF_POOL_ERROR, BUF_POOL_ERROR_INVALID_COUNT, "65536");
@@ -248,7 +249,7 @@ test_too_large (void)
   g_autoptr (BufPoolAllocation) all = NULL;
 
   g_test_summary (
-      "More than the maximum fails at once, while the pool is empty and while it is full");
+      "A request for more than the maximum fails immediately, whether the pool is empty or full");
 
   assert_refused (pool, 65, BUF_POOL_ERROR, BUF_POOL_ERROR_TOO_LARGE, "1024");
   assert_refused (pool, 65535, BUF_POOL_ERROR, BUF_POOL_ERROR_TOO_LARGE, "65535");
@@ -268,7 +269,7 @@ test_would_block (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 64);
   G_GNUC_UNUSED g_autoptr (BufPoolAllocation) most = test_allocate (pool, 60);
 
-  g_test_summary ("Without waiting, a lack of budget is an error that names what there is");
+  g_test_summary ("A request that cannot wait fails with an error that contains the figures");
 
   assert_refused (pool, 5, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK, "(80 bytes)");
   assert_refused (pool, 5, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK, "64 of 1024 bytes");
@@ -283,7 +284,7 @@ test_no_such_memory (void)
   g_autoptr (BufPool) pool = NULL;
 
   g_test_summary (
-      "The budget allows it, but there is no such memory: an error, and the budget is back");
+      "A request within the limit for which there is no memory fails, and its bytes return");
 
   if (sizeof (gsize) < 8)
     {
@@ -305,7 +306,7 @@ test_already_cancelled (void)
   g_autoptr (GError) error = NULL;
 
   g_test_summary (
-      "A cancelled cancellable fails although the budget is free, before any other error");
+      "A cancelled request fails although memory is available, with precedence over other errors");
 
   g_cancellable_cancel (cancellable);
   g_assert_null (buf_pool_allocate (pool, 1, cancellable, &error));
@@ -325,7 +326,8 @@ test_closed (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 64);
   g_autoptr (BufPoolAllocation) allocation = test_allocate (pool, 2);
 
-  g_test_summary ("After close requests fail, the worse errors first, and allocations stay valid");
+  g_test_summary ("After close, requests fail in the order of precedence, and allocations stay "
+                  "valid");
 
   buf_pool_close (pool);
   buf_pool_close (pool);
@@ -352,7 +354,7 @@ test_notify (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 64);
   guint any = 0, maximum = 0, closed = 0;
 
-  g_test_summary ("max-memory and closed notify when they change; nothing else ever does");
+  g_test_summary ("max-memory and closed notify when they change; no other property ever does");
 
   g_signal_connect (pool, "notify", G_CALLBACK (count_notify), &any);
   g_signal_connect (pool, "notify::max-memory", G_CALLBACK (count_notify), &maximum);
@@ -377,7 +379,7 @@ test_saturation (void)
 {
   g_autoptr (BufPool) pool = NULL;
 
-  g_test_summary ("A maximum beyond 2^53 - 1 saturates to it, without a complaint");
+  g_test_summary ("A maximum above 2^53 - 1 saturates, without a warning");
 
   pool = new_unchecked (16, G_MAXUINT64, 0);
   g_assert_cmpuint (buf_pool_get_max_memory (pool), ==, BUF_POOL_UNLIMITED);
@@ -398,7 +400,8 @@ test_maximum (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 64);
   BufPoolAllocation *a = test_allocate (pool, 40);
 
-  g_test_summary ("The maximum can go below what is out, and below one buffer, and come back");
+  g_test_summary ("The maximum can be lower than what is outstanding, and than one buffer, and be "
+                  "raised again");
 
   buf_pool_set_max_memory (pool, 16 * 10);
   g_assert_cmpuint (buf_pool_get_allocated_memory (pool), ==, 640);
@@ -423,7 +426,8 @@ test_programming_errors (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 1);
   g_autoptr (BufPoolAllocation) all G_GNUC_UNUSED = test_allocate (pool, 1);
 
-  g_test_summary ("What is no pool is caught, under the name of the function that was called");
+  g_test_summary ("An object that is not a pool is detected, and the critical names the called "
+                  "function");
 
   g_test_expect_message ("BufPool",
                          G_LOG_LEVEL_CRITICAL,
@@ -451,7 +455,7 @@ test_programming_errors (void)
 static void
 test_version (void)
 {
-  g_test_summary ("The macros know the version");
+  g_test_summary ("The macros contain the version");
 
   g_assert_true (BUF_CHECK_VERSION (BUF_MAJOR_VERSION, BUF_MINOR_VERSION, BUF_MICRO_VERSION));
   g_assert_true (BUF_CHECK_VERSION (BUF_MAJOR_VERSION - 1, 99, 99));

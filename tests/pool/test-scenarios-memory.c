@@ -1,8 +1,9 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Scenarios with more memory than there is. The linker puts an allocator in the place of the C
- * library's that gives only the beginning of what is large, for a header: nobody writes further. */
+/* Scenarios with more memory than the machine has. The linker replaces the allocator of the C
+ * library by one that provides only the beginning of a large block, for a header: the tests write
+ * no further. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #define BEGINNING 64
 #define GIB       (G_GUINT64_CONSTANT (1) << 30)
 
-static guint64 largest; /* that was asked for */
+static guint64 largest; /* the requested size */
 
 void *__real_malloc (size_t size);
 void *__wrap_malloc (size_t size);
@@ -34,8 +35,8 @@ __wrap_mmap (void *address, size_t size, int protection, int flags, int fd, off_
 }
 #endif
 
-/* Without a cache: tools would watch the whole of a block that is kept, most of which is not there.
- */
+/* Without a cache: memory checkers would check the whole of a cached block, most of which does not
+ * exist. */
 static BufPool *
 new_pool (gsize buffer_size, gsize max_memory, GError **error)
 {
@@ -46,13 +47,13 @@ new_pool (gsize buffer_size, gsize max_memory, GError **error)
   return pool;
 }
 
-/* Sizes that these systems cannot even name. */
+/* Sizes that these systems cannot represent. */
 static gboolean
 has_32_bits (void)
 {
   if (sizeof (gsize) > 4)
     return FALSE;
-  g_test_skip ("there are not so many addresses");
+  g_test_skip ("the address space is too small");
   return TRUE;
 }
 
@@ -66,8 +67,8 @@ test_totals_beyond_2_to_the_31 (void)
   BufPoolAllocation *allocations[3];
   TestRequester *requester;
 
-  g_test_summary ("Three times nearly 1 GiB are out together: the figures have no sign, and who "
-                  "waits for as much again is served");
+  g_test_summary ("Three allocations of nearly 1 GiB are outstanding together: the figures are "
+                  "unsigned, and a request that waits for as much is served");
 
   g_assert_no_error (error);
   for (guint i = 0; i < 3; i++)
@@ -97,8 +98,8 @@ test_totals_beyond_2_to_the_40 (void)
   g_autoptr (GPtrArray) allocations = NULL;
   g_autoptr (GError) error = NULL;
 
-  g_test_summary ("All of the greatest budget, 8 PiB less a byte, is out, in parts of 64 TiB and "
-                  "of 1 GiB: more than a stripe can count");
+  g_test_summary ("The whole maximum budget, 8 PiB less one byte, is outstanding, in parts of 64 "
+                  "TiB and 1 GiB: more than a stripe can count");
 
   if (has_32_bits ())
     return;
@@ -145,7 +146,8 @@ test_absurd_counts (void)
 {
   g_autoptr (BufPool) pool = test_pool_new (8, 100);
 
-  g_test_summary ("No buffers, too many, and numbers that look negative are refused at once");
+  g_test_summary ("Requests for no buffers, for too many, and for numbers that look negative are "
+                  "refused immediately");
 
   assert_refused (pool, 0, BUF_POOL_ERROR_INVALID_COUNT);
   assert_refused (pool, BUF_POOL_MAX_BUFFERS + 1, BUF_POOL_ERROR_INVALID_COUNT);
@@ -164,7 +166,7 @@ test_absurd_sizes (void)
   g_autoptr (GError) error = NULL;
   BufPoolAllocation *one;
 
-  g_test_summary ("Sizes whose product has no number are too large, and not small by accident");
+  g_test_summary ("A request whose size overflows is too large, and does not become small");
 
   g_assert_null (new_pool (0, 100, &error));
   g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_INVALID_CONFIG);
@@ -178,7 +180,7 @@ test_absurd_sizes (void)
   for (gsize n = 2; n <= BUF_POOL_MAX_BUFFERS; n += n / 2)
     assert_refused (pool, n, BUF_POOL_ERROR_TOO_LARGE);
 
-  /* One fits into the budget; whether there are so many addresses is for the allocator to say. */
+  /* One fits into the budget; whether the address space is large enough is up to the allocator. */
   one = buf_pool_try_allocate (pool, 1, &error);
   if (one != NULL)
     test_assert_figures (pool, 1, 1);
@@ -200,7 +202,7 @@ test_absurd_ranges (void)
     { 16, 17 },       { G_MAXSIZE - 7, 8 },
   };
 
-  g_test_summary ("Ranges outside of the allocation are found, also when their end has no number");
+  g_test_summary ("Ranges outside the allocation are detected, even if their end overflows");
 
   for (guint i = 0; i < G_N_ELEMENTS (ranges); i++)
     {

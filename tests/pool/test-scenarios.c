@@ -1,9 +1,9 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What others who lend out a limited amount have found worth testing: the buffer pools of Kafka,
- * GStreamer and SPDK, the memory pools of Arrow, the semaphores of Go and tokio. The scenarios are
- * theirs, one case each. */
+/* Scenarios that other projects with limited resources test: the buffer pools of Kafka, GStreamer
+ * and SPDK, the memory pools of Arrow, the semaphores of Go and tokio. Each scenario is one test
+ * case. */
 
 #include <string.h>
 
@@ -35,7 +35,8 @@ test_delayed_allocation (void)
   BufPoolAllocation *second = test_allocate (pool, 2);
   TestRequester *requester = test_requester_start (pool, 5);
 
-  g_test_summary ("A request waits until all that it needs has come back, in whatever parts");
+  g_test_summary ("A request waits until all the memory that it needs is freed, no matter in which "
+                  "parts");
 
   test_wait_for_waiting (pool, 1);
   buf_pool_allocation_unref (first);
@@ -53,7 +54,7 @@ test_timeout_leaves_no_waiter (void)
   g_autoptr (BufPool) pool = test_pool_new (BUFFER_SIZE, 2);
   BufPoolAllocation *one = test_allocate (pool, 1);
 
-  g_test_summary ("A request that timed out is no waiter any more, and keeps nothing back");
+  g_test_summary ("A request that timed out is not a waiter anymore, and blocks nothing");
 
   for (guint i = 0; i < 20; i++)
     {
@@ -78,7 +79,8 @@ test_interruption_leaves_no_waiter (void)
   BufPoolAllocation *one = test_allocate (pool, 1);
   TestRequester *first, *second;
 
-  g_test_summary ("Two wait; the first is interrupted, then the second: the queue is empty");
+  g_test_summary ("Two requests wait; the first is interrupted, then the second: the queue is "
+                  "empty");
 
   first = test_requester_start_full (pool, 2, -1, first_token);
   test_wait_for_waiting (pool, 1);
@@ -119,7 +121,8 @@ test_close_with_waiters (void)
   Callback callback = { .code = BUF_POOL_ERROR_CLOSED };
   TestRequester *requesters[3];
 
-  g_test_summary ("Closing fails all who wait, threads and tasks; what is out stays good");
+  g_test_summary ("Closing fails all waiting requests, of threads and tasks; outstanding "
+                  "allocations stay valid");
 
   memset (buf_pool_allocation_get_first (all), 0x77, 4 * BUFFER_SIZE);
   for (guint i = 0; i < 3; i++)
@@ -149,7 +152,7 @@ test_discard_while_another_waits (void)
   BufPoolAllocation *all = buf_pool_try_allocate_pinned (pool, 4, &error);
   TestRequester *requester = test_requester_start (pool, 4);
 
-  g_test_summary ("The memory is discarded while the handle is kept: who waits is served");
+  g_test_summary ("The memory is freed while the handle is kept: a waiting request is served");
 
   g_assert_no_error (error);
   test_wait_for_waiting (pool, 1);
@@ -190,8 +193,8 @@ typedef struct
   gint stop; /* atomic */
 } Stream;
 
-/* Takes the next before it drops the last, so that there is always something out; and waits with
- * empty hands when it has to. */
+/* Takes the next before it drops the last, so that there is always an outstanding allocation; and
+ * holds nothing when it has to wait. */
 static gpointer
 request_small (gpointer data)
 {
@@ -218,8 +221,8 @@ test_large_request_does_not_starve (void)
   Stream stream = { .pool = test_pool_new (BUFFER_SIZE, 4) };
   GThread *threads[2];
 
-  g_test_summary ("Two threads with endless small requests never leave the budget alone: one for "
-                  "all of it is served nevertheless, again and again");
+  g_test_summary ("Two threads with an endless stream of small requests never leave the budget "
+                  "unused: a request for all of it is still served, repeatedly");
 
   for (guint i = 0; i < 2; i++)
     threads[i] = g_thread_new ("small", request_small, &stream);
@@ -240,7 +243,7 @@ test_large_request_does_not_starve (void)
   g_object_unref (stream.pool);
 }
 
-/* Brings the request at the head to the point where nobody may overtake it any more. */
+/* Makes the request at the head owed, so that no other request may overtake it. */
 static void
 overtake_until_owed (BufPool *pool)
 {
@@ -263,8 +266,8 @@ test_cancelled_head_does_not_starve (void)
   BufPoolAllocation *held = test_allocate (pool, 1);
   TestRequester *large, *small[2];
 
-  g_test_summary ("A large request at the head keeps small ones waiting: when it is cancelled, "
-                  "they are served, though nothing came back");
+  g_test_summary ("A large request at the head blocks small ones: when it is cancelled, they are "
+                  "served, although nothing was freed");
 
   large = test_requester_start_full (pool, 3, -1, token);
   test_wait_for_waiting (pool, 1);
@@ -287,7 +290,8 @@ test_already_cancelled_always_fails (void)
   g_autoptr (BufPool) pool = test_pool_new (BUFFER_SIZE, 2);
   g_autoptr (GCancellable) token = g_cancellable_new ();
 
-  g_test_summary ("A request whose cancellable was cancelled before fails, also when all is free");
+  g_test_summary ("A request whose cancellable is already cancelled fails, even if all memory is "
+                  "free");
 
   g_cancellable_cancel (token);
   for (guint i = 0; i < 100; i++)
@@ -328,7 +332,7 @@ test_release_during_acquire (void)
   gpointer data[] = { &turn, &slot };
   GThread *thread = g_thread_new ("releaser", release_when_told, data);
 
-  g_test_summary ("One gives back in the moment in which another begins to wait, 2,000 times");
+  g_test_summary ("One thread frees at the moment when another begins to wait, 2,000 times");
 
   for (gint i = 1; i <= (gint) test_scale (2000); i++)
     {
@@ -373,7 +377,8 @@ test_concurrent_close_and_cancel (void)
 {
   guint n_closed = 0, n_cancelled = 0;
 
-  g_test_summary ("The pool is closed while the request is cancelled: it is told one of both");
+  g_test_summary ("The pool is closed while the request is cancelled: it reports one of the two "
+                  "errors");
 
   for (guint i = 0; i < test_scale (500); i++)
     {
@@ -416,7 +421,7 @@ test_shrink_below_use_then_grow (void)
   BufPoolAllocation *second = test_allocate (pool, 3);
   TestRequester *requester;
 
-  g_test_summary ("The budget shrinks below what is in use, and grows again with a waiter");
+  g_test_summary ("The budget shrinks below what is in use, and grows again while a request waits");
 
   buf_pool_set_max_memory (pool, 5 * BUFFER_SIZE);
   g_assert_cmpuint (buf_pool_get_allocated_memory (pool), ==, 7 * BUFFER_SIZE);
@@ -424,7 +429,7 @@ test_shrink_below_use_then_grow (void)
   g_assert_null (buf_pool_try_allocate (pool, 1, &error));
   g_assert_error (error, G_IO_ERROR, G_IO_ERROR_WOULD_BLOCK);
 
-  /* 5 - 4 leaves 1, and not the 3 that came back. */
+  /* 5 - 4 leaves 1, and not the 3 that were freed. */
   buf_pool_allocation_unref (second);
   requester = test_requester_start (pool, 2);
   test_wait_for_waiting (pool, 1);
@@ -444,7 +449,7 @@ test_waiter_in_the_middle_leaves (void)
   BufPoolAllocation *all = test_allocate (pool, 2);
   TestRequester *requesters[3];
 
-  g_test_summary ("Three wait, the second is taken out of the queue: the others get their turn");
+  g_test_summary ("Three requests wait, the second leaves the queue: the others get their turn");
 
   for (guint i = 0; i < 3; i++)
     {
@@ -467,7 +472,8 @@ test_refused_at_the_cap_changes_nothing (void)
   g_autoptr (BufPool) pool = test_pool_new (BUFFER_SIZE, 4);
   BufPoolAllocation *held = test_allocate (pool, 3);
 
-  g_test_summary ("What is beyond the cap is refused, and leaves the rest for what fits");
+  g_test_summary ("A request that exceeds the limit is refused, and leaves the rest for requests "
+                  "that fit");
 
   for (guint i = 0; i < 50; i++)
     {

@@ -1,81 +1,29 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a pool logs while requests wait: stalls, and long waits. */
+/* The messages of a pool while requests wait: stalls and long waits. */
 
-#include <string.h>
+#include "pool/stall-testing.h"
 
-#include "testing.h"
-
-static GMutex mutex;
-static GCond logged;
-static GString *messages; /* LOCK: mutex */
-static BufPool *to_drop;  /* LOCK: mutex; the log writer drops it */
-
-/* On some systems GIO has something to say as well. */
-static gboolean
-is_of_the_library (const GLogField *fields, gsize n_fields)
-{
-  for (gsize i = 0; i < n_fields; i++)
-    if (g_str_equal (fields[i].key, "GLIB_DOMAIN"))
-      return g_str_equal (fields[i].value, "BufPool");
-  return FALSE;
-}
-
-static GLogWriterOutput
-collect (GLogLevelFlags level, const GLogField *fields, gsize n_fields, gpointer user_data)
-{
-  BufPool *dropped = NULL;
-
-  if (!is_of_the_library (fields, n_fields))
-    return G_LOG_WRITER_HANDLED;
-
-  g_mutex_lock (&mutex);
-  g_string_append_printf (messages, "%s\n", test_get_log_message (fields, n_fields));
-  g_cond_broadcast (&logged);
-  dropped = g_steal_pointer (&to_drop);
-  g_mutex_unlock (&mutex);
-  if (dropped != NULL)
-    g_object_unref (dropped);
-  return G_LOG_WRITER_HANDLED;
-}
+static gint n_stalls; /* atomic; since begin_to_count() */
 
 static void
-begin_to_collect (void)
+count_stall (BufSemaphore *semaphore, const BufWatchNews *news)
 {
-  messages = g_string_new (NULL);
-  g_log_set_writer_func (collect, NULL, NULL);
+  if (news->stalled)
+    g_atomic_int_inc (&n_stalls);
+  buf_semaphore_leave (semaphore);
 }
 
-static guint
-count_locked (const gchar *text)
-{
-  guint n = 0;
-
-  for (const gchar *at = messages->str; (at = strstr (at, text)) != NULL; at++)
-    n++;
-  return n;
-}
-
-/* Fails by the time limit of the test. */
+/* From now on, stalls are counted immediately instead of being logged by another thread. */
 static void
-wait_until_logged (const gchar *text, guint n)
+begin_to_count (BufPool *pool)
 {
-  g_mutex_lock (&mutex);
-  while (count_locked (text) < n)
-    g_cond_wait (&logged, &mutex);
-  g_mutex_unlock (&mutex);
-}
+  BufSemaphore *semaphore = &pool->memory->semaphore;
 
-static guint
-count (const gchar *text)
-{
-  guint n;
-
-  g_mutex_lock (&mutex);
-  n = count_locked (text);
-  g_mutex_unlock (&mutex);
-  return n;
+  g_mutex_lock (&semaphore->tree->mutex);
+  semaphore->report = count_stall;
+  g_mutex_unlock (&semaphore->tree->mutex);
 }
 
 static gpointer
@@ -96,14 +44,15 @@ test_threads (void)
 {
   g_autoptr (BufPool) pool = NULL;
   GThread *threads[2];
+  gint64 now;
 
   g_test_summary (
-      "Threads that hold what the others wait for: one warning, with figures and a remedy");
+      "If threads hold what others wait for, there is one warning, with figures and a remedy");
 
   if (test_skip_without_stacks ())
     return;
 
-  if (!test_run_with ("leaks", "BUFPOOL_STALL_WARNING", "50"))
+  if (!test_run_with ("leaks", "BUFPOOL_STALL_WARNING", "3600000"))
     {
       g_test_trap_assert_stdout ("*as it should be*");
       return;
@@ -113,18 +62,25 @@ test_threads (void)
   pool = test_pool_new_timed (16, 4);
   for (guint i = 0; i < 2; i++)
     threads[i] = g_thread_new ("holder", hold_and_wait, pool);
-  wait_until_logged ("The oldest waits for 32 bytes, but only 0 of 64 are available; 2 allocations are "
+  test_wait_until (buf_pool_get_waiting (pool) == 2);
+  now = g_get_monotonic_time ();
+  look_at (pool, now);
+  look_at (pool, now + G_TIME_SPAN_HOUR);
+  wait_until_logged ("The oldest waits for 32 bytes, but only 0 of 64 are available; 2 allocations "
+                     "are "
                      "outstanding",
                      1);
-  g_assert_cmpuint (count ("has not granted a request for 0.1 s, and 2 requests are waiting"),
+  g_assert_cmpuint (count ("has not granted a request for 3600.0 s, and 2 requests are waiting"),
                     ==,
                     1);
   g_assert_cmpuint (count ("hold_and_wait"), >, 0);
   g_assert_cmpuint (count ("BUFPOOL_STALL_WARNING"), ==, 1);
 
-  /* The same stall again is not told. */
-  g_usleep (200000);
-  g_assert_cmpuint (count ("has not granted a request"), ==, 1);
+  /* The same stall is not reported again. */
+  begin_to_count (pool);
+  for (guint i = 1; i <= 3; i++)
+    look_at (pool, g_get_monotonic_time () + i * G_TIME_SPAN_HOUR);
+  g_assert_cmpint (g_atomic_int_get (&n_stalls), ==, 0);
   buf_pool_close (pool);
   for (guint i = 0; i < 2; i++)
     g_thread_join (threads[i]);
@@ -145,7 +101,7 @@ test_tasks (void)
   g_autoptr (BufPool) pool = NULL;
   BufPoolAllocation *held, *allocation = NULL;
 
-  g_test_summary ("A task is told of as well, in a main loop that does not run");
+  g_test_summary ("Tasks are reported, too, in a main loop that does not run");
 
   if (!test_run_with ("leaks", "BUFPOOL_STALL_WARNING", "50"))
     {
@@ -161,7 +117,7 @@ test_tasks (void)
                      "are available; 1 allocation is outstanding",
                      1);
 
-  /* The next stall is another one. */
+  /* The next stall is a new one. */
   buf_pool_allocation_unref (held);
   test_wait_until (g_main_context_iteration (NULL, FALSE) || allocation != NULL);
   while (allocation == NULL)
@@ -186,13 +142,17 @@ wait_for_all (gpointer pool)
 static void
 test_no_stall (void)
 {
+  const gint64 begin = g_get_monotonic_time ();
+  const gint64 step = 40 * G_TIME_SPAN_MINUTE;
+  const gint64 n_grants = 40;
   g_autoptr (BufPool) pool = NULL;
   BufPoolAllocation *held;
   GThread *thread;
 
-  g_test_summary ("While requests are granted there is no stall, however long another one waits");
+  g_test_summary ("While requests are granted, there is no stall, no matter how long another one "
+                  "waits");
 
-  if (!test_run_with ("leaks", "BUFPOOL_STALL_WARNING", "100"))
+  if (!test_run_with ("leaks", "BUFPOOL_STALL_WARNING", "3600000"))
     {
       g_test_trap_assert_stdout ("*as it should be*");
       return;
@@ -204,14 +164,23 @@ test_no_stall (void)
   held = test_allocate (pool, 1);
   thread = g_thread_new ("waiter", wait_for_all, pool);
   test_wait_for_waiting (pool, 1);
-  for (guint i = 0; i < 40; i++)
+  begin_to_count (pool);
+  for (gint64 i = 1; i <= n_grants; i++)
     {
       buf_pool_allocation_unref (test_allocate (pool, 1));
-      g_usleep (10000);
+      look_at (pool, begin + i * step);
     }
+  g_assert_cmpint (g_atomic_int_get (&n_stalls), ==, 0);
+
+  /* Two steps without a grant are a stall. */
+  look_at (pool, begin + (n_grants + 1) * step);
+  g_assert_cmpint (g_atomic_int_get (&n_stalls), ==, 0);
+  look_at (pool, begin + (n_grants + 2) * step);
+  g_assert_cmpint (g_atomic_int_get (&n_stalls), ==, 1);
+
   buf_pool_allocation_unref (held);
   g_thread_join (thread);
-  g_assert_cmpuint (count ("has not granted a request"), ==, 0);
+  g_assert_cmpuint (messages->len, ==, 0);
   g_print ("as it should be\n");
 }
 
@@ -219,7 +188,7 @@ static void
 test_disabled (void)
 {
   g_autoptr (BufPool) pool = NULL;
-  BufPoolAllocation *held;
+  BufPoolAllocation *held, *allocation = NULL;
 
   g_test_summary ("BUFPOOL_STALL_WARNING=0 is never");
 
@@ -232,21 +201,31 @@ test_disabled (void)
   begin_to_collect ();
   pool = test_pool_new_timed (16, 4);
   held = test_allocate (pool, 1);
-  g_assert_null (buf_pool_allocate_timeout (pool, 4, 200000, NULL, NULL));
-  g_assert_cmpuint (messages->len, ==, 0);
+  buf_pool_allocate_async (pool, 4, 0, NULL, on_allocated, &allocation);
+  begin_to_count (pool);
+  for (guint i = 0; i < 3; i++)
+    look_at (pool, g_get_monotonic_time () + i * G_TIME_SPAN_DAY);
+  g_assert_cmpint (g_atomic_int_get (&n_stalls), ==, 0);
   buf_pool_allocation_unref (held);
+  while (allocation == NULL)
+    g_main_context_iteration (NULL, TRUE);
+  buf_pool_allocation_unref (allocation);
+  g_assert_cmpuint (messages->len, ==, 0);
   g_print ("as it should be\n");
 }
 
 static void
 test_long_wait (void)
 {
+  const gint64 threshold = 20 * G_TIME_SPAN_MILLISECOND;
   g_autoptr (BufPool) pool = NULL;
   BufPoolAllocation *held;
   GThread *thread;
+  gint64 begin;
+  guint n_reports;
 
   g_test_summary (
-      "A long wait is told of while it lasts, each time that it has doubled, and at last");
+      "A long wait is reported while it lasts, each time it has doubled, and at its end");
 
   if (!test_run_with ("waits", "BUFPOOL_WAIT_THRESHOLD", "20"))
     {
@@ -257,9 +236,11 @@ test_long_wait (void)
   begin_to_collect ();
   pool = test_pool_new_timed (16, 4);
   held = test_allocate (pool, 1);
+  begin = g_get_monotonic_time ();
   thread = g_thread_new ("waiter", wait_for_all, pool);
   wait_until_logged ("and is still waiting, overtaken 0 times", 3);
-  g_assert_cmpuint (count ("a request for 64 bytes by thread"), ==, 3);
+  n_reports = count ("a request for 64 bytes by thread");
+  g_assert_cmpint (threshold << (n_reports - 1), <=, g_get_monotonic_time () - begin);
   g_assert_cmpuint (buf_pool_get_waiting (pool), ==, 1);
   buf_pool_allocation_unref (held);
   g_thread_join (thread);
@@ -274,7 +255,7 @@ test_writer_drops_pool (void)
   BufPoolAllocation *held, *allocation = NULL;
   GWeakRef gone;
 
-  g_test_summary ("The log writer may drop the pool: nothing of the library waits for itself");
+  g_test_summary ("The log writer may drop the pool: no part of the library waits for itself");
 
   if (!test_run_with ("waits", "BUFPOOL_STALL_WARNING", "20"))
     {

@@ -3,7 +3,7 @@
 
 #include "testing.h"
 
-/* The statistics of a pool that is used by nobody else. */
+/* The statistics of a pool that no other test uses. */
 #define assert_stat(pool, field, comparison, value)                                                \
   G_STMT_START                                                                                     \
   {                                                                                                \
@@ -18,7 +18,7 @@ test_fresh (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 8);
   g_autoptr (BufPoolStats) stats = buf_pool_get_stats (pool);
 
-  g_test_summary ("A fresh pool has its budget, and zeros");
+  g_test_summary ("A new pool has its limit, and zeros");
 
   g_assert_cmpuint (stats->max_memory, ==, 128);
   stats->max_memory = 0;
@@ -34,7 +34,7 @@ test_snapshot (void)
   g_autoptr (BufPoolStats) before = buf_pool_get_stats (pool);
   g_autoptr (BufPoolStats) copy = buf_pool_stats_copy (before);
 
-  g_test_summary ("Statistics are what they were when they were asked for; copies too");
+  g_test_summary ("Statistics do not change after they were requested, nor do copies");
 
   g_clear_pointer (&allocation, buf_pool_allocation_unref);
   g_assert_cmpmem (before, sizeof *before, copy, sizeof *copy);
@@ -99,7 +99,7 @@ test_waits (void)
   g_autoptr (BufPoolStats) stats = NULL;
   TestRequester *requester = test_requester_start (pool, 8);
 
-  g_test_summary ("Waits are counted when they begin, and measured also while they last");
+  g_test_summary ("Waits are counted when they begin, and measured while they last");
 
   test_wait_for_waiting (pool, 1);
   assert_stat (pool, n_waits, ==, 1);
@@ -128,7 +128,7 @@ test_drainers_do_not_count (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 8);
   g_autoptr (BufPoolAllocation) allocation G_GNUC_UNUSED = test_allocate (pool, 1);
 
-  g_test_summary ("To wait until nothing is outstanding is no request");
+  g_test_summary ("Waiting until nothing is outstanding is not a request");
 
   g_assert_false (buf_pool_drain_timeout (pool, 1000, NULL, NULL));
   assert_stat (pool, n_waits, ==, 0);
@@ -136,7 +136,7 @@ test_drainers_do_not_count (void)
   assert_stat (pool, total_wait_time, ==, 0);
 }
 
-/* What one thread has seen of its own requests. */
+/* What one thread has observed of its requests. */
 typedef struct
 {
   BufPool *pool;
@@ -178,7 +178,7 @@ test_sums_agree (void)
   GThread *threads[3];
   Tally sum = { 0 };
 
-  g_test_summary ("Under load the counts are those that the threads have seen");
+  g_test_summary ("Under load, the counts match what the threads have observed");
 
   for (guint i = 0; i < 3; i++)
     {

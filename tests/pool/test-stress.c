@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Many threads, for long: nothing hangs, nothing is exceeded, everything comes back. */
+/* Many threads, for a long time: nothing hangs, no limit is exceeded, all bytes return. */
 
 #include "testing.h"
 
@@ -12,7 +12,7 @@
 #define N_HAND_OFFS 1000000
 #define PATIENCE    (20 * G_USEC_PER_SEC)
 
-/* Reports the round, and ends the program, when nothing has gone on for PATIENCE. */
+/* Reports the round, and ends the program, when there was no progress for PATIENCE. */
 typedef struct
 {
   gint round; /* atomic */
@@ -108,13 +108,14 @@ test_hand_off (void)
 {
   Stress stress = { 0 };
 
-  g_test_summary ("Two threads pass the whole budget to and fro, a million times each");
+  g_test_summary ("Two threads pass the whole budget back and forth, a million times each");
 
   run_threads (&stress, hand_off, 2);
   g_assert_cmpint (stress.watchdog.round, ==, 2 * test_scale (N_HAND_OFFS));
 }
 
-/* What is held here is less than what the pool has out: it is counted after, and until before. */
+/* The count is at most what the pool has outstanding: it is increased after the allocation, and
+ * decreased before the release. */
 static void
 hold (Stress *stress, BufPoolAllocation *allocation, gint n)
 {
@@ -151,7 +152,8 @@ test_random_sizes (void)
 {
   Stress stress = { 0 };
 
-  g_test_summary ("8 threads, 50,000 requests each, of random sizes, over a budget of 5 buffers");
+  g_test_summary ("8 threads with 50,000 requests each, of random sizes, share a budget of 5 "
+                  "buffers");
 
   run_threads (&stress, request_and_drop, N_THREADS);
 }
@@ -187,7 +189,7 @@ cancel_and_renew (void)
   g_cancellable_cancel (old);
 }
 
-/* A smaller maximum counts only once usage has come down to it. */
+/* A smaller maximum counts only after usage has decreased to it. */
 static void
 change_maximum (Stress *stress, GRand *rand)
 {
@@ -253,7 +255,7 @@ test_disturbed (void)
                   stress.n_failed[1],
                   stress.n_failed[2]);
 
-  /* In a short run it may happen that nobody has to wait. */
+  /* In a short run, it may happen that no request waits. */
   if (test_scale (N_REQUESTS) < N_REQUESTS)
     return;
   g_assert_cmpint (stress.n_failed[0], >, 0);
@@ -261,7 +263,8 @@ test_disturbed (void)
   g_assert_cmpint (stress.n_failed[2], >, 0);
 }
 
-/* Counts what is out: after it was taken, and until before it is dropped, so never too much. */
+/* Counts outstanding buffers: increased after the allocation, and decreased before the release, so
+ * it is never too large. */
 typedef struct
 {
   BufPool *pool;
@@ -326,8 +329,8 @@ test_maximum_in_force (void)
   gint64 before = 400;
 
   g_test_summary (
-      "The maximum goes up, below use, and up again, under load: never more is out than the "
-      "old or the new one allows, and no more than the new one once usage came down");
+      "The maximum is raised, lowered below usage, and raised again under load: usage never "
+      "exceeds the old or the new one, nor the new one once usage has decreased to it");
 
   for (guint i = 0; i < 4; i++)
     threads[i] = g_thread_new ("ledger", collect_and_drop, &ledger);

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Waiting: who is served when, and who leaves how. */
+/* Waiting: which request is served when, and how requests end. */
 
 #include <string.h>
 
@@ -38,7 +38,7 @@ test_one_release_serves_ten (void)
   TestRequester *requesters[10];
   BufPoolAllocation *allocations[10];
 
-  g_test_summary ("One large release serves ten waiters, who all hold what they got");
+  g_test_summary ("One large release serves ten waiters, which all hold their buffers");
 
   for (guint round = 0; round < test_scale (50); round++)
     {
@@ -64,7 +64,7 @@ test_small_behind_large (void)
   BufPoolAllocation *four = test_allocate (pool, 4);
   TestRequester *large, *small;
 
-  g_test_summary ("A small waiter is served behind a large one that does not fit yet");
+  g_test_summary ("A small waiter behind a large one that does not fit yet is served");
 
   large = test_requester_start (pool, 8);
   test_wait_for_waiting (pool, 1);
@@ -89,7 +89,7 @@ test_overtaking_bound (void)
   TestRequester *whole;
   guint overtaken = 0;
 
-  g_test_summary ("The oldest is overtaken as often as the limit says, and not once more");
+  g_test_summary ("The oldest is overtaken exactly as often as the limit allows");
 
   test_pool_stop_clock (pool);
   whole = test_requester_start (pool, 10);
@@ -108,7 +108,7 @@ test_overtaking_bound (void)
   buf_pool_allocation_unref (test_allocate (pool, 10));
 }
 
-/* Makes a waiter for the whole budget the head, and lets it be overtaken to the limit. */
+/* Makes a waiter for the whole budget the oldest, and overtakes it up to the limit. */
 static TestRequester *
 start_owed_head (BufPool *pool, GCancellable *cancellable)
 {
@@ -126,8 +126,8 @@ test_head_leaves (void)
 {
   g_autoptr (GError) error = NULL;
 
-  g_test_summary ("When a head that is owed leaves, by cancellation or because it has become too "
-                  "large, those behind it are let in");
+  g_test_summary ("When an owed waiter is cancelled or has become too large, the waiters behind it "
+                  "are served");
 
   for (guint how = 0; how < 2; how++)
     {
@@ -164,7 +164,7 @@ test_head_times_out (void)
   BufPoolAllocation *other;
   TestRequester *head, *next;
 
-  g_test_summary ("When a head that is owed times out, those behind it are let in");
+  g_test_summary ("When an owed waiter times out, the waiters behind it are served");
 
   head = test_requester_start_full (pool, 10, G_USEC_PER_SEC / 2, NULL);
   test_wait_for_waiting (pool, 1);
@@ -185,12 +185,12 @@ test_woken_but_not_granted (void)
   guint trapped = 0;
 
   g_test_summary (
-      "A large waiter is woken, a newcomer takes part of it and keeps it: a smaller waiter "
-      "behind, who fits in what is left, is served");
+      "A large waiter is woken, and a new request takes a part of its bytes: a smaller waiter "
+      "behind it that fits into the rest is served");
 
-  /* The large one would be owed its bytes if it were overtaken for so long. */
+  /* Otherwise, the large waiter would become owed after being overtaken for so long. */
   test_pool_stop_clock (pool);
-  for (guint round = 0; round < test_scale (300); round++)
+  for (guint round = 0; round < test_scale (300) || trapped == 0; round++)
     {
       BufPoolAllocation *all = test_allocate (pool, 10);
       BufPoolAllocation *kept;
@@ -218,7 +218,6 @@ test_woken_but_not_granted (void)
         }
     }
   g_test_message ("the newcomer came first %u times", trapped);
-  g_assert_cmpuint (trapped, >, 0);
   test_assert_figures (pool, 0, 0);
 }
 
@@ -296,7 +295,8 @@ test_timeout_is_total (void)
   gint64 end;
 
   g_test_summary (
-      "A timeout counts from the call, however often the waiter is woken; and not less");
+      "A timeout counts from the call, no matter how often the waiter is woken, and does not end "
+      "early");
 
   g_assert_null (buf_pool_allocate_timeout (stream.pool, 2, 300000, NULL, &error));
   end = g_get_monotonic_time ();
@@ -319,7 +319,8 @@ test_timeout_races_grant (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 10);
   guint n_served = 0, n_late = 0;
 
-  g_test_summary ("Released in the moment of the timeout: who times out did lack something");
+  g_test_summary ("Memory is freed at the moment of the timeout: a request that times out was "
+                  "short of memory");
 
   for (guint round = 0; round < test_scale (3000); round++)
     {
@@ -354,7 +355,7 @@ test_cancelled_and_closed (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   TestRequester *requester = test_requester_start_full (pool, 10, -1, cancellable);
 
-  g_test_summary ("Cancelled and closed is cancelled");
+  g_test_summary ("A request that is cancelled on a closed pool reports the cancellation");
 
   test_wait_for_waiting (pool, 1);
   g_cancellable_cancel (cancellable);
@@ -370,7 +371,7 @@ test_long_timeouts (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 10);
   const gint64 timeouts[] = { G_MAXINT64 - 1, G_MAXINT64, -1, G_MININT64 };
 
-  g_test_summary ("A timeout beyond the end of time is as good as none");
+  g_test_summary ("A timeout beyond the end of time is no limit");
 
   for (guint i = 0; i < G_N_ELEMENTS (timeouts); i++)
     {
@@ -392,7 +393,7 @@ test_cancel_while_waiting (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   TestRequester *cancelled[3], *other;
 
-  g_test_summary ("A cancellable that several threads share ends their waits, and no other");
+  g_test_summary ("A cancellable that several threads share ends their waits, and no others");
 
   other = test_requester_start (pool, 1);
   for (guint i = 0; i < 3; i++)
@@ -416,9 +417,10 @@ test_cancel_races_grant (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 10);
   guint n_served = 0, n_cancelled = 0;
 
-  g_test_summary ("Cancelled in the moment of the grant: served or cancelled, and nothing is lost");
+  g_test_summary ("Cancelled at the moment of the grant, a request is served or cancelled, and "
+                  "nothing is lost");
 
-  for (guint round = 0; round < test_scale (2000); round++)
+  for (guint round = 0; round < test_scale (2000) || n_cancelled == 0; round++)
     {
       g_autoptr (GCancellable) cancellable = g_cancellable_new ();
       g_autoptr (GError) error = NULL;
@@ -429,7 +431,7 @@ test_cancel_races_grant (void)
       test_wait_for_waiting (pool, 1);
       if (round % 2 == 0)
         buf_pool_allocation_unref (g_steal_pointer (&all));
-      /* From nothing to a few microseconds: about what the waiter needs to wake up. */
+      /* From zero to a few microseconds: about the time that the waiter needs to wake up. */
       for (guint spin = 0; spin < round % 97 * 20; spin++)
         g_atomic_int_get (&n_served);
       g_cancellable_cancel (cancellable);
@@ -445,7 +447,6 @@ test_cancel_races_grant (void)
         n_served++;
     }
   g_test_message ("served %u, cancelled %u", n_served, n_cancelled);
-  g_assert_cmpuint (n_cancelled, >, 0);
   test_assert_figures (pool, 0, 0);
 }
 
@@ -456,7 +457,7 @@ test_raised_maximum (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   TestRequester *first, *second;
 
-  g_test_summary ("Raising the maximum serves whoever now fits");
+  g_test_summary ("Raising the maximum serves the requests that now fit");
 
   first = test_requester_start (pool, 5);
   second = test_requester_start (pool, 5);
@@ -475,8 +476,8 @@ test_lowered_maximum (void)
   BufPoolAllocation *all = test_allocate (pool, 10);
   TestRequester *large, *small;
 
-  g_test_summary ("Lowering the maximum fails those who can never be served, and keeps the others "
-                  "waiting until usage has come down");
+  g_test_summary ("Lowering the maximum fails requests that can never be served; the others wait "
+                  "until usage has decreased");
 
   large = test_requester_start (pool, 6);
   small = test_requester_start (pool, 5);

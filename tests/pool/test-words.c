@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Messages count as people do: one byte, two bytes. */
+/* Messages use the singular and the plural correctly: one byte, two bytes. */
 
 #include "debug/buf-words-private.h"
 #include "testing.h"
@@ -131,7 +131,7 @@ test_description (void)
   g_autoptr (BufPoolAllocation) second = NULL;
   TestRequester *requester;
 
-  g_test_summary ("What is outstanding, and who waits");
+  g_test_summary ("What is outstanding, and how many requests wait");
 
   assert_described (one,
                     "The pool has 0 outstanding allocations (0 of 1 byte), and 0 requests are "
@@ -158,7 +158,7 @@ test_range (void)
   g_autoptr (BufPoolAllocation) two = test_allocate (pool, 2);
   GError *error = NULL;
 
-  g_test_summary ("Which part of an allocation there is not");
+  g_test_summary ("Which part of an allocation does not exist");
 
   g_assert_null (buf_pool_allocation_extract (one, 1, 1, &error));
   assert_says (g_steal_pointer (&error),
@@ -176,15 +176,33 @@ test_range (void)
 }
 
 static void
+test_shrink (void)
+{
+  g_autoptr (BufPool) pool = test_pool_new (1, 2);
+  g_autoptr (BufPoolAllocation) pinned = buf_pool_try_allocate_pinned (pool, 2, NULL);
+  GError *error = NULL;
+
+  g_test_summary ("Why an allocation cannot shrink");
+
+  g_assert_false (buf_pool_allocation_shrink (pinned, 1, &error));
+  assert_says (error,
+               "An allocation of 2 buffers cannot shrink to 1 (1 byte), because only 0 bytes are "
+               "available for the exchange");
+}
+
+static void
 test_configuration (void)
 {
   GError *error = NULL;
 
-  g_test_summary ("Why there cannot be such a pool");
+  g_test_summary ("Why a pool cannot be created");
 
   g_assert_null (buf_pool_new (2, 1, &error));
   assert_says (g_steal_pointer (&error),
                "A limit of 1 byte is too small for one buffer of 2 bytes");
+  g_assert_null (buf_pool_new (1, 0, &error));
+  assert_says (g_steal_pointer (&error),
+               "A limit of 0 bytes is too small for one buffer of 1 byte");
   g_assert_null (g_initable_new (BUF_TYPE_POOL,
                                  NULL,
                                  &error,
@@ -207,6 +225,7 @@ main (int argc, char **argv)
   g_test_add_func ("/words/drain", test_drain);
   g_test_add_func ("/words/description", test_description);
   g_test_add_func ("/words/range", test_range);
+  g_test_add_func ("/words/shrink", test_shrink);
   g_test_add_func ("/words/configuration", test_configuration);
   return g_test_run ();
 }

@@ -1,7 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* BufSemaphore from the inside: stripes, their revocation and return, and the words they hold. */
+/* BufSemaphore, white box: stripes, how they are revoked and restored, and the contents of their
+ * words. */
 
 #include "semaphore/buf-semaphore-private.h"
 #include "testing.h"
@@ -49,7 +50,7 @@ assert_figures (BufSemaphore *self, gint64 allocated, gint64 n_allocations)
   g_assert_cmpint (figures.n_allocations, ==, n_allocations);
 }
 
-/* From now on the calling thread uses this stripe. */
+/* From now on, the calling thread uses this stripe. */
 static void
 use_stripe (guint i)
 {
@@ -70,7 +71,7 @@ spread_credit (BufSemaphore *self, gint64 bytes)
     }
 }
 
-/* Lets as many calm sections pass as it takes to get the stripes back. */
+/* Runs as many calm sections as it takes to restore the stripes. */
 static void
 calm_down (BufSemaphore *self)
 {
@@ -136,7 +137,7 @@ test_refused_means_used_up (void)
   guint n = 0;
 
   g_test_summary ("A request is refused if, and only if, it would exceed the maximum, wherever the "
-                  "credit lies; and the figures are exact after every step");
+                  "credit is; and the figures are exact after every step");
 
   buf_semaphore_init (&semaphore, NULL, 1000, 1, N_STRIPES);
   for (guint i = 0; i < test_scale (100000); i++)
@@ -178,7 +179,7 @@ test_credit_is_collected (void)
 {
   BufSemaphore semaphore;
 
-  g_test_summary ("Credit that lies in other stripes is there for a request that needs it");
+  g_test_summary ("A request that needs the credit of other stripes gets it");
 
   buf_semaphore_init (&semaphore, NULL, 100000, 1, N_STRIPES);
   spread_credit (&semaphore, 10);
@@ -194,7 +195,8 @@ test_lowered_maximum (void)
 {
   BufSemaphore semaphore;
 
-  g_test_summary ("When the maximum is lowered, credit that lies in stripes goes at once");
+  g_test_summary ("When the maximum is lowered, the credit of the stripes is collected "
+                  "immediately");
 
   for (gint64 lower = 0; lower < 2000; lower += 111)
     {
@@ -225,7 +227,8 @@ test_stripes_come_back (void)
 {
   BufSemaphore semaphore;
 
-  g_test_summary ("Stripes come back after calm, but not while free is negative, nor after close");
+  g_test_summary ("Stripes are restored after calm, but not while free is negative, nor after "
+                  "close");
 
   buf_semaphore_init (&semaphore, NULL, 100000, 1, N_STRIPES);
   spread_credit (&semaphore, 10);
@@ -272,7 +275,7 @@ test_words (void)
   BufSemaphore semaphore;
   BufStripe *stripe;
 
-  g_test_summary ("A revoked stripe takes and gives nothing, not even of nothing or of very much");
+  g_test_summary ("A revoked stripe takes and gives nothing, not even zero bytes or very many");
 
   buf_semaphore_init (&semaphore, NULL, BUF_POOL_UNLIMITED, 1, 1);
   stripe = &semaphore.stripes[0];
@@ -299,14 +302,14 @@ test_count_does_not_wrap (void)
   BufStripe *stripe;
 
   g_test_summary (
-      "A stripe whose count is full goes the slow way, which folds it, in both directions");
+      "A stripe whose count is full uses the slow path, which folds it, in both directions");
 
   buf_semaphore_init (&semaphore, NULL, 1 << 30, 1, 1);
   stripe = &semaphore.stripes[0];
   acquire (&semaphore, 1);
   assert_figures (&semaphore, 1, 1);
 
-  /* As if allocations had been taken here and given back elsewhere. */
+  /* As if allocations had been taken here and released elsewhere. */
   stripe->word += (most - 1) * BUF_STRIPE_ONE;
   semaphore.level.n_allocations -= most - 1;
   acquire (&semaphore, 1);
@@ -334,7 +337,7 @@ test_moves_on (void)
   BufStripe *stripe;
   gint64 word;
 
-  g_test_summary ("A thread that meets another on its stripe goes to the next");
+  g_test_summary ("A thread that meets another one on its stripe moves to the next");
 
   buf_semaphore_init (&semaphore, NULL, 1 << 30, 1, N_STRIPES);
   use_stripe (1);
@@ -355,7 +358,7 @@ test_spill_and_refill (void)
   BufSemaphore semaphore;
   guint n_slow = 0;
 
-  g_test_summary ("What one thread takes and another gives back flows through free, in batches");
+  g_test_summary ("Bytes that one thread takes and another releases move through free, in batches");
 
   buf_semaphore_init (&semaphore, NULL, 100000, 1, N_STRIPES);
   for (guint i = 0; i < 100000; i++)
@@ -379,7 +382,7 @@ test_spill_and_refill (void)
   semaphore_end (&semaphore);
 }
 
-/* Waits for bytes; without any, until nothing is outstanding. */
+/* Waits for bytes; for zero bytes, until nothing is outstanding. */
 typedef struct
 {
   BufSemaphore *semaphore;
@@ -404,7 +407,7 @@ wait_in_thread (gpointer data)
   return NULL;
 }
 
-/* As in a section that has served as many as it may. Returns whether somebody drained. */
+/* As in a section that has served its maximum. Returns whether there was a drainer. */
 static gboolean
 note_drained (BufSemaphore *self)
 {
@@ -423,7 +426,8 @@ test_drained_before_the_deadline (void)
   BufSemaphore semaphore;
   gboolean noted = FALSE;
 
-  g_test_summary ("A drainer that is to be told is told so, also when its time is over before");
+  g_test_summary ("A drainer that is about to be notified is notified, even if it times out "
+                  "before");
 
   buf_semaphore_init (&semaphore, NULL, 1000, 1, N_STRIPES);
   acquire (&semaphore, 1000);
@@ -451,7 +455,7 @@ on_end (BufSemaphore *semaphore)
   g_atomic_int_inc (&n_ended);
 }
 
-/* Holds up the releaser, who has others to serve. */
+/* Holds up the releaser, which still has to serve others. */
 static void
 on_settled (BufWaiter *waiter)
 {
@@ -476,7 +480,8 @@ test_goes_on_inside (void)
   BufWaiter tasks[BUF_WAIT_QUEUE_BATCH + 1];
   GThread *thread;
 
-  g_test_summary ("A releaser that goes on to serve others keeps the semaphore until it is done");
+  g_test_summary ("A releaser that continues to serve others keeps the semaphore alive until it is "
+                  "done");
 
   buf_semaphore_init (&semaphore, NULL, G_N_ELEMENTS (tasks), 1, N_STRIPES);
   semaphore.end = on_end;
@@ -489,7 +494,7 @@ test_goes_on_inside (void)
   thread = g_thread_new ("releases", release_all, &semaphore);
   test_wait_until (g_atomic_int_get (&is_completing));
 
-  /* What is left is refused, and what was granted comes back, while it is held up. */
+  /* While it is held up, the other requests are refused, and the granted bytes return. */
   buf_semaphore_close (&semaphore);
   for (guint i = 0; i < BUF_WAIT_QUEUE_BATCH; i++)
     buf_semaphore_release (&semaphore, 1);
@@ -504,7 +509,7 @@ test_goes_on_inside (void)
   buf_semaphore_clear (&semaphore);
 }
 
-/* As if the bytes had been promised to another thread. Returns whether somebody waits. */
+/* As if the bytes had been promised to another thread. Returns whether a request waits. */
 static gboolean
 free_for_waiter (BufSemaphore *self, gint64 bytes)
 {
@@ -527,7 +532,7 @@ test_freed_before_the_deadline (void)
   BufSemaphore semaphore;
   gboolean freed = FALSE;
 
-  g_test_summary ("A thread whose time is over takes what it wants if that is there by then");
+  g_test_summary ("A thread that has timed out takes its bytes if they are available by then");
 
   buf_semaphore_init (&semaphore, NULL, 1000, 1, N_STRIPES);
   acquire (&semaphore, 1000);

@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A tree of semaphores under a random sequence of requests, releases, withdrawals and changes of
- * limits. After each step all figures are compared with what is held, and no waiter is left that
- * the rule would serve: each is short at a level whose stripes are revoked, since only a release to
- * such a level serves it. Then the tree is calmed down, and the same must hold. */
+ * limits. After each step, all figures are compared with the bytes that are held, and no waiter
+ * is left that the rule would serve: each is short at a level whose stripes are revoked, because
+ * only a release to such a level serves it. At the end, the tree becomes calm, and the same must
+ * hold. */
 
 #include "semaphore/buf-semaphore-private.h"
 #include "testing.h"
@@ -15,7 +16,7 @@
 #define LARGEST   250
 #define CALM      70
 
-/* Microseconds: it happens often that a request is owed its bytes. */
+/* In microseconds: requests become owed often. */
 #define OVERTAKEN_TIME 20
 
 static const gint parents[N_LEVELS] = { -1, 0, 0, 0, 1, 1, 2, 2 };
@@ -23,7 +24,7 @@ static const gint maxima[N_LEVELS] = { 1500, 800, 800, 500, 500, 500, 500, 500 }
 
 typedef struct _Tree Tree;
 
-/* A request: it waits, or holds its bytes. */
+/* A request, which waits or holds its bytes. */
 typedef struct
 {
   BufWaiter base;
@@ -39,7 +40,7 @@ struct _Tree
   GPtrArray *held;    /* LOCK: mutex */
 };
 
-/* Perhaps in the watcher. */
+/* Possibly in the watcher. */
 static void
 on_settled (BufWaiter *waiter)
 {
@@ -107,7 +108,7 @@ request (Tree *self)
     buf_semaphore_enqueue (&self->levels[level], &made->base);
 }
 
-/* Takes one out, if there is any. */
+/* Removes one, if there is any. */
 static Request *
 choose (Tree *self, GPtrArray *requests)
 {
@@ -133,7 +134,7 @@ release (Tree *self)
   g_free (chosen);
 }
 
-/* Only this thread withdraws, but another may grant. */
+/* Only this thread withdraws requests, but another may grant them. */
 static void
 withdraw (Tree *self, guint i)
 {
@@ -231,7 +232,8 @@ assert_figures (Tree *self)
     }
 }
 
-/* Sections that change nothing, after some of which stripes come back that nobody seems to want. */
+/* Sections that change nothing, after some of which stripes are restored that no request seems to
+ * need revoked. */
 static void
 calm_down (Tree *self)
 {
@@ -265,13 +267,13 @@ tree_tear_down (Tree *self, gconstpointer data)
 static void
 test_random (Tree *self, gconstpointer data)
 {
-  g_test_summary ("Whatever happens in a tree, nobody waits who could be served");
+  g_test_summary ("Whatever happens in a tree, no request that could be served waits");
 
   for (guint i = 0; i < test_scale (N_STEPS); i++)
     {
       step (self);
       assert_nobody_fits (self);
-      assert_figures (self); /* the watcher serves nobody: no section leaves that many */
+      assert_figures (self); /* the watcher serves no requests, because no section leaves so many */
       if (i % 64 == 0)
         calm_down (self);
     }

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What time changes in a wait queue: promises end, and the oldest is owed its bytes. */
+/* Effects of time on a wait queue: promises end, and the oldest is owed its bytes. */
 
 #include "semaphore/wait-queue-fixture.h"
 
@@ -10,7 +10,7 @@ test_promise_ends (Fixture *self, gconstpointer data)
 {
   BufWaiter *starved, *thread, *task;
 
-  g_test_summary ("Bytes are promised to a thread that does not run for a short time only");
+  g_test_summary ("Bytes are promised only for a short time to a thread that does not run");
 
   fixture_take (self, MAXIMUM);
   starved = fixture_push_thread (self, 10);
@@ -62,7 +62,7 @@ test_no_promises (Fixture *self, gconstpointer data)
 {
   BufWaiter *threads[2 * BUF_WAIT_QUEUE_MAX_WOKEN];
 
-  g_test_summary ("When nobody could end a promise, none is made, and all that fit are woken");
+  g_test_summary ("If nothing can end a promise, none is made, and all threads that fit are woken");
 
   self->queue.promises = FALSE;
   fixture_take (self, MAXIMUM);
@@ -108,7 +108,7 @@ test_owed_by_time_after_many (Fixture *self, gconstpointer data)
 {
   BufWaiter *oldest;
 
-  g_test_summary ("The time is over at the same moment, however often the oldest was overtaken");
+  g_test_summary ("The time ends at the same moment, no matter how often the oldest was overtaken");
 
   for (guint n = 1; n < 4 * BUF_WAIT_QUEUE_CLOCK; n += 5)
     {
@@ -124,7 +124,7 @@ test_owed_by_time_after_many (Fixture *self, gconstpointer data)
       oldest->overtaken_since = g_get_monotonic_time () + G_TIME_SPAN_HOUR;
       fixture_let_time_pass (self, G_TIME_SPAN_HOUR);
       g_assert_false (oldest->owed);
-      fixture_let_time_pass (self, G_TIME_SPAN_HOUR + BUF_WAIT_QUEUE_OVERTAKEN_TIME);
+      fixture_let_time_pass (self, BUF_WAIT_QUEUE_OVERTAKEN_TIME);
       g_assert_true (oldest->owed);
       g_assert_false (fixture_try (self, 1));
       fixture_release (self, 60);
@@ -138,7 +138,7 @@ test_times (Fixture *self, gconstpointer data)
 {
   BufWaiter *first, *second;
 
-  g_test_summary ("The next look is when the first promise ends, of those whose patience differs");
+  g_test_summary ("The next look is at the end of the first promise, if patience differs");
 
   fixture_take (self, MAXIMUM);
   first = fixture_push_thread (self, 10);
@@ -163,7 +163,7 @@ test_owed_thread (Fixture *self, gconstpointer data)
   gint64 patience;
 
   g_test_summary (
-      "What a thread is owed is kept until it runs, or is late, and others get the rest");
+      "The bytes of an owed thread are kept until it runs or is late, and others get the rest");
 
   self->queue.overtaken_time = G_MAXINT64;
   fixture_take (self, 60);
@@ -176,7 +176,7 @@ test_owed_thread (Fixture *self, gconstpointer data)
   fixture_let_time_pass (self, BUF_WAIT_QUEUE_PATIENCE);
   assert_pending (oldest, BUF_WAITER_WOKEN);
 
-  /* Late: it waits for a processor, and others go on. That is not counted. */
+  /* Late: it waits for a processor, and others continue. That is not counted. */
   patience = oldest->patience;
   fixture_let_time_pass (self, patience);
   assert_pending (oldest, BUF_WAITER_LATE);
@@ -222,8 +222,7 @@ test_late_among_others (Fixture *self, gconstpointer data)
 {
   BufWaiter *first, *second, *third;
 
-  g_test_summary (
-      "Whoever comes next in age counts as the oldest: woken or asleep, thread or task");
+  g_test_summary ("The next in age counts as the oldest: woken or asleep, thread or task");
 
   self->queue.overtaken_time = G_MAXINT64;
   fixture_take (self, MAXIMUM);
@@ -240,7 +239,7 @@ test_late_among_others (Fixture *self, gconstpointer data)
   fixture_overtake (self, 3);
   g_assert_cmpuint (second->overtaken, ==, 6);
 
-  /* What it was promised is kept for nobody when it is late. */
+  /* When it is late, the bytes it was promised are kept for no other request. */
   fixture_let_time_pass (self, BUF_WAIT_QUEUE_PATIENCE);
   assert_pending (second, BUF_WAITER_LATE);
   fixture_overtake (self, 3);
@@ -260,7 +259,7 @@ test_late_again_and_again (Fixture *self, gconstpointer data)
 {
   BufWaiter *slow;
 
-  g_test_summary ("A thread that always comes too late becomes owed, and is given more time");
+  g_test_summary ("A thread that always comes too late becomes owed, and gets more time");
 
   fixture_take (self, MAXIMUM);
   slow = fixture_push_thread (self, 10);

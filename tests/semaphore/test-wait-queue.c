@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The rule by which waiters are served, without threads: each step is taken by hand. */
+/* The order in which waiters are served, without threads: each step is explicit. */
 
 #include "semaphore/wait-queue-fixture.h"
 
@@ -33,7 +33,7 @@ test_waiters_overtake_too (Fixture *self, gconstpointer data)
 {
   BufWaiter *oldest, *thread, *task;
 
-  g_test_summary ("The oldest is overtaken by waiters as it is by new requests");
+  g_test_summary ("Waiters overtake the oldest like new requests do");
 
   fixture_take (self, MAXIMUM);
   oldest = fixture_push_task (self, 50);
@@ -51,7 +51,7 @@ test_keeps_its_place (Fixture *self, gconstpointer data)
 {
   BufWaiter *first, *second;
 
-  g_test_summary ("A thread that was woken, and could not take, is as old as it was before");
+  g_test_summary ("A woken thread that could not take its bytes keeps its age");
 
   fixture_take (self, MAXIMUM);
   fixture_push_task (self, 50);
@@ -94,7 +94,7 @@ test_oldest_passes_promises (Fixture *self, gconstpointer data)
 {
   BufWaiter *oldest, *small;
 
-  g_test_summary ("The oldest is served when it fits, whatever is promised to others");
+  g_test_summary ("The oldest is served when it fits, no matter what is promised to others");
 
   fixture_take (self, MAXIMUM);
   oldest = fixture_push_thread (self, 10);
@@ -112,7 +112,7 @@ test_owed_counts_once (Fixture *self, gconstpointer data)
 {
   BufWaiter *oldest, *task;
 
-  g_test_summary ("An urgent thread that is owed its bytes, and woken, keeps them once only");
+  g_test_summary ("The bytes of an urgent thread that is owed and woken are kept only once");
 
   fixture_take (self, MAXIMUM);
   oldest = fixture_push_urgent_thread (self, 10);
@@ -131,7 +131,7 @@ test_batches (Fixture *self, gconstpointer data)
 {
   guint n_sections = 1;
 
-  g_test_summary ("One section serves a bounded number of waiters, and says that there are more");
+  g_test_summary ("One section serves a bounded number of waiters, and reports if there are more");
 
   fixture_take (self, MAXIMUM);
   for (guint i = 0; i < 3 * BUF_WAIT_QUEUE_BATCH; i++)
@@ -152,7 +152,7 @@ test_impossible (Fixture *self, gconstpointer data)
 {
   BufWaiter *woken, *large, *small;
 
-  g_test_summary ("Who wants more than there will ever be fails, and all do when it is closed");
+  g_test_summary ("A request for more than the maximum fails, and all requests fail on close");
 
   fixture_take (self, MAXIMUM);
   woken = fixture_push_thread (self, 60);
@@ -179,7 +179,7 @@ test_drainers_are_told (Fixture *self, gconstpointer data)
 {
   BufWaiter *drainer, *owner;
 
-  g_test_summary ("Drainers learn of the moment at which nothing was outstanding, also later");
+  g_test_summary ("Drainers are told of the moment at which nothing was outstanding, even later");
 
   drainer = fixture_push_task (self, 0);
   owner = fixture_push_task (self, 0);

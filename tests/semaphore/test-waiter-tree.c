@@ -43,16 +43,17 @@ static void
 flip (Fixture *self, guint i)
 {
   if (self->inserted[i])
-    buf_waiter_tree_remove (&self->tree, &self->waiters[i]);
+    buf_waiter_tree_remove (&self->tree, &self->waiters[i].node);
   else
-    buf_waiter_tree_insert (&self->tree, &self->waiters[i]);
+    buf_waiter_tree_add (&self->tree, &self->waiters[i]);
   self->inserted[i] = !self->inserted[i];
 }
 
+/* From the one with this number on. */
 static BufWaiter *
-walk_to_first (Fixture *self, gint64 bytes)
+walk_to_first (Fixture *self, gint64 bytes, guint from)
 {
-  for (guint i = 0; i < N_WAITERS; i++)
+  for (guint i = from; i < N_WAITERS; i++)
     if (self->inserted[i] && self->waiters[i].want.bytes <= bytes)
       return &self->waiters[i];
   return NULL;
@@ -68,38 +69,50 @@ has_above (Fixture *self, gint64 bytes)
 }
 
 static guint
-get_depth (BufWaiter *waiter)
+get_depth (BufWaiterNode *node)
 {
   guint depth = 0;
 
-  if (waiter == NULL)
+  if (node == NULL)
     return 0;
 
   for (guint i = 0; i < 2; i++)
     {
-      BufWaiter *child = waiter->node.children[i];
+      BufWaiterNode *child = node->children[i];
       guint below = get_depth (child);
 
-      g_assert_true (child == NULL || child->node.parent == waiter);
+      g_assert_true (child == NULL || child->parent == node);
       depth = MAX (depth, below);
     }
   return 1 + depth;
 }
 
+/* After @previous, which may be NULL, and need not be in the tree. */
+static BufWaiter *
+find_first (Fixture *self, gint64 bytes, BufWaiter *previous)
+{
+  BufWaiterNode key = { .number = previous != NULL ? previous->number : 0 };
+
+  return buf_waiter_get_for_node (
+      buf_waiter_tree_find_first (&self->tree, bytes, previous != NULL ? &key : NULL));
+}
+
 static void
 test_random (Fixture *self, gconstpointer data)
 {
-  g_test_summary ("Whatever is inserted and removed, the first that fits is found");
+  g_test_summary ("Whatever is inserted and removed, the first waiter that fits is found");
 
   for (guint n = 0; n < test_scale (20000); n++)
     {
       gint64 bytes = g_test_rand_int_range (0, 52);
+      guint previous = g_test_rand_int_range (0, N_WAITERS);
       BufWaiter *above;
 
       flip (self, g_test_rand_int_range (0, N_WAITERS));
-      g_assert_true (buf_waiter_tree_find_first (&self->tree, bytes) ==
-                     walk_to_first (self, bytes));
-      above = buf_waiter_tree_find_above (&self->tree, bytes);
+      g_assert_true (find_first (self, bytes, NULL) == walk_to_first (self, bytes, 0));
+      g_assert_true (find_first (self, bytes, &self->waiters[previous]) ==
+                     walk_to_first (self, bytes, previous + 1));
+      above = buf_waiter_get_for_node (buf_waiter_tree_find_above (&self->tree, bytes));
       g_assert_cmpint (above != NULL, ==, has_above (self, bytes));
       g_assert_true (above == NULL || above->want.bytes > bytes);
     }
@@ -108,16 +121,16 @@ test_random (Fixture *self, gconstpointer data)
 static void
 test_in_order (Fixture *self, gconstpointer data)
 {
-  g_test_summary ("Waiters that come in order, as they do, make no deep tree");
+  g_test_summary ("Waiters that come in order, as is usual, do not make the tree deep");
 
-  g_assert_null (buf_waiter_tree_find_first (&self->tree, G_MAXINT64));
+  g_assert_null (find_first (self, G_MAXINT64, NULL));
   g_assert_null (buf_waiter_tree_find_above (&self->tree, 0));
   for (guint i = 0; i < N_WAITERS; i++)
     flip (self, i);
   g_assert_cmpuint (get_depth (self->tree.root), <, 40);
   for (guint i = 0; i < N_WAITERS; i++)
     {
-      g_assert_true (buf_waiter_tree_find_first (&self->tree, G_MAXINT64) == &self->waiters[i]);
+      g_assert_true (find_first (self, G_MAXINT64, NULL) == &self->waiters[i]);
       flip (self, i);
     }
   g_assert_null (self->tree.root);

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* BufWakeup: threads that sleep under a lock, and are signalled after it was dropped. */
+/* BufWakeup: threads that sleep under a lock, and are signaled after it is unlocked. */
 
 #include "semaphore/buf-wakeup-private.h"
 #include "testing.h"
@@ -20,7 +20,8 @@ typedef struct
   GThread *thread;
 } Sleeper;
 
-/* Sleeps until it may go or its deadline has passed, and drops its reference then. */
+/* Sleeps until it is allowed to continue or its deadline has passed, and then drops its
+ * reference. */
 static gpointer
 run_sleeper (gpointer data)
 {
@@ -64,7 +65,7 @@ test_once (void)
   BufWakeups wakeups = { .n = 0 };
   Sleeper sleeper;
 
-  g_test_summary ("A sleep is signalled once, and the next one again");
+  g_test_summary ("A sleep is signaled once, and the next sleep again");
 
   start_sleeper (&sleeper, -1);
   for (guint i = 0; i < 2; i++)
@@ -90,7 +91,7 @@ test_nobody_sleeps (void)
   BufWakeups wakeups = { .n = 0 };
   BufWakeup *wakeup = buf_wakeup_new ();
 
-  g_test_summary ("Who does not sleep is not signalled");
+  g_test_summary ("A thread that does not sleep is not signaled");
 
   g_mutex_lock (&mutex);
   buf_wakeups_add_locked (&wakeups, wakeup);
@@ -106,9 +107,9 @@ test_late_signal (void)
   Sleeper sleeper;
 
   g_test_summary (
-      "A signal may come when its thread has left at its deadline, and finds what it needs");
+      "A signal may come after its thread has left at its deadline, and still finds its memory");
 
-  /* On a busy machine the thread may have left before it could be told. */
+  /* On a busy machine, the thread may have left before it was told. */
   for (gint64 time = 20000; wakeups.n == 0; time *= 2)
     {
       start_sleeper (&sleeper, g_get_monotonic_time () + time);
@@ -154,7 +155,7 @@ test_many (void)
 static void
 test_far_deadlines (void)
 {
-  g_test_summary ("A thread sleeps until a deadline that is farther away than 32 bits of seconds");
+  g_test_summary ("A thread can sleep until a deadline farther away than 32 bits of seconds");
 
   for (guint bit = 40; bit < 62; bit++)
     {

@@ -1,8 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The watcher as a thread of its process: how it is scheduled, what a fork leaves of it, and what
- * happens when it cannot be created. */
+/* The watcher as a thread of its process: its scheduling, what remains of it after a fork, and what
+ * happens if it cannot be created. */
 
 #define _GNU_SOURCE
 #include <sched.h>
@@ -17,7 +17,7 @@ static GMutex owner;
 static gint stop;    /* atomic */
 static gint n_looks; /* atomic */
 
-/* Looks again and again, for longer than it does not. */
+/* Looks again and again, with pauses that are shorter than the looks. */
 static void
 look_for_long (BufWatch *watch, gint64 now)
 {
@@ -34,7 +34,8 @@ test_fork_while_looking (void)
   BufWatch watch;
   guint n_bad = 0;
 
-  g_test_summary ("A fork waits until the watcher holds no lock: in the child it would keep it");
+  g_test_summary ("A fork waits until the watcher holds no lock, which would stay locked in the "
+                  "child");
 
   g_assert_true (buf_watcher_start ());
   g_atomic_int_set (&stop, FALSE);
@@ -146,7 +147,7 @@ get_last_processor (void)
   return 0;
 }
 
-/* In a child, which has no watcher yet. Returns what @func returns there, a status. */
+/* Runs @func in a child, which has no watcher yet, and returns its result, a status. */
 static int
 run_in_child (int (*func) (gint argument), gint argument)
 {
@@ -182,8 +183,9 @@ count_scheduling_calls (gint processor)
 static void
 test_scheduling (void)
 {
-  g_test_summary ("The watcher is scheduled as the main thread is, whichever thread starts it; and "
-                  "it sets nothing that is so already, for which a sandbox may kill the process");
+  g_test_summary ("The watcher is scheduled like the main thread, no matter which thread starts "
+                  "it; and it sets nothing that is already correct, because a sandbox may kill a "
+                  "process that does");
 
   g_assert_cmpint (run_in_child (count_scheduling_calls, -1), ==, 0);
   if (get_last_processor () == 0)
@@ -244,7 +246,7 @@ test_no_thread (void)
 {
   const gint n_batches = 200;
 
-  g_test_summary ("When the watcher cannot be created, nothing is left to it");
+  g_test_summary ("If the watcher cannot be created, no work is left to it");
 
   g_assert_cmpint (run_in_child (serve_without_watcher, n_batches), ==, n_batches);
 }

@@ -1,8 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What needs time to pass: promises to threads that never run, waiters that one call left, and
- * stalls. */
+/* Timed events: promises to threads that never run, waiters that a call has left, and stalls. */
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,7 +44,7 @@ set_up (BufSemaphore *self)
                    BUF_OUTCOME_GRANTED);
 }
 
-/* The @bytes are what is still in use. */
+/* The @bytes that are still in use. */
 static void
 tear_down (BufSemaphore *self, gint64 bytes)
 {
@@ -83,7 +82,7 @@ test_starved (void)
   BufSemaphore semaphore;
   BufWaiter starved, task;
 
-  g_test_summary ("A thread that never runs does not keep the bytes from others");
+  g_test_summary ("A thread that never runs does not keep its bytes from others");
 
   set_up (&semaphore);
   push_starved (&semaphore, &starved, MAXIMUM);
@@ -108,7 +107,7 @@ test_many_tasks (void)
   BufSemaphore semaphore;
   BufSemaphoreFigures figures;
 
-  g_test_summary ("All tasks are granted, also those that the release left to the watcher");
+  g_test_summary ("All tasks are granted, including those that the release left to the watcher");
 
   set_up (&semaphore);
   buf_semaphore_set_maximum (&semaphore, n_tasks);
@@ -120,7 +119,7 @@ test_many_tasks (void)
     }
   buf_semaphore_release (&semaphore, n_tasks);
   while (g_atomic_int_get (&n_completed) < (gint) n_tasks)
-    g_assert_cmpint (get_due (&semaphore), >, 0); /* what others are due for comes first */
+    g_assert_cmpint (get_due (&semaphore), >, 0); /* other watches that are due come first */
 
   for (guint i = 0; i < n_tasks; i++)
     {
@@ -144,7 +143,8 @@ test_stall (void)
   BufSemaphore semaphore;
   BufWaiter task, second;
 
-  g_test_summary ("When nothing is granted for long while somebody waits, that is reported once");
+  g_test_summary ("If nothing is granted for a long time while a request waits, that is reported "
+                  "once");
 
   set_up (&semaphore);
   semaphore.tree->stall.time = 2000;
@@ -152,10 +152,12 @@ test_stall (void)
   buf_waiter_init (&task, MAXIMUM, on_completed);
   buf_semaphore_enqueue (&semaphore, &task);
   test_wait_until (g_atomic_int_get (&n_reports) == 1);
-  g_usleep (3 * semaphore.tree->stall.time);
+  for (gint i = 1; i <= 3; i++)
+    buf_semaphore_look (&semaphore.tree->watch,
+                        g_get_monotonic_time () + i * semaphore.tree->stall.time);
   g_assert_cmpint (g_atomic_int_get (&n_reports), ==, 1);
 
-  /* A grant ends it, and the next one is a stall of its own. */
+  /* A grant ends the stall, and the next one is separate. */
   buf_semaphore_release (&semaphore, MAXIMUM);
   test_wait_until (g_atomic_int_get (&n_completed) == 1);
   buf_waiter_init (&second, MAXIMUM, on_completed);
@@ -198,7 +200,7 @@ test_stall_of_one_thread (void)
   BufSemaphore semaphore;
   GThread *thread;
 
-  g_test_summary ("The stall of a thread is reported, also when nobody else comes by");
+  g_test_summary ("The stall of a thread is reported, even if no other thread uses the semaphore");
 
   set_up (&semaphore);
   semaphore.tree->stall.time = 1000;
@@ -217,9 +219,8 @@ test_interrupted_releaser (void)
   BufReady ready;
   GThread *thread;
 
-  g_test_summary (
-      "A thread that was woken is signalled again when the one that had to signal it was "
-      "interrupted before");
+  g_test_summary ("A woken thread is signaled again if the thread that had to signal it was "
+                  "preempted");
 
   set_up (&semaphore);
   buf_ready_init (&ready);
@@ -245,8 +246,8 @@ test_late_waiter (void)
   gint64 now;
 
   g_test_summary (
-      "A waiter that comes late in a quiet time has not stalled, nor is looked at on and "
-      "on until it has");
+      "A waiter that comes late in a quiet time has not stalled, and is not looked at repeatedly "
+      "until it has");
 
   set_up (&semaphore);
   semaphore.tree->stall.time = G_TIME_SPAN_HOUR;
@@ -291,7 +292,7 @@ look_for_a_while (BufWatch *watch, gint64 now)
 static void
 test_end_waits (void)
 {
-  g_test_summary ("When a watch has ended, it is not looked at any more");
+  g_test_summary ("After a watch has ended, it is not looked at anymore");
 
   g_assert_true (buf_watcher_start ());
   for (guint i = 0; i < test_scale (3000); i++)
@@ -308,14 +309,14 @@ test_end_waits (void)
     }
 }
 
-/* Whether the watcher is told to look again when there is nothing to see. */
+/* Whether the watcher is told to look again if there is nothing to see. */
 static void
 test_rests (void)
 {
   BufSemaphore semaphore;
   BufWaiter task;
 
-  g_test_summary ("When nobody waits, there is nothing to watch");
+  g_test_summary ("If no request waits, there is nothing to watch");
 
   set_up (&semaphore);
   semaphore.tree->stall.time = 1000;
@@ -331,7 +332,7 @@ test_rests (void)
 static void
 test_ends (void)
 {
-  g_test_summary ("A semaphore can go at any moment, whatever the watcher is about");
+  g_test_summary ("A semaphore can end at any moment, no matter what the watcher is doing");
 
   for (guint i = 0; i < test_scale (3000); i++)
     {
@@ -372,7 +373,7 @@ test_leaves_last (void)
   BufSemaphore semaphore;
   BufWaiter task;
 
-  g_test_summary ("The watcher is the last that leaves, and ends the semaphore that it looks at");
+  g_test_summary ("The watcher is the last to leave, and ends the semaphore that it looks at");
 
   set_up (&semaphore);
   semaphore.tree->stall.time = 1000;
@@ -390,7 +391,7 @@ test_leaves_last (void)
   test_wait_until (g_atomic_int_get (&n_ended) == 1);
 }
 
-/* As the watcher does when it was about to look. */
+/* Does what the watcher does just before it looks. */
 static void
 on_end_look (BufSemaphore *semaphore)
 {
@@ -404,7 +405,7 @@ test_late_look (void)
 {
   BufSemaphore semaphore;
 
-  g_test_summary ("A semaphore that is over ends once, though the watcher still looks at it");
+  g_test_summary ("A semaphore that is over ends once, even if the watcher still looks at it");
 
   set_up (&semaphore);
   semaphore.end = on_end_look;
@@ -423,7 +424,7 @@ test_fork (void)
   pid_t child;
   int status;
 
-  g_test_summary ("The child of a fork gets a watcher of its own, for what it makes itself");
+  g_test_summary ("The child of a fork gets its own watcher, for semaphores that it creates");
 
   g_assert_true (buf_watcher_start ());
   child = fork ();

@@ -1,7 +1,8 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A wait queue without threads, in which each step is taken by hand. */
+/* A wait queue without threads, in which each step is explicit, and time passes only when the test
+ * says so: link with --wrap=g_get_monotonic_time. */
 
 #pragma once
 

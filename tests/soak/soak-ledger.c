@@ -7,10 +7,8 @@
 #include "bufpool/pool/buf-pool-private.h"
 #include "soak.h"
 
-/*
- * The pool of the moment. Others hold its generation with whatever they have of it; when the last
- * of them lets go, nothing of the pool may be out any more, and nobody may wait for it.
- */
+/* The current pool. Its generation is shared by all holders of a part of it. When the last holder
+ * drops it, nothing of the pool may be outstanding, and no request may wait for it. */
 
 #define HELD_BITS 32
 #define HELD_MASK ((G_GUINT64_CONSTANT (1) << HELD_BITS) - 1)
@@ -47,7 +45,7 @@ soak_generation_get (void)
   return self;
 }
 
-/* The drift has to be none. */
+/* There must be no drift. */
 void
 soak_generation_unref (SoakGeneration *self)
 {
@@ -70,7 +68,7 @@ soak_generation_unref (SoakGeneration *self)
   g_free (self);
 }
 
-/* Closes the pool under the hands of all others, and goes on with a new one. */
+/* Closes the pool while all others use it, and continues with a new one. */
 void
 soak_generation_replace (void)
 {
@@ -91,7 +89,7 @@ soak_generation_end (void)
   g_clear_pointer (&current, soak_generation_unref);
 }
 
-/* With @at_least, the limit does not become smaller. */
+/* With @at_least, the limit does not decrease. */
 void
 soak_generation_set_limit (SoakGeneration *self, guint64 limit, gboolean at_least)
 {
@@ -119,7 +117,7 @@ get_n_words (SoakHolding *self)
   return self->n_buffers * SOAK_BUFFER_SIZE / sizeof (guint64);
 }
 
-/* Takes over the references on both. */
+/* Takes ownership of the references on both. */
 void
 soak_hold (SoakHolding *self,
            SoakGeneration *generation,

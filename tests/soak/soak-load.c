@@ -5,11 +5,9 @@
 
 #include "soak.h"
 
-/*
- * The load: threads that request in every way, main loops with many requests under way, one thread
- * that drops what others give it, one that cancels, and one that changes the maximum and replaces
- * the pool. Nobody waits without end while it holds something.
- */
+/* The load: threads that use every kind of request, main loops with many requests in progress, one
+ * thread that drops what others pass to it, one that cancels, and one that changes the maximum and
+ * replaces the pool. No thread waits without a limit while it holds something. */
 
 #define N_HELD      12
 #define N_IN_FLIGHT 16
@@ -82,7 +80,7 @@ cancel (gpointer data)
   return NULL;
 }
 
-/* The limit is raised before the maximum is, and lowered once usage has come down. */
+/* The limit is raised before the maximum is raised, and lowered after usage has decreased. */
 static void
 change_maximum (SoakGeneration *generation, GRand *rand)
 {
@@ -122,8 +120,8 @@ change (gpointer data)
   return NULL;
 }
 
-/* Not a GAsyncQueue: ThreadSanitizer does not see the lock inside of it. Returns NULL when there is
- * nothing left, and never will be. */
+/* Not a GAsyncQueue, because ThreadSanitizer does not see the lock inside it. Returns NULL when
+ * nothing is left and nothing will follow. */
 static SoakHolding *
 pop_passed_on (void)
 {
@@ -258,7 +256,7 @@ work (gpointer data)
   return NULL;
 }
 
-/* A main loop. What it is granted is held until another request returns. */
+/* A main loop. A granted allocation is held until another request returns. */
 typedef struct
 {
   GMainContext *context;
@@ -340,7 +338,7 @@ launch (Loop *self)
                                     flight);
 }
 
-/* A loop that holds something must come round, to let it go: so it does not sleep then. */
+/* A loop that holds something must iterate to drop it, so it does not sleep then. */
 static gpointer
 loop (gpointer data)
 {

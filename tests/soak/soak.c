@@ -1,9 +1,9 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A mixed load for a given time, on many threads and main loops. All along, what is held must be
- * within the largest maximum in force, and hold what its owner has written; whenever a pool ends,
- * nothing may be missing. Says what it did. */
+/* A mixed load for a given time, on many threads and main loops. At all times, the outstanding
+ * memory must be within the largest maximum in force, and must contain what its owner has written;
+ * when a pool ends, nothing may be missing. Reports what it did. */
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,13 +24,7 @@ static GOptionEntry entries[] = {
   { "seconds", 0, 0, G_OPTION_ARG_INT, &seconds, "How long", "N" },
   { "workers", 0, 0, G_OPTION_ARG_INT, &n_workers, "How many threads that block", "N" },
   { "loops", 0, 0, G_OPTION_ARG_INT, &n_loops, "How many main loops", "N" },
-  { "short",
-    0,
-    0,
-    G_OPTION_ARG_NONE,
-    &is_short,
-    "3 seconds, or TEST_SCALE per cent of them",
-    NULL },
+  { "short", 0, 0, G_OPTION_ARG_NONE, &is_short, "3 seconds, or TEST_SCALE percent of them", NULL },
   G_OPTION_ENTRY_NULL
 };
 
@@ -40,7 +34,7 @@ get_figure (SoakFigure figure)
   return atomic_load_explicit (&soak_figures[figure], memory_order_relaxed);
 }
 
-/* In KiB; 0 when the system does not tell. */
+/* In KiB; 0 if the system does not report it. */
 static glong
 get_resident_memory (void)
 {
@@ -68,7 +62,7 @@ print_progress (gint64 elapsed)
            get_resident_memory ());
 }
 
-/* Returns the resident memory when a tenth of the time was over. */
+/* Returns the resident memory after a tenth of the time. */
 static glong
 watch (gint64 duration)
 {
@@ -91,7 +85,7 @@ watch (gint64 duration)
           last_change = now;
         }
       else if (now - last_change > PATIENCE * G_USEC_PER_SEC)
-        g_error ("nothing has gone on for %d seconds", PATIENCE);
+        g_error ("no progress for %d seconds", PATIENCE);
       if (now - last_progress >= 10 * G_USEC_PER_SEC)
         {
           last_progress = now;
@@ -145,7 +139,7 @@ soak (gint64 duration)
   soak_stop ();
   g_thread_join (changer);
 
-  /* Who waits for more than the last maximum leaves is let go. */
+  /* Fails requests for more than the last maximum leaves. */
   last = soak_generation_get ();
   soak_generation_set_limit (last, SOAK_MOST, TRUE);
   buf_pool_set_max_memory (last->pool, SOAK_MOST * SOAK_BUFFER_SIZE);

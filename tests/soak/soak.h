@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the parts of the soak share: the pool of the moment, and the ledger that watches it. */
+/* What the parts of the soak test share: the current pool, and the ledger that checks it. */
 
 #pragma once
 
@@ -16,7 +16,7 @@ G_BEGIN_DECLS
 typedef enum
 {
   SOAK_REQUESTS,
-  SOAK_TASKS, /* those of them that a main loop has made */
+  SOAK_TASKS, /* those made by a main loop */
   SOAK_SERVED,
   SOAK_WAITS, /* of threads */
   SOAK_WOULD_BLOCK,
@@ -29,9 +29,9 @@ typedef enum
   SOAK_N_FIGURES
 } SoakFigure;
 
-/* A pool, and what everybody together holds of it. The word has both, the limit in force and what
- * is held, so that they are always seen together: what is held is counted after it was taken, and
- * until before it is given back, and so can never be more than the limit. */
+/* A pool, and what all threads together hold of it. The word contains both the limit in force and
+ * what is held, so that they are always read together. What is held is increased after the
+ * allocation, and decreased before the release, so it can never exceed the limit. */
 typedef struct
 {
   BufPool *pool;
@@ -67,7 +67,7 @@ void soak_count_error (const GError *error);
 gboolean soak_is_over (void);
 
 extern _Atomic guint64 soak_figures[SOAK_N_FIGURES];
-extern guint soak_most_overtaken; /* when all is over */
+extern guint soak_most_overtaken; /* at the end */
 
 GThread *soak_worker_start (guint number);
 GThread *soak_loop_start (guint number);

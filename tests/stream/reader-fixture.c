@@ -211,3 +211,16 @@ test_wait_until_stopped (BufReader *reader)
       g_thread_yield ();
     }
 }
+
+gpointer
+test_cancel_when_pending (gpointer data)
+{
+  gpointer *what = data;
+
+  if (G_IS_INPUT_STREAM (what[0]))
+    test_wait_until (g_input_stream_has_pending (what[0]));
+  else
+    test_wait_until (g_output_stream_has_pending (what[0]));
+  g_cancellable_cancel (what[1]);
+  return NULL;
+}

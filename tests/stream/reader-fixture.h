@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the tests of readers share: each function in both of its forms, and streams. */
+/* What the tests of readers share: each function in its two forms, and streams. */
 
 #pragma once
 
@@ -9,7 +9,7 @@
 
 G_BEGIN_DECLS
 
-/* A text of @size bytes, in which no block is like another. */
+/* A text of @size bytes in which all blocks differ. */
 GBytes *test_make_text (gsize size);
 
 /* The same bytes as a stream of each kind: memory, a file, buffered, converted, a pipe. */
@@ -30,6 +30,9 @@ gboolean test_splice (gboolean async,
 
 void test_assert_next_is (gboolean async, BufReader *reader, const gchar *text);
 void test_assert_end (gboolean async, BufReader *reader);
+
+/* For a thread, with an array of a stream and a cancellable. */
+gpointer test_cancel_when_pending (gpointer data);
 
 /* Waits until no thread reads ahead, and none is about to. */
 void test_wait_until_calm (BufReader *reader);

@@ -30,7 +30,7 @@ struct _ScriptedStream
   GMutex mutex;
   GCond opened;
   GQueue steps;     /* LOCK: mutex */
-  guint n_open;     /* LOCK: mutex; gates that were opened and not passed */
+  guint n_open;     /* LOCK: mutex; gates that were opened but not passed */
   gboolean at_gate; /* LOCK: mutex */
   gint n_reads;     /* atomic */
 };

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A stream that does what a test has told it: it breaks, blocks, and lies. */
+/* A stream that follows the script of a test: it fails, blocks, and returns wrong results. */
 
 #pragma once
 
@@ -11,15 +11,15 @@ G_BEGIN_DECLS
 
 G_DECLARE_FINAL_TYPE (ScriptedStream, scripted_stream, SCRIPTED, STREAM, GInputStream)
 
-/* With @pollable it always says that there is something to read. */
+/* With @pollable, it always reports that it is readable. */
 ScriptedStream *scripted_stream_new (gboolean pollable);
 
-/* What the next reads do, in this order; at the end of the script is the end of the stream. */
+/* What the next reads do, in this order; after the script, the stream ends. */
 void scripted_stream_add_data (ScriptedStream *self, const gchar *text);
 void scripted_stream_add_error (ScriptedStream *self, GIOErrorEnum code);
 void scripted_stream_add_silent_error (ScriptedStream *self);
 void scripted_stream_add_overlong (ScriptedStream *self);
-/* A read blocks here until the gate is opened, and does not look at its cancellable. */
+/* A read blocks here until the gate is opened, and ignores its cancellable. */
 void scripted_stream_add_gate (ScriptedStream *self);
 
 /* Once for each gate. */

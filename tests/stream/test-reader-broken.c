@@ -1,18 +1,18 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Reading ahead, cancellation, and streams that break. */
+/* Reading ahead, cancellation, and streams that fail. */
 
 #include "reader-fixture.h"
 #include "scripted-stream.h"
 
-#define N_BLOCKED 16 /* as many threads can read ahead at once */
+#define N_BLOCKED 16 /* how many threads can read ahead at the same time */
 #define N_THREADS 20
 
 static void
 test_reads_ahead (void)
 {
-  g_test_summary ("While the caller works, blocks are read: so many, and no more");
+  g_test_summary ("While the caller works, blocks are read ahead: exactly the given number");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
@@ -46,8 +46,8 @@ test_leaves_a_block (void)
   g_autoptr (BufReader) second = buf_reader_new (b, pool, 1);
   g_autoptr (GBytes) held = NULL;
 
-  g_test_summary ("What is read ahead leaves a block for others: a thread holds a block of one "
-                  "reader, and reads from another");
+  g_test_summary ("Reading ahead leaves a block for others: a thread holds a block of one reader, "
+                  "and reads from another");
 
   buf_reader_set_read_ahead (first, 10);
   buf_reader_set_read_ahead (second, 10);
@@ -64,7 +64,8 @@ test_leaves_a_block (void)
 static void
 test_error_after_data (void)
 {
-  g_test_summary ("An error comes after the data that precede it, once, and the position stays");
+  g_test_summary ("An error is reported once, after the preceding data, and the position stays "
+                  "correct");
 
   for (guint read_ahead = 0; read_ahead <= 8; read_ahead += 4)
     for (gboolean async = FALSE; async <= TRUE; async++)
@@ -93,7 +94,7 @@ test_error_after_data (void)
 static void
 test_overlong (void)
 {
-  g_test_summary ("A read that returns more than was asked for is an error");
+  g_test_summary ("A read that returns more than requested is an error");
 
   for (gboolean pollable = FALSE; pollable <= TRUE; pollable++)
     for (gboolean async = FALSE; async <= TRUE; async++)
@@ -134,7 +135,7 @@ test_silent_error (void)
 static void
 test_would_block (void)
 {
-  g_test_summary ("A stream that says that there is something, and has nothing, is asked again");
+  g_test_summary ("A stream that reports that it is readable, and has no data, is polled again");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
@@ -150,7 +151,7 @@ test_would_block (void)
     }
 }
 
-/* For a stream that is not polled, this is an error as any. */
+/* If the stream is not polled, this is an error like any other. */
 static void
 test_would_block_without_poll (void)
 {
@@ -184,7 +185,7 @@ read_until_cancelled (gpointer data)
   return NULL;
 }
 
-/* Cancels a request that waits for whatever it waits for. */
+/* Cancels a request, no matter what it waits for. */
 static void
 start_cancelled (Cancelled *self, BufReader *reader)
 {
@@ -223,7 +224,7 @@ test_cancelled_before (void)
 {
   g_autoptr (GCancellable) cancellable = g_cancellable_new ();
 
-  g_test_summary ("With a cancelled cancellable nothing is read, and nothing lost");
+  g_test_summary ("With a cancelled cancellable, nothing is read, and nothing is lost");
 
   g_cancellable_cancel (cancellable);
   for (gboolean async = FALSE; async <= TRUE; async++)
@@ -250,7 +251,7 @@ test_cancelled_while_idle (void)
   g_autoptr (BufReader) reader = buf_reader_new (stream, pool, 1);
   Cancelled cancelled;
 
-  g_test_summary ("A request that waits for a peer is cancelled");
+  g_test_summary ("A request that waits for a peer can be cancelled");
 
   start_cancelled (&cancelled, reader);
   test_wait_until (g_input_stream_has_pending (stream));
@@ -263,7 +264,7 @@ test_cancelled_while_idle (void)
 static void
 test_cancelled_while_waiting_for_memory (void)
 {
-  g_test_summary ("A request that waits for memory is cancelled, and nothing is lost");
+  g_test_summary ("A request that waits for memory can be cancelled, and nothing is lost");
 
   for (guint kind = 0; kind <= 1; kind++)
     {
@@ -291,8 +292,8 @@ test_cancelled_while_a_thread_reads (void)
   g_autoptr (BufReader) reader = buf_reader_new (G_INPUT_STREAM (stream), pool, 1);
   Cancelled cancelled;
 
-  g_test_summary ("A request that waits for what is read ahead is cancelled, and the next one gets "
-                  "the block");
+  g_test_summary ("A request that waits for a block that is read ahead can be cancelled, and the "
+                  "next one gets the block");
 
   scripted_stream_add_data (stream, "ab");
   scripted_stream_add_gate (stream);
@@ -310,7 +311,7 @@ test_cancelled_while_a_thread_reads (void)
 static void
 test_cancelled_late (void)
 {
-  g_test_summary ("A request that was cancelled before its callback ran fails, and the next one "
+  g_test_summary ("A request that is cancelled before its callback runs fails, and the next one "
                   "gets the block");
 
   for (guint kind = 0; kind <= 1; kind++)
@@ -347,7 +348,7 @@ test_unfetched (void)
   g_autoptr (BufReader) reader = buf_reader_new (stream, pool, 1);
   GAsyncResult *result = NULL;
 
-  g_test_summary ("A block that is not fetched comes next");
+  g_test_summary ("The next request gets a block that was not fetched");
 
   buf_reader_next_block_async (reader, G_PRIORITY_DEFAULT, NULL, test_keep_result, &result);
   test_iterate_until (&result);
@@ -368,7 +369,8 @@ test_pending (void)
   g_autoptr (GAsyncResult) result = NULL;
   g_autoptr (GBytes) bytes = NULL;
 
-  g_test_summary ("There is one operation at a time, and nobody can close the stream under it");
+  g_test_summary ("Only one operation is possible at a time, and other code cannot close the "
+                  "stream meanwhile");
 
   buf_reader_next_block_async (reader, G_PRIORITY_DEFAULT, NULL, test_keep_result, &result);
   for (gboolean async = FALSE; async <= TRUE; async++)
@@ -394,7 +396,7 @@ test_pending (void)
 static void
 test_closed_by_others (void)
 {
-  g_test_summary ("A stream that others have closed is an error, and not the end");
+  g_test_summary ("A stream that other code has closed is an error, and not the end");
 
   for (guint kind = 0; kind < TEST_N_STREAMS; kind++)
     for (gboolean async = FALSE; async <= TRUE; async++)
@@ -406,7 +408,7 @@ test_closed_by_others (void)
         g_autoptr (GError) error = NULL;
 
         buf_reader_set_read_ahead (reader, 0);
-        /* So that the thread which feeds the pipe is through. */
+        /* So that the thread that feeds the pipe has finished. */
         g_bytes_unref (test_next_block (async, reader, NULL, NULL));
         g_bytes_unref (test_next_block (async, reader, NULL, NULL));
         g_assert_true (g_input_stream_close (stream, NULL, NULL));
@@ -424,7 +426,7 @@ test_dropped_with_blocks (void)
   g_autoptr (GInputStream) stream = test_make_file_stream (text);
   g_autoptr (BufReader) reader = buf_reader_new (stream, pool, 1);
 
-  g_test_summary ("A reader that is dropped gives back what it has read ahead");
+  g_test_summary ("A reader that is dropped frees the blocks it has read ahead");
 
   buf_reader_set_read_ahead (reader, 8);
   test_assert_next_is (FALSE, reader, "0,1,");
@@ -441,7 +443,8 @@ test_dropped_while_a_thread_reads (void)
   g_autoptr (ScriptedStream) stream = scripted_stream_new (FALSE);
   g_autoptr (BufReader) reader = buf_reader_new (G_INPUT_STREAM (stream), pool, 1);
 
-  g_test_summary ("A reader is dropped while a thread reads ahead, and does not wait for it");
+  g_test_summary ("A reader that is dropped while a thread reads ahead does not wait for that "
+                  "thread");
 
   scripted_stream_add_data (stream, "ab");
   scripted_stream_add_gate (stream);
@@ -461,7 +464,7 @@ test_all_threads_are_busy (void)
   ScriptedStream *streams[N_THREADS];
   BufReader *readers[N_THREADS];
 
-  g_test_summary ("While all threads that read ahead are blocked, other readers go on");
+  g_test_summary ("While all threads that read ahead are blocked, other readers continue");
 
   for (guint i = 0; i < N_THREADS; i++)
     {

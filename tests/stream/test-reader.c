@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A reader: the blocks of a stream, their memory, and how it ends. */
+/* A reader: the blocks of a stream, their memory, and the end of a reader. */
 
 #include <sys/resource.h>
 
@@ -19,7 +19,7 @@ test_properties (void)
   guint64 n_buffers = 0, position = 99;
   guint read_ahead = 99;
 
-  g_test_summary ("The properties and the getters tell what the reader was created with");
+  g_test_summary ("The properties and the getters return what the reader was created with");
 
   g_object_get (reader,
                 "stream",
@@ -58,7 +58,7 @@ test_set_read_ahead (void)
   g_autoptr (BufReader) reader = buf_reader_new (stream, pool, 1);
   guint n_notified = 0;
 
-  g_test_summary ("read-ahead can be changed, and notifies when it has changed");
+  g_test_summary ("read-ahead can be changed, and notifies when it changes");
 
   g_signal_connect (reader, "notify::read-ahead", G_CALLBACK (count_notify), &n_notified);
   buf_reader_set_read_ahead (reader, 5);
@@ -97,7 +97,7 @@ test_all_streams (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 12);
   g_autoptr (GBytes) text = test_make_text (10000);
 
-  g_test_summary ("The blocks of any stream are its bytes, whatever is read ahead");
+  g_test_summary ("The blocks of any stream contain its bytes, no matter how many are read ahead");
 
   for (guint kind = 0; kind < TEST_N_STREAMS; kind++)
     for (guint read_ahead = 0; read_ahead <= 4; read_ahead += 2)
@@ -182,7 +182,7 @@ test_waits_for_memory (void)
 static void
 test_waits_for_memory_async (void)
 {
-  g_test_summary ("A request waits until the pool has a block, and the thread does not");
+  g_test_summary ("A request waits until the pool has a block, and does not block the thread");
 
   for (guint kind = 0; kind <= 1; kind++)
     {
@@ -213,7 +213,7 @@ test_pool_is_kept (void)
   BufReader *reader = buf_reader_new (stream, pool, 1);
   GBytes *bytes;
 
-  g_test_summary ("A reader keeps its pool, and the pool does not wait for blocks");
+  g_test_summary ("A reader keeps its pool alive, and the pool does not wait for blocks");
 
   g_object_unref (pool);
   bytes = test_next_block (FALSE, reader, NULL, NULL);
@@ -233,8 +233,8 @@ test_dropped_under_a_plain_allocation (void)
   BufPoolAllocation *allocation = test_allocate (pool, 1);
   BufReader *reader = buf_reader_new (stream, pool, 1);
 
-  g_test_summary ("A reader that has the last reference on the pool is dropped by a thread with a "
-                  "plain allocation: it does not wait for itself");
+  g_test_summary ("A thread with a plain allocation drops a reader that has the last reference on "
+                  "the pool: it does not wait for itself");
 
   g_object_unref (pool);
   g_object_unref (reader);
@@ -338,7 +338,7 @@ test_many_idle_connections (void)
 static void
 test_short_blocks (void)
 {
-  g_test_summary ("What one read returns is a block");
+  g_test_summary ("A block contains the data of one read");
 
   for (gboolean pollable = FALSE; pollable <= TRUE; pollable++)
     for (gboolean async = FALSE; async <= TRUE; async++)
@@ -362,7 +362,7 @@ test_short_blocks (void)
 static void
 test_short_blocks_shrink (void)
 {
-  g_test_summary ("A short block holds only the buffers that it needs, where there is room to "
+  g_test_summary ("A short block holds only the buffers that it needs, if there is room to "
                   "exchange it");
 
   for (gsize n_others = 0; n_others <= 4; n_others += 4)
@@ -386,7 +386,7 @@ test_short_blocks_shrink (void)
 static void
 test_reads_after_the_end (void)
 {
-  g_test_summary ("After the end the stream is read again: a file may have grown");
+  g_test_summary ("After its end, the stream is read again, because a file may have grown");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
@@ -408,7 +408,7 @@ test_invalid (void)
   static const gsize counts[] = { 0, BUF_POOL_MAX_BUFFERS + 1, G_MAXSIZE };
   g_autoptr (BufPool) pool = test_pool_new (1, 100000);
 
-  g_test_summary ("A reader that cannot work tells why with each request");
+  g_test_summary ("A reader with an invalid configuration reports the reason for each request");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
@@ -436,7 +436,7 @@ test_invalid (void)
 static void
 test_closed_pool (void)
 {
-  g_test_summary ("With a closed pool there is an error, after what was read before");
+  g_test_summary ("With a closed pool, there is an error after the data that was read before");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {

@@ -1,7 +1,7 @@
 /* SPDX-FileCopyrightText: The libbufpool authors
  * SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A reader that writes all of a stream to another one. */
+/* A reader that writes a whole stream to another one. */
 
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +13,7 @@
 
 #include "reader-fixture.h"
 #include "scripted-stream.h"
+#include "stream/buf-reader-private.h"
 
 static void
 assert_written (GOutputStream *target, gconstpointer data, gsize size)
@@ -31,7 +32,7 @@ test_all_streams (void)
   g_autoptr (BufPool) pool = test_pool_new (16, 8);
   g_autoptr (GBytes) text = test_make_text (10000);
 
-  g_test_summary ("All of a stream arrives, whatever is read ahead");
+  g_test_summary ("The whole stream arrives, no matter how many blocks are read ahead");
 
   for (guint kind = 0; kind < TEST_N_STREAMS; kind++)
     for (guint read_ahead = 0; read_ahead <= 2; read_ahead++)
@@ -92,7 +93,7 @@ test_through_sockets (void)
   g_autoptr (BufPool) pool = test_pool_new (4096, 6);
   g_autoptr (GBytes) text = test_make_text (1000000);
 
-  g_test_summary ("A thread feeds a socket by a splice, and another splice empties it");
+  g_test_summary ("A thread feeds a socket with a splice, and another splice empties it");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
@@ -120,7 +121,7 @@ test_through_sockets (void)
 static void
 test_flags (void)
 {
-  g_test_summary ("The flags close the streams, after an error and a cancellation, too");
+  g_test_summary ("The flags close the streams, even after an error or a cancellation");
 
   for (guint flags = 0; flags <= 3; flags++)
     for (guint end = 0; end <= 2; end++)
@@ -153,7 +154,7 @@ test_flags (void)
 static void
 test_read_error (void)
 {
-  g_test_summary ("An error in reading comes after the data that precede it were written");
+  g_test_summary ("A read error is reported after the preceding data was written");
 
   for (guint read_ahead = 0; read_ahead <= 4; read_ahead += 4)
     for (gboolean async = FALSE; async <= TRUE; async++)
@@ -181,8 +182,8 @@ test_read_error (void)
 static void
 test_write_error (void)
 {
-  g_test_summary ("After an error in writing, the position tells how far it came, and the next "
-                  "splice goes on there");
+  g_test_summary ("After a write error, the position shows how much was written, and the next "
+                  "splice continues there");
 
   for (guint read_ahead = 0; read_ahead <= 4; read_ahead += 4)
     for (gboolean async = FALSE; async <= TRUE; async++)
@@ -209,7 +210,7 @@ test_write_error (void)
       }
 }
 
-/* A pipe that is full. */
+/* A full pipe. */
 static GOutputStream *
 make_stuck_target (GInputStream **reader)
 {
@@ -227,20 +228,11 @@ make_stuck_target (GInputStream **reader)
   return target;
 }
 
-static gpointer
-cancel_when_pending (gpointer data)
-{
-  gpointer *what = data;
-
-  test_wait_until (g_output_stream_has_pending (what[0]));
-  g_cancellable_cancel (what[1]);
-  return NULL;
-}
-
 static void
 test_stuck_target (void)
 {
-  g_test_summary ("A peer that takes nothing holds no memory; cancelled, nothing is lost");
+  g_test_summary ("A peer that accepts nothing holds no memory; if it is cancelled, nothing is "
+                  "lost");
 
   for (guint kind = 0; kind < TEST_N_STREAMS; kind++)
     for (gboolean async = FALSE; async <= TRUE; async++)
@@ -255,7 +247,7 @@ test_stuck_target (void)
         g_autoptr (GCancellable) cancellable = g_cancellable_new ();
         g_autoptr (GError) error = NULL;
         gpointer what[] = { stuck, cancellable };
-        GThread *thread = g_thread_new ("canceller", cancel_when_pending, what);
+        GThread *thread = g_thread_new ("canceller", test_cancel_when_pending, what);
 
         g_assert_false (test_splice (async, reader, stuck, 0, cancellable, &error));
         g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CANCELLED);
@@ -282,11 +274,12 @@ cancel_when_read_ahead (gpointer data)
 static void
 test_reads_while_it_writes (void)
 {
-  g_test_summary ("While a block is written, the next one is read; cancelled, nothing is lost");
+  g_test_summary ("While a block is written, the next one is read; if it is cancelled, nothing is "
+                  "lost");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
-      const gsize size = 1 << 20; /* more than a pipe takes */
+      const gsize size = 1 << 20; /* more than a pipe holds */
       g_autoptr (BufPool) pool = test_pool_new (size, 4);
       g_autoptr (GBytes) text = test_make_text (3 * size);
       g_autoptr (GInputStream) stream = test_make_file_stream (text);
@@ -316,15 +309,47 @@ test_reads_while_it_writes (void)
     }
 }
 
-static gpointer
-open_gate_later (gpointer data)
-{
-  BufReader *reader = data;
-  GInputStream *stream = buf_reader_get_stream (reader);
+static GCond *awaited; /* atomic */
+static gint n_waits;   /* atomic; how many times a thread began to wait for it */
 
-  test_wait_until_stopped (reader);
-  for (guint i = 0; i < 1000; i++)
-    g_thread_yield ();
+void __real_g_cond_wait (GCond *cond, GMutex *mutex);
+void __wrap_g_cond_wait (GCond *cond, GMutex *mutex);
+
+void
+__wrap_g_cond_wait (GCond *cond, GMutex *mutex)
+{
+  if (cond == g_atomic_pointer_get (&awaited))
+    g_atomic_int_inc (&n_waits);
+  __real_g_cond_wait (cond, mutex);
+}
+
+typedef struct
+{
+  BufReader *reader;
+  gint done; /* atomic; whether the splice has returned */
+} Opener;
+
+/* Whether the splice waits for the thread that reads ahead. */
+static gboolean
+waits_for_thread (BufReader *reader)
+{
+  BufReaderCore *core = reader->core;
+  gboolean attached;
+
+  g_mutex_lock (&core->mutex);
+  attached = core->stopped && core->waiting != NULL;
+  g_mutex_unlock (&core->mutex);
+  return attached || g_atomic_int_get (&n_waits) > 0;
+}
+
+static gpointer
+open_gate_when_awaited (gpointer data)
+{
+  Opener *self = data;
+  GInputStream *stream = buf_reader_get_stream (self->reader);
+
+  test_wait_until (waits_for_thread (self->reader) || g_atomic_int_get (&self->done));
+  g_assert_false (g_atomic_int_get (&self->done));
   g_assert_false (g_input_stream_is_closed (stream));
   scripted_stream_open_gate (SCRIPTED_STREAM (stream));
   return NULL;
@@ -333,7 +358,7 @@ open_gate_later (gpointer data)
 static void
 test_source_is_closed_after_reading (void)
 {
-  g_test_summary ("The source is closed only when the thread that reads ahead is through");
+  g_test_summary ("The source is closed only after the thread that reads ahead has finished");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
@@ -342,6 +367,7 @@ test_source_is_closed_after_reading (void)
       g_autoptr (GOutputStream) target = g_memory_output_stream_new_resizable ();
       g_autoptr (BufReader) reader = buf_reader_new (G_INPUT_STREAM (stream), pool, 1);
       g_autoptr (GError) error = NULL;
+      Opener opener = { .reader = reader };
       GThread *thread;
 
       scripted_stream_add_data (stream, "ab");
@@ -353,11 +379,15 @@ test_source_is_closed_after_reading (void)
       test_assert_next_is (async, reader, "ab");
       test_wait_until (scripted_stream_is_at_gate (stream));
 
-      thread = g_thread_new ("opener", open_gate_later, reader);
+      g_atomic_int_set (&n_waits, 0);
+      g_atomic_pointer_set (&awaited, &reader->core->changed);
+      thread = g_thread_new ("opener", open_gate_when_awaited, &opener);
       g_assert_false (
           test_splice (async, reader, target, G_OUTPUT_STREAM_SPLICE_CLOSE_SOURCE, NULL, &error));
+      g_atomic_int_set (&opener.done, TRUE);
       g_assert_error (error, G_IO_ERROR, G_IO_ERROR_CLOSED);
       g_thread_join (thread);
+      g_atomic_pointer_set (&awaited, NULL);
       g_assert_true (g_input_stream_is_closed (G_INPUT_STREAM (stream)));
       test_assert_next_is (async, reader, "cd");
       test_assert_next_is (async, reader, "ef");

@@ -116,7 +116,7 @@ write_out (gboolean async,
 static void
 test_to_and_fro (void)
 {
-  g_test_summary ("What is read from one stream and written to another is the same");
+  g_test_summary ("Data that is read from one stream and written to another is the same");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
@@ -146,7 +146,8 @@ test_to_and_fro (void)
 static void
 test_short_read (void)
 {
-  g_test_summary ("At the end of the stream there is less than was asked for, and no error");
+  g_test_summary ("At the end of the stream, fewer bytes than requested are read, without an "
+                  "error");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
@@ -167,7 +168,7 @@ test_short_read (void)
 static void
 test_out_of_range (void)
 {
-  g_test_summary ("A range that does not lie inside fails before the stream is touched");
+  g_test_summary ("A range outside the allocation fails before the stream is accessed");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
@@ -193,7 +194,7 @@ static void
 test_errors (void)
 {
   g_test_summary (
-      "Errors and cancellation come as GIO gives them, with the count of what went before");
+      "Errors and cancellation are those of GIO, with the number of bytes transferred before");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
@@ -224,7 +225,7 @@ allocate_pinned (BufPool *pool)
 static void
 test_transferred (void)
 {
-  g_test_summary ("A pinned allocation tells how far its last transfer came, also after an error");
+  g_test_summary ("A pinned allocation knows how far its last transfer came, even after an error");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
@@ -264,7 +265,7 @@ test_plain_tells_by_argument (void)
 static void
 test_cancelled (void)
 {
-  g_test_summary ("Cancellation comes as the stream gives it: here, a socket");
+  g_test_summary ("The stream reports cancellation: here, a socket");
 
   for (gboolean async = FALSE; async <= TRUE; async++)
     {
@@ -299,7 +300,7 @@ test_kept_meanwhile (void)
   gsize n = 99;
 
   g_test_summary (
-      "The allocation is kept as long as a stream uses it, and dropped before the callback");
+      "The allocation stays alive while a stream uses it, and is dropped before the callback");
 
   g_assert_cmpint (socketpair (AF_UNIX, SOCK_STREAM, 0, sockets), ==, 0);
   in = g_unix_input_stream_new (sockets[0], TRUE);
@@ -322,7 +323,7 @@ test_kept_meanwhile (void)
   iterate_until_ready (&waiting);
   test_assert_figures (pool, 0, 0);
 
-  /* The result of the other direction is no result. */
+  /* The result of the other direction is invalid. */
   g_test_expect_message ("BufPool",
                          G_LOG_LEVEL_CRITICAL,
                          "*write_to_stream_finish: *is_result_of*");
@@ -362,8 +363,8 @@ test_dropped_meanwhile (void)
   gsize n = 0;
 
   g_test_summary (
-      "The allocation and the pool are dropped while a transfer is under way, in the thread "
-      "whose main loop it needs: dispose does not wait for it");
+      "The allocation and the pool are dropped during a transfer, in the thread whose main loop it "
+      "needs: dispose does not wait for it");
 
   g_assert_cmpint (socketpair (AF_UNIX, SOCK_STREAM, 0, sockets), ==, 0);
   in = g_unix_input_stream_new (sockets[0], TRUE);

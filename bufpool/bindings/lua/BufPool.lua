@@ -41,7 +41,11 @@ local function time(timeout_us)
 end
 
 local function priority(io_priority)
-   return integer(io_priority or GLib.PRIORITY_DEFAULT, 'io_priority', -(2 ^ 31))
+   if io_priority == nil then return GLib.PRIORITY_DEFAULT end
+   if integer(io_priority, 'io_priority', -(2 ^ 31)) >= 2 ^ 31 then
+      fail(('io_priority must be less than 2^31, not %s'):format(tostring(io_priority)))
+   end
+   return io_priority
 end
 
 local function as_integer(value)
@@ -49,7 +53,7 @@ local function as_integer(value)
 end
 
 -- The original functions, which are replaced below.
-local original = { Budget = {}, Permit = {}, Pool = {}, PoolAllocation = {} }
+local original = { Budget = {}, Permit = {}, Pool = {}, PoolAllocation = {}, Reader = {} }
 for class_name, methods in pairs(original) do
    for i = 1, #gi.BufPool[class_name].methods do
       local name = gi.BufPool[class_name].methods[i].name
@@ -70,6 +74,9 @@ local function return_integers(class, methods)
 end
 for class_name, methods in pairs(original) do return_integers(BufPool[class_name], methods) end
 rawset(BufPool, 'POOL_UNLIMITED', as_integer(BufPool.POOL_UNLIMITED))
+
+local get_memory_limit = BufPool.get_memory_limit
+rawset(BufPool, 'get_memory_limit', function() return as_integer(get_memory_limit()) end)
 
 BufPool.PoolStats._attribute = {}
 for i = 1, #gi.BufPool.PoolStats.fields do
@@ -95,6 +102,10 @@ function Pool:trim(target)
    return as_integer(pool_methods.trim(self, integer(target, 'target')))
 end
 
+function Pool.trim_all()
+   return as_integer(pool_methods.trim_all())
+end
+
 -- Properties are attributes, so that they are integers and checked. Construction also checks numbers.
 local function override_properties(class, class_name, methods)
    local properties = {}
@@ -111,12 +122,12 @@ local function override_properties(class, class_name, methods)
    function class:_new(given, ...)
       if type(given) == 'table' then
          for _, name in pairs { 'buffer_size', 'alignment', 'max_memory', 'reserved_memory', 'max_waiting',
-                                'max_cached_memory' } do
+                                'max_cached_memory', 'n_buffers', 'read_ahead' } do
             if given[name] ~= nil then integer(given[name], name, LEAST[name]) end
          end
       end
 
-      -- What is an attribute lgi sets only after the configuration was checked. So here it sees the properties.
+      -- lgi sets attributes only after the configuration is checked. So here it sees the properties.
       local surrogate = setmetatable({}, { __index = function(_, key) return properties[key] or self[key] end })
       return GObject.Object._construct(surrogate, self._gtype, given, ...)
    end
@@ -223,19 +234,20 @@ local function override_finish(name, methods)
    end
 end
 
--- Starts an operation. If its callback fails before it fetches the result, the result is freed.
-local function start(class, methods, name, self, may_wait, arguments, io_priority, cancellable, callback)
+-- Starts an operation. If its callback fails before it fetches the result, the result is freed. The source is
+-- the pool or budget whose memory the operation may wait for, or false.
+local function start(class, methods, name, self, source, arguments, io_priority, cancellable, callback)
    if type(callback) ~= 'function' and type(callback) ~= 'thread' then
       fail(('callback must be a function or a coroutine, not %s'):format(tostring(callback)))
    end
    local function on_done(_, result)
-      if may_wait then end_to_wait(self) end
+      if source then end_to_wait(source) end
       unfetched[result] = true
       local succeeded, problem = pcall(call_back, callback, self, result)
       if succeeded then return end
       if unfetched[result] then
          local value = class[name .. '_finish'](self, result)
-         if type(value) == 'userdata' then value:release() end
+         if type(value) == 'userdata' and not GLib.Bytes:is_type_of(value) then value:release() end
       end
       error(problem, 0)
    end
@@ -243,7 +255,7 @@ local function start(class, methods, name, self, may_wait, arguments, io_priorit
    local n = #arguments
    arguments[n + 1], arguments[n + 2] = cancellable, on_done
    methods[name .. '_async'](self, table.unpack(arguments, 1, n + 2))
-   if may_wait then begin_to_wait(self) end
+   if source then begin_to_wait(source) end
 end
 
 -- In a coroutine, with the priority and the cancellable that Gio.Async has for it.
@@ -279,7 +291,7 @@ function Pool:allocate(count, cancellable)
 end
 
 -- Waits in C, by wait(timeout_us). A negative value means no limit, but then it fails like allocate(). Other
--- threads, in C, may free memory in the meantime; no garbage arises.
+-- threads, in C, may free memory in the meantime; no garbage is created.
 local function wait_in_c(source, timeout_us, wait)
    local value, problem = wait(0)
    if value or not problem:matches(Gio.IOErrorEnum, 'TIMED_OUT') then return value, problem end
@@ -315,7 +327,7 @@ function Pool:allocate_full_async(min_buffers, max_buffers, timeout_us, io_prior
    local bytes = integer(min_buffers, 'min_buffers') * self:get_buffer_size()
    local may_wait = bytes > self:get_available_memory() or self:get_waiting() > 0
    local arguments = { min_buffers, integer(max_buffers, 'max_buffers'), time(timeout_us or -1) }
-   start(Pool, pool_methods, 'allocate_full', self, may_wait, arguments, io_priority, cancellable, callback)
+   start(Pool, pool_methods, 'allocate_full', self, may_wait and self, arguments, io_priority, cancellable, callback)
 end
 
 Pool.allocate_full_finish = override_finish('allocate_full', pool_methods)
@@ -328,7 +340,7 @@ end
 function Pool:allocate_async(count, io_priority, cancellable, callback)
    local bytes = integer(count, 'n_buffers') * self:get_buffer_size()
    local may_wait = bytes > self:get_available_memory() or self:get_waiting() > 0
-   start(Pool, pool_methods, 'allocate', self, may_wait, { count }, io_priority, cancellable, callback)
+   start(Pool, pool_methods, 'allocate', self, may_wait and self, { count }, io_priority, cancellable, callback)
 end
 
 Pool.allocate_finish = override_finish('allocate', pool_methods)
@@ -356,7 +368,7 @@ end
 
 function Pool:drain_async(io_priority, cancellable, callback)
    local may_wait = self:get_active_allocations() > 0
-   start(Pool, pool_methods, 'drain', self, may_wait, {}, io_priority, cancellable, callback)
+   start(Pool, pool_methods, 'drain', self, may_wait and self, {}, io_priority, cancellable, callback)
 end
 
 Pool.drain_finish = override_finish('drain', pool_methods)
@@ -396,7 +408,7 @@ end
 
 function Budget:acquire_async(n_bytes, io_priority, cancellable, callback)
    local arguments = { integer(n_bytes, 'n_bytes') }
-   start(Budget, budget_methods, 'acquire', self, true, arguments, io_priority, cancellable, callback)
+   start(Budget, budget_methods, 'acquire', self, self, arguments, io_priority, cancellable, callback)
 end
 
 Budget.acquire_finish = override_finish('acquire', budget_methods)
@@ -477,9 +489,7 @@ end
 
 -- Readers. A block is a GLib.Bytes, whose memory is freed when the collector finds it. So garbage is
 -- collected when the pool has no block.
-local Reader = BufPool.Reader
-local new_reader, next_block = Reader._method.new, Reader._method.next_block
-local next_block_async, set_read_ahead = Reader._method.next_block_async, Reader._method.set_read_ahead
+local Reader, reader_methods = BufPool.Reader, original.Reader
 
 local function lacks_memory(reader)
    local pool = reader.pool
@@ -491,20 +501,15 @@ local function collect_for(reader)
 end
 
 function Reader.new(stream, pool, n_buffers)
-   return new_reader(stream, pool, integer(n_buffers, 'n_buffers'))
-end
-
--- BufPool.Reader { stream = stream, pool = pool, n_buffers = 4 }
-function Reader:_new(properties, ...)
-   for _, name in pairs { 'n_buffers', 'read_ahead' } do
-      if type(properties) == 'table' and properties[name] ~= nil then integer(properties[name], name) end
-   end
-   return GObject.Object._new(self, properties, ...)
+   return reader_methods.new(stream, pool, integer(n_buffers, 'n_buffers'))
 end
 
 function Reader:set_read_ahead(blocks)
-   set_read_ahead(self, integer(blocks, 'read_ahead'))
+   reader_methods.set_read_ahead(self, integer(blocks, 'read_ahead'))
 end
+
+-- BufPool.Reader { stream = stream, pool = pool, n_buffers = 4 }
+override_properties(Reader, 'Reader', reader_methods)
 
 -- Fails instead of waiting for memory, like allocate(). Use async_next_block() to wait.
 function Reader:next_block(cancellable)
@@ -514,19 +519,29 @@ function Reader:next_block(cancellable)
       if not allocation then return nil, problem end
       allocation:release()
    end
-   return next_block(self, cancellable)
+   return reader_methods.next_block(self, cancellable)
 end
 
-function Reader:next_block_async(...)
+function Reader:next_block_async(io_priority, cancellable, callback)
    if self.pool and self.pool.waiting == 0 then collect_for(self) end
-   return next_block_async(self, ...)
+   local source = lacks_memory(self) and self.pool
+   start(Reader, reader_methods, 'next_block', self, source, {}, io_priority, cancellable, callback)
 end
 
--- lgi provides this for the original, but not for a Lua function.
+function Reader:splice_async(target, flags, io_priority, cancellable, callback)
+   start(Reader, reader_methods, 'splice', self, false, { target, flags }, io_priority, cancellable, callback)
+end
+
+Reader.next_block_finish = override_finish('next_block', reader_methods)
+Reader.splice_finish = override_finish('splice', reader_methods)
+
+-- lgi provides these for the originals, but not for Lua functions.
 function Reader:async_next_block()
-   self:next_block_async(Gio.Async.io_priority, Gio.Async.cancellable, coroutine.running())
-   local _, result = coroutine.yield()
-   return self:next_block_finish(result)
+   return operate(Reader, 'next_block', self)
+end
+
+function Reader:async_splice(target, flags)
+   return operate(Reader, 'splice', self, target, flags)
 end
 
 local function iterate(next_of)

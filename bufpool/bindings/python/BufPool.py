@@ -13,7 +13,17 @@ from ..module import get_introspection_module
 from ..overrides import override
 from ._bufpool_arguments import MAX_SIZE, MAX_TIME, bytes_of, check_cancellable, integer, microseconds, part, priority as priority_of
 from ._bufpool_awaiting import Awaitable, operate, request
-from ._bufpool_budget import TIMED_OUT, Budget, Limits, Permit, add_attributes, check_properties, checked, request_full
+from ._bufpool_budget import (
+    TIMED_OUT,
+    Budget,
+    Limits,
+    Permit,
+    add_attributes,
+    check_budget,
+    check_properties,
+    checked,
+    request_full,
+)
 from ._bufpool_callbacks import call_back, claim, in_context
 from ._bufpool_reader import Reader
 from ._bufpool_waiting import unless, wait
@@ -67,6 +77,7 @@ class Pool(Limits, BufPool.Pool):
     @classmethod
     def new_with_budget(cls, buffer_size, budget):
         """Creates a pool whose allocations count against a budget."""
+        check_budget(budget, "budget")
         return cls(buffer_size=buffer_size, budget=budget)
 
     def allocate(
@@ -91,7 +102,9 @@ class Pool(Limits, BufPool.Pool):
         arguments = integer(n_buffers, "n_buffers"), _time(timeout_us)
         return self._allocate(_Pool.allocate_timeout, *arguments, cancellable=cancellable)
 
-    def allocate_full(self, min_buffers, max_buffers, timeout_us, io_priority, cancellable=None):
+    def allocate_full(
+        self, min_buffers, max_buffers, timeout_us=-1, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None
+    ):
         """Allocates between min_buffers and max_buffers buffers, with a timeout and a priority."""
         counts = _counts(min_buffers, max_buffers)
         limits = _time(timeout_us), priority_of(io_priority)

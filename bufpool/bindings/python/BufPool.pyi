@@ -39,7 +39,7 @@ _TransferCallback = Callable[..., object]  # (None, result, *user_data)
 _ReaderCallback = Callable[..., object]  # (reader, result, *user_data)
 
 class _Awaitable(Coroutine[Any, Any, _Result], AsyncContextManager[_Result], Generic[_Result]):
-    """What asynchronous methods return without a callback: to be awaited, or for async with."""
+    """What asynchronous methods return without a callback: use it with await or async with."""
 
     def __await__(self) -> Generator[Any, Any, _Result]: ...
     def send(self, value: Any) -> Any: ...
@@ -211,8 +211,8 @@ class Pool(GObject.Object, Gio.Initable):
         self,
         min_buffers: int,
         max_buffers: int,
-        timeout_us: int,
-        io_priority: int,
+        timeout_us: int = ...,
+        io_priority: int = ...,
         cancellable: Optional[Gio.Cancellable] = None,
     ) -> PoolAllocation: ...
     @overload
@@ -334,7 +334,11 @@ class Budget(GObject.Object):
         priority: int = ...,
     ) -> Permit: ...
     def acquire_full(
-        self, n_bytes: int, timeout_us: int, io_priority: int, cancellable: Optional[Gio.Cancellable] = None
+        self,
+        n_bytes: int,
+        timeout_us: int = ...,
+        io_priority: int = ...,
+        cancellable: Optional[Gio.Cancellable] = None,
     ) -> Permit: ...
     def try_acquire(self, n_bytes: int) -> Permit: ...
     @overload
@@ -368,7 +372,7 @@ class Budget(GObject.Object):
     def set_reserved_memory(self, reserved_memory: int) -> None: ...
 
 class Permit(GObject.GBoxed):
-    """Bytes that were acquired from a budget. They return to it when the permit is released or dropped."""
+    """Bytes acquired from a budget. They return to it when the permit is released or dropped."""
 
     def __enter__(self) -> Permit: ...
     def __exit__(self, *_: object) -> None: ...

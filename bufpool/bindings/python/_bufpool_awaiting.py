@@ -41,7 +41,7 @@ class Awaitable(Coroutine):
 
 
 def _running_loop():
-    # Programs without asyncio need not wait until it is imported.
+    # Programs without asyncio do not wait until it is imported.
     import asyncio  # pylint: disable=import-outside-toplevel
 
     return asyncio.get_running_loop()
@@ -83,10 +83,10 @@ def _begin(start, finish, arguments, loop, future):
 
 
 async def operate(start, finish, *arguments, cancellable, to_the_end=False):
-    """Starts an operation by start(*arguments, cancellable, callback), and waits for what
-    finish(source, result) returns. With to_the_end, it also waits for the end of what is cancelled: a stream
-    could not be used before."""
-    # Not before it is needed: programs without asyncio do not import it.
+    """Starts an operation with start(*arguments, cancellable, callback), and waits for the return value of
+    finish(source, result). With to_the_end, it also waits until a cancelled operation has ended, because a
+    stream cannot be used until then."""
+    # Only when it is needed: programs without asyncio do not import it.
     import asyncio  # pylint: disable=import-outside-toplevel
 
     loop = asyncio.get_running_loop()
@@ -106,8 +106,8 @@ async def operate(start, finish, *arguments, cancellable, to_the_end=False):
 
 
 async def request(source, attempt, start, finish, *arguments, cancellable, to_the_end=False):
-    """The same for a request on a pool or budget: tries at first, and then collects garbage while it
-    waits. What attempt() returns is the result, unless it is None."""
+    """The same for a request on a pool or budget: tries first, and then collects garbage while it waits. The
+    return value of attempt() is the result, unless it is None."""
     value = None
     if cancellable is None and source.get_waiting() == 0:
         value = attempt()

@@ -37,14 +37,15 @@ _READ_ONLY = {
 
 
 def checked(name, value):
-    """The value of a property that is a number."""
+    """The value of a numeric property."""
     if name in _LEAST:
         return integer(value, name, _LEAST[name], _GREATEST.get(name, 2**64 - 1))
     return value
 
 
 def check_properties(properties):
-    """Checks the arguments of a constructor. For GObject, a read-only property is a programming error."""
+    """Checks the arguments of a constructor. For GObject, setting a read-only property is a programming
+    error."""
     for name in properties:
         if name.replace("-", "_") in _READ_ONLY:
             raise TypeError(f"{name} cannot be set")
@@ -98,6 +99,11 @@ class Limits:
 _Budget = BufPool.Budget
 
 
+def check_budget(budget, name):
+    if not isinstance(budget, _Budget):
+        raise TypeError(f"{name} must be a BufPool.Budget, not {budget!r}")
+
+
 class Budget(Limits, BufPool.Budget):
     """A memory limit that several pools share, and a semaphore whose unit is a byte."""
 
@@ -114,8 +120,7 @@ class Budget(Limits, BufPool.Budget):
     @classmethod
     def new_child(cls, parent, max_memory):
         """Creates a budget below another one."""
-        if not isinstance(parent, _Budget):
-            raise TypeError(f"parent must be a BufPool.Budget, not {parent!r}")
+        check_budget(parent, "parent")
         return cls(parent=parent, max_memory=max_memory)
 
     def acquire(self, n_bytes, cancellable=None, *, timeout=None, priority=GLib.PRIORITY_DEFAULT):
@@ -123,8 +128,8 @@ class Budget(Limits, BufPool.Budget):
         limit if it is None."""
         return self.acquire_full(n_bytes, microseconds(timeout), priority, cancellable)
 
-    def acquire_full(self, n_bytes, timeout_us, io_priority, cancellable=None):
-        """Like acquire(), with a timeout in microseconds, negative for none, and a priority."""
+    def acquire_full(self, n_bytes, timeout_us=-1, io_priority=GLib.PRIORITY_DEFAULT, cancellable=None):
+        """Like acquire(), with a timeout in microseconds, negative for no limit, and a priority."""
         counts = (integer(n_bytes, "n_bytes"),)
         limit = integer(timeout_us, "timeout_us", -MAX_TIME, MAX_TIME)
         return request_full(self, _Budget.acquire_full, counts, limit, priority(io_priority), cancellable)
@@ -157,7 +162,7 @@ Budget = override(Budget)
 
 
 class Permit(BufPool.Permit):
-    """Bytes that were acquired from a budget. They return to it when the permit is released or dropped."""
+    """Bytes acquired from a budget. They return to it when the permit is released or dropped."""
 
     __module__ = OVERRIDES
 
@@ -180,7 +185,7 @@ class Permit(BufPool.Permit):
         return not self.is_released()
 
     def shrink(self, n_bytes):
-        """Returns the rest to the budget, and keeps n_bytes bytes."""
+        """Keeps n_bytes bytes, and returns the rest to the budget."""
         return super().shrink(integer(n_bytes, "n_bytes"))
 
     def __repr__(self):

@@ -10,7 +10,7 @@ from ._bufpool_waiting import discard
 
 
 def in_context(source):
-    """For a request whose callback the main loop of this thread calls: garbage is collected there."""
+    """For a request whose callback the main loop of this thread calls: collects garbage there."""
     context = GLib.MainContext.ref_thread_default()
 
     def later(seconds, function):
@@ -23,7 +23,7 @@ def in_context(source):
 
 def call_back(start, finish, operation, arguments, callback, user_data, waiting=None):
     """Starts an asynchronous operation, whose callback can then claim the result. If the callback raises
-    before it does, the result is freed: the traceback would keep it alive."""
+    before it does, the result is freed, because the traceback would keep it alive."""
     if not callable(callback):
         raise TypeError(f"callback must be callable, not {callback!r}")
 

@@ -6,7 +6,7 @@
 Garbage in a cycle can hold the memory that a request waits for, and only a collection frees it. A full
 collection takes time in proportion to the live heap, so it is the last resort: a request tries, waits
 briefly, and only then collects. The share of time that collections use is bounded. They are repeated while a
-request waits, because garbage can arise later."""
+request waits, because garbage can be created later."""
 
 import gc
 import time
@@ -16,10 +16,10 @@ import weakref
 BRIEF = 0.005
 # Seconds until the next look after a collection that freed nothing.
 INTERVAL = 0.1
-# How much of the time collections may take, and how many seconds in advance.
+# How much of the time collections may take, and how many seconds of credit they start with.
 SHARE = 0.03
 ADVANCE = 0.1
-# A collection that freed memory counts less, since the request needed it.
+# A collection that freed memory counts less, because the request needed it.
 DISCOUNT = 8
 
 
@@ -34,7 +34,7 @@ class Collector:
         self._at = clock()
 
     def run(self, progress):
-        """Collects if the share allows it. Returns after how many seconds to look again. The result of
+        """Collects if the share allows it. Returns the number of seconds until the next look. The result of
         progress() changes when a collection frees memory."""
         begin = self._clock()
         self._credit = min(self._credit + (begin - self._at) * SHARE, ADVANCE)
@@ -61,7 +61,7 @@ def progress_of(source):
 class _Watch:
     """Collects for the requests on one pool or budget that wait in one loop or thread."""
 
-    # Once nothing waits, a watch stays for so many looks: the next request may be about to wait.
+    # If nothing waits, a watch continues for this many looks, because the next request may be about to wait.
     LINGER = 20
 
     def __init__(self, source, later):
@@ -83,17 +83,17 @@ class _Watch:
         if self._idle < self.LINGER:
             self._later(delay, self._look)
         else:
-            # From now on whoever enters makes a watch of their own.
+            # From now on, new requests create another watch.
             self.waits = None
 
 
-# A watch is kept by what is to call it: so it ends with its loop.
+# Its scheduler holds the watch, so the watch ends with its loop.
 _watches = weakref.WeakValueDictionary()
 
 
 class Waiting:
-    """While this is entered, garbage is collected now and then: later(seconds, function) calls it in the
-    thread that scheduler stands for."""
+    """While this context is entered, garbage is collected occasionally: later(seconds, function) calls the
+    function in the thread that scheduler stands for."""
 
     def __init__(self, source, scheduler, later):
         self._source = source

@@ -19,12 +19,12 @@ _Reader = get_introspection_module("BufPool").Reader
 
 
 def _check_flags(flags):
-    """PyGObject 3.58 takes a sequence for a list of names, and does not check that it contains names."""
+    """PyGObject 3.58 treats a sequence as a list of names, and does not check that it contains names."""
     integer(flags, "flags", 0, 2**32 - 1)
 
 
 class Reader(_Reader):
-    """Reads a stream in blocks that come from a pool. Iteration, also with "async for", yields read-only
+    """Reads a stream in blocks that come from a pool. Iteration, with "for" or "async for", yields read-only
     memoryviews, without a copy. A block is freed when its last view is gone."""
 
     __module__ = OVERRIDES

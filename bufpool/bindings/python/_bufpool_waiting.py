@@ -27,8 +27,8 @@ def discard(value):
 
 
 def unless(code, function, *arguments):
-    """What the function returns, or None if it fails with this code of Gio. PyGObject makes the error in
-    Python, and prints what a signal handler raises meanwhile: that is raised here."""
+    """Returns what the function returns, or None if it fails with this GIO error code. PyGObject creates the
+    error in Python, and prints what a signal handler raises meanwhile; that exception is raised here."""
     try:
         return function(*arguments)
     except GLib.Error as error:
@@ -40,8 +40,9 @@ def unless(code, function, *arguments):
 
 
 class Interruption:
-    """A cancellable of our own, which the caller's cancels, too. Cancelling it leaves the caller's alone.
-    Not Gio.Cancellable.connect(), whose counterpart waits for handlers that are running."""
+    """A separate cancellable that the caller's cancellable cancels, too. Cancelling it does not cancel the
+    caller's. This does not use Gio.Cancellable.connect(), because its counterpart waits for running
+    handlers."""
 
     def __init__(self, cancellable):
         self.cancellable = Gio.Cancellable()
@@ -110,10 +111,10 @@ class _Job:
 
 
 class _Helpers:
-    """Threads that wait for others. A few are kept: usually it is one. Each step leaves a usable state, in
-    whatever place an interruption comes: sets and queues change in one step."""
+    """Threads that wait for others. A few idle ones are kept: usually one. Each step leaves a usable state,
+    no matter where an interruption occurs: sets and queues change in one step."""
 
-    # How many stay when there is nothing to do.
+    # How many are kept when there is nothing to do.
     KEPT = 2
 
     def __init__(self):
@@ -122,21 +123,21 @@ class _Helpers:
         self._threads = set()
 
     def add(self, job):
-        """Has a thread run the job."""
+        """Makes a thread run the job."""
         self._unfinished.add(job)
         self._jobs.put(job)
         if len(self._threads) < len(self._unfinished):
             _thread.start_new_thread(self._run, (object(), self._jobs))
 
     def abandon(self, job):
-        """An interruption can come before the job is in the queue. A job that is there and has not started
+        """An interruption may occur before the job is in the queue. A job that is in it and has not started
         does nothing, so it needs no thread."""
         job.abandon()
         if not job.started:
             self._unfinished.discard(job)
 
     def _run(self, thread, jobs):
-        # A thread counts itself: an interruption cannot come between.
+        # A thread counts itself, so an interruption cannot occur in between.
         self._threads.add(thread)
         while job := self._next(thread, jobs):
             job.run()
@@ -145,8 +146,8 @@ class _Helpers:
             del job
 
     def _next(self, thread, jobs):
-        """None if the thread is to end. Who adds a job meanwhile does not count this thread any more, or
-        has put the job before."""
+        """Returns None if the thread should end. A thread that adds a job in the meantime does not count this
+        thread anymore, or has added the job before."""
         if len(self._threads) <= len(self._unfinished) + self.KEPT:
             return jobs.get()
         self._threads.discard(thread)
@@ -159,8 +160,9 @@ class _Helpers:
 
 
 class Service:
-    """A thread with a main context, for what has to happen while others wait. It is started when it is
-    first needed, and ends before the interpreter does: a source of GLib must not call Python later."""
+    """A thread with a main context, for work that must continue while other threads wait. It starts when it
+    is first needed, and ends before the interpreter does, because a GLib source must not call Python
+    later."""
 
     def __init__(self):
         self._context = GLib.MainContext()
@@ -171,14 +173,14 @@ class Service:
         self._ended.acquire()
 
     def stop(self):
-        """At the end of the program."""
+        """Called at the end of the program."""
         self._ends = True
         if self._started:
             self._context.wakeup()
             self._ended.acquire(timeout=1)
 
     def call(self, function):
-        """Calls a function in the thread, whose thread-default context is the service's."""
+        """Calls a function in the thread, with the service's context as thread-default context."""
         self._calls.put(function)
         if self._started:
             self._context.wakeup()
@@ -187,7 +189,7 @@ class Service:
             _thread.start_new_thread(self._run, ())
 
     def later(self, seconds, function):
-        """Calls a function in the thread, after some time."""
+        """Calls a function in the thread after a delay."""
 
         def start():
             source = GLib.timeout_source_new(int(seconds * 1000))
@@ -221,8 +223,8 @@ if hasattr(os, "register_at_fork"):
 
 def wait(source, function, *arguments, cancellable, to_the_end=False):
     """Calls a C function that may wait for this pool or budget, or for something else if that is None. It is
-    one wait, so a request keeps its place in the queue. With to_the_end, an interruption waits until what it
-    cancelled has ended: a stream could not be used before."""
+    one wait, so a request keeps its place in the queue. With to_the_end, an interruption waits until the
+    cancelled operation has ended, because a stream cannot be used until then."""
     if _thread.get_ident() != threading.main_thread().ident:
         if source is None:
             return function(*arguments, cancellable)

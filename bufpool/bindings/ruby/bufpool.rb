@@ -94,7 +94,7 @@ module BufPool
       @at = clock.call
     end
 
-    # Collects if the share allows it. Returns after how many seconds to check again. The result of the block
+    # Collects if the share allows it. Returns the number of seconds until the next check. The result of the block
     # changes when a collection frees memory.
     def run
       start = @clock.call
@@ -195,12 +195,13 @@ module BufPool
     end
 
     # Starts an asynchronous operation. If the block raises before it fetches the result, the result is freed.
-    def call_back(owner, finish, waits)
+    # The last argument is the pool or budget whose memory the operation may wait for, or nil.
+    def call_back(owner, finish, awaited = nil)
       raise ArgumentError, "no block given, which is called when it is done" unless block_given?
 
-      Waiting.enter(owner) if waits
+      Waiting.enter(awaited) if awaited
       lambda do |source, result, *|
-        Waiting.leave(owner) if waits
+        Waiting.leave(awaited) if awaited
         result.instance_variable_set(:@bufpool_unfetched, true)
         begin
           yield(source, result)
@@ -278,8 +279,33 @@ module BufPool
     end
   end
 
+  def self.check_budget(budget, name)
+    budget.is_a?(Budget) ? budget : raise(TypeError, "#{name} must be a BufPool::Budget, not #{budget.inspect}")
+  end
+
+  # The constructors from C have no names of their own here.
+  module BudgetConstructors
+    def new_child(parent, max_memory)
+      new(parent, max_memory)
+    end
+  end
+
+  module PoolConstructors
+    def new_with_budget(buffer_size, budget)
+      new(buffer_size: buffer_size, budget: BufPool.check_budget(budget, "budget"))
+    end
+  end
+
   # Prepended to the methods from C.
   module BudgetMethods
+    # With one argument, the maximum. With two, the parent and the maximum.
+    def initialize(*parent, max_memory)
+      raise ArgumentError, "wrong number of arguments (given #{parent.size + 1}, expected 1..2)" if parent.size > 1
+
+      parent.each { |budget| BufPool.check_budget(budget, "parent") }
+      super(*parent, BufPool.integer(max_memory, "max_memory"))
+    end
+
     # With a block, passes the permit to it, and releases it at the end. The timeout is in seconds.
     def acquire(n_bytes, cancellable = nil, timeout: nil, priority: GLib::PRIORITY_DEFAULT, &block)
       BufPool.lend(acquire_full(n_bytes, BufPool.microseconds(timeout), priority, cancellable), &block)
@@ -300,7 +326,7 @@ module BufPool
       BufPool.integer(n_bytes, "n_bytes")
       BufPool.priority(io_priority)
       BufPool.check_cancellable(cancellable)
-      super(n_bytes, io_priority, cancellable, &BufPool.call_back(self, :acquire_finish, true, &block))
+      super(n_bytes, io_priority, cancellable, &BufPool.call_back(self, :acquire_finish, self, &block))
     end
   end
 
@@ -312,8 +338,15 @@ module BufPool
 
   module PoolMethods
     def initialize(size = BufferSize::S4096.to_i, maximum = POOL_UNLIMITED, buffer_size: size, max_memory: maximum,
-                   max_cached_memory: nil)
-      super(BufPool.integer(buffer_size, "buffer_size"), BufPool.integer(max_memory, "max_memory"))
+                   max_cached_memory: nil, budget: nil)
+      BufPool.integer(buffer_size, "buffer_size")
+      BufPool.integer(max_memory, "max_memory")
+      if budget.nil?
+        super(buffer_size, max_memory)
+      else
+        initialize_new_with_budget(buffer_size, BufPool.check_budget(budget, "budget"))
+        self.max_memory = max_memory
+      end
       self.max_cached_memory = max_cached_memory if max_cached_memory
     end
 
@@ -345,10 +378,10 @@ module BufPool
 
     def allocate_full_async(least, most, timeout_us = -1, io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil,
                             &block)
-      waits = BufPool.integer(least, "min_buffers") * buffer_size > available_memory || waiting.positive?
+      awaited = self if BufPool.integer(least, "min_buffers") * buffer_size > available_memory || waiting.positive?
       arguments = [least, BufPool.integer(most, "max_buffers"), BufPool.time(timeout_us), BufPool.priority(io_priority)]
       BufPool.check_cancellable(cancellable)
-      super(*arguments, cancellable, &BufPool.call_back(self, :allocate_full_finish, waits, &block))
+      super(*arguments, cancellable, &BufPool.call_back(self, :allocate_full_finish, awaited, &block))
     end
 
     def try_allocate(count)
@@ -357,10 +390,10 @@ module BufPool
 
     # The block is called with the pool and a result, for allocate_finish.
     def allocate_async(count, io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil, &block)
-      waits = BufPool.integer(count, "n_buffers") * buffer_size > available_memory || waiting.positive?
+      awaited = self if BufPool.integer(count, "n_buffers") * buffer_size > available_memory || waiting.positive?
       BufPool.priority(io_priority)
       BufPool.check_cancellable(cancellable)
-      super(count, io_priority, cancellable, &BufPool.call_back(self, :allocate_finish, waits, &block))
+      super(count, io_priority, cancellable, &BufPool.call_back(self, :allocate_finish, awaited, &block))
     end
 
     def drain(cancellable = nil, timeout: nil)
@@ -374,10 +407,10 @@ module BufPool
     end
 
     def drain_async(io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil, &block)
-      waits = active_allocations.positive?
+      awaited = self if active_allocations.positive?
       BufPool.priority(io_priority)
       BufPool.check_cancellable(cancellable)
-      super(io_priority, cancellable, &BufPool.call_back(self, :drain_finish, waits, &block))
+      super(io_priority, cancellable, &BufPool.call_back(self, :drain_finish, awaited, &block))
     end
 
     %i[max_cached_memory= set_max_cached_memory].each do |name|
@@ -390,7 +423,7 @@ module BufPool
 
     private
 
-    # A call that need not wait needs no other thread.
+    # A call that does not wait needs no other thread.
     def take(count, cancellable)
       BufPool.check_cancellable(cancellable)
       begin
@@ -444,9 +477,9 @@ module BufPool
       end
 
       define_method("#{name}_async") do |stream, offset, size, priority = GLib::PRIORITY_DEFAULT, cancellable = nil, &block|
-        BufPool.priority(priority)
+        arguments = [BufPool.integer(offset, "offset"), BufPool.integer(size, "size"), BufPool.priority(priority)]
         BufPool.check_cancellable(cancellable)
-        super(stream, BufPool.integer(offset, "offset"), BufPool.integer(size, "size"), priority, cancellable, &block)
+        super(stream, *arguments, cancellable, &BufPool.call_back(self, :"#{name}_finish", &block))
       end
 
       define_method("#{name}_finish") { |result| super(result).last }
@@ -456,9 +489,11 @@ module BufPool
   Pool.prepend(LimitMethods, PoolMethods,
                ResultMethods.for(:allocate_finish, :allocate_pinned_finish, :allocate_full_finish,
                                  :allocate_full_pinned_finish, :drain_finish))
+  Pool.extend(PoolConstructors)
   Budget.prepend(LimitMethods, BudgetMethods, ResultMethods.for(:acquire_finish))
+  Budget.extend(BudgetConstructors)
   Permit.prepend(PermitMethods)
-  PoolAllocation.prepend(AllocationMethods)
+  PoolAllocation.prepend(AllocationMethods, ResultMethods.for(:fill_from_stream_finish, :write_to_stream_finish))
 
   # A block is a GLib::Bytes, whose memory is freed when the collector finds it. So garbage is collected when
   # the pool has no block.
@@ -471,17 +506,28 @@ module BufPool
 
     # The next block, or nil at the end.
     def next_block(cancellable = nil)
-      blocks = [] # emptied, because the thread that waited may keep what its block has seen
+      BufPool.check_cancellable(cancellable)
+      blocks = [] # emptied, because the thread that waited may keep the last value of its block
       BufPool.wait(pool, cancellable) { |stop| blocks << super(stop) }
       blocks.pop
     end
 
-    def next_block_async(*others, &block)
-      COLLECTOR.run_for(pool) if n_buffers * pool.buffer_size > pool.available_memory
-      super(*others, &block)
+    def next_block_async(io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil, &block)
+      BufPool.priority(io_priority)
+      BufPool.check_cancellable(cancellable)
+      awaited = pool if n_buffers * pool.buffer_size > pool.available_memory
+      COLLECTOR.run_for(awaited) if awaited
+      super(io_priority, cancellable, &BufPool.call_back(self, :next_block_finish, awaited, &block))
+    end
+
+    def splice_async(target, flags, io_priority = GLib::PRIORITY_DEFAULT, cancellable = nil, &block)
+      BufPool.priority(io_priority)
+      BufPool.check_cancellable(cancellable)
+      super(target, flags, io_priority, cancellable, &BufPool.call_back(self, :splice_finish, &block))
     end
 
     def splice(target, flags, cancellable = nil)
+      BufPool.check_cancellable(cancellable)
       BufPool.wait(pool, cancellable) { |stop| super(target, flags, stop) }
     end
 
@@ -499,5 +545,5 @@ module BufPool
     end
   end
 
-  Reader.prepend(ReaderMethods)
+  Reader.prepend(ReaderMethods, ResultMethods.for(:next_block_finish, :splice_finish))
 end

@@ -30,7 +30,9 @@ function checkTimeout(timeout_us) {
 }
 
 function checkPriority(priority) {
-    return integer(priority, 'io_priority', -(2 ** 31));
+    if (integer(priority, 'io_priority', -(2 ** 31)) >= 2 ** 31)
+        throw new TypeError(`io_priority must be less than 2^31, not ${priority}`);
+    return priority;
 }
 
 /* All bytes of any buffer, view or GLib.Bytes. GJS would convert each number of an array to a byte. */
@@ -208,7 +210,8 @@ function overrideProperty(prototype, name, least) {
         set.call(this, integer(value, name, least));
     };
     prototype[`set_${name}`] = checkedSet;
-    for (const spelling of [name, name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())])
+    const spellings = [name, name.replaceAll('_', '-'), name.replace(/_(.)/g, (_, letter) => letter.toUpperCase())];
+    for (const spelling of spellings)
         Object.defineProperty(prototype, spelling, {get, set: checkedSet});
 }
 
@@ -280,6 +283,12 @@ function overrideWaiting(Pool) {
     };
 }
 
+function checkBudget(budget, name) {
+    if (!(budget instanceof imports.gi.BufPool.Budget))
+        throw new TypeError(`${name} must be a BufPool.Budget, not ${budget}`);
+    return budget;
+}
+
 function overridePool(Pool) {
     const {_init, trim} = Pool.prototype;
 
@@ -290,7 +299,7 @@ function overridePool(Pool) {
     };
     Pool.new = (buffer_size, max_memory) => new Pool({buffer_size, max_memory});
 
-    Pool.new_with_budget = (buffer_size, budget) => new Pool({buffer_size, budget});
+    Pool.new_with_budget = (buffer_size, budget) => new Pool({buffer_size, budget: checkBudget(budget, 'budget')});
     overrideLimits(Pool.prototype);
     overrideProperty(Pool.prototype, 'max_cached_memory', -1);
     Pool.prototype.trim = function (target) {
@@ -324,9 +333,7 @@ function overrideBudget(Budget) {
     };
     Budget.new = max_memory => new Budget({max_memory});
     Budget.new_child = (parent, max_memory) => {
-        if (!(parent instanceof Budget))
-            throw new TypeError(`parent must be a BufPool.Budget, not ${parent}`);
-        return new Budget({parent, max_memory});
+        return new Budget({parent: checkBudget(parent, 'parent'), max_memory});
     };
     overrideLimits(Budget.prototype);
 
@@ -429,7 +436,7 @@ function _init() {
  * pool has no block. The collector may consider the last block to be still in use, so the pool should have
  * room for two. */
 function overrideReader(Reader) {
-    const {_init: construct, next_block, set_read_ahead, get_read_ahead} = Reader.prototype;
+    const {_init: construct, next_block, splice} = Reader.prototype;
 
     Reader.prototype._init = function (properties = {}) {
         for (const [name, value] of Object.entries(properties)) {
@@ -440,11 +447,7 @@ function overrideReader(Reader) {
     };
     Reader.new = (stream, pool, n_buffers) => new Reader({stream, pool, n_buffers});
 
-    Reader.prototype.set_read_ahead = function (blocks) {
-        set_read_ahead.call(this, integer(blocks, 'read_ahead'));
-    };
-    for (const name of ['read_ahead', 'readAhead'])
-        Object.defineProperty(Reader.prototype, name, {get: get_read_ahead, set: Reader.prototype.set_read_ahead});
+    overrideProperty(Reader.prototype, 'read_ahead', 0);
 
     const lacksMemory = reader =>
         reader.n_buffers * reader.pool.buffer_size > reader.pool.available_memory;
@@ -456,7 +459,11 @@ function overrideReader(Reader) {
             if (lacksMemory(this))
                 this.pool.try_allocate(this.n_buffers).release();
         }
-        return next_block.call(this, cancellable);
+        return next_block.call(this, checkCancellable(cancellable));
+    };
+
+    Reader.prototype.splice = function (target, flags, cancellable = null) {
+        return splice.call(this, target, flags, checkCancellable(cancellable));
     };
 
     overrideAsync(Reader.prototype, 'next_block', 0, () => []);
