@@ -316,7 +316,8 @@ test_assert_still_there (BufPool *pool)
   g_assert_error (error, BUF_POOL_ERROR, BUF_POOL_ERROR_CLOSED);
 }
 
-/* The pool may still be ending in another thread. */
+/* The pool may still be ending in another thread, and the watcher and a thread that logs a wait may
+ * still be inside. */
 void
 test_wait_for_the_end (void)
 {

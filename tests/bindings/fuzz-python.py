@@ -38,7 +38,8 @@ LONGEST_CALL = 0.02  # seconds
 MOST_BYTES = 1 << 20  # of an allocation that the fuzz test keeps
 MOST_MEMORY = 3 << 29  # of the process
 MOST_VALUES = 60
-ENOUGH_CALLS = 30000  # enough for each call to succeed once
+ENOUGH_CALLS = 30000  # enough for nearly each call to succeed once
+MORE_SEEDS = 6  # for the calls that did not
 NUMBERS = [0, 1, 2, 3, 7, 8, 16, 100, 4096, 65535, 65536]
 NUMBERS += [sign * 2**power + more for sign in (1, -1) for power in (31, 32, 53, 63, 64, 70) for more in (-1, 0, 1)]
 OTHERS = [-1, -5, 0.0, 1.5, -0.1, 1e300, float("nan"), float("inf"), True, None, "", "text", "8", "\0", "\udc80"]
@@ -349,22 +350,35 @@ def main():
         return 0
 
     failed = 0
-    never_succeeded = []
+    never = None
     print(f"1..{options.seeds + 1}")
-    for number in range(options.seeds):
-        problem, never = run_seed(options.first_seed + number, options.calls)
-        never_succeeded += [never] if never is not None else []
+
+    def run(number):
+        nonlocal never
+        problem, of_seed = run_seed(options.first_seed + number, options.calls)
+        if of_seed is not None:
+            never = of_seed if never is None else never & of_seed
         if problem:
-            failed += 1
             print("# " + problem.replace("\n", "\n# "))
-        print("not ok" if problem else "ok", number + 1, f"{options.calls} random calls", flush=True)
-    never = set.intersection(*never_succeeded) if never_succeeded else set()
-    if options.calls * options.seeds >= ENOUGH_CALLS and never:
-        failed += 1
-        print(f"# never succeeded: {never}")
-        print("not ok", options.seeds + 1, "each call succeeds")
-    else:
-        print("ok", options.seeds + 1, "each call succeeds")
+        return problem is None
+
+    for number in range(options.seeds):
+        passed = run(number)
+        failed += not passed
+        print("ok" if passed else "not ok", number + 1, f"{options.calls} random calls", flush=True)
+
+    # What succeeds also depends on time, so a call that was unlucky gets another chance.
+    succeeded = True
+    if options.calls * options.seeds >= ENOUGH_CALLS:
+        for number in range(options.seeds, options.seeds + MORE_SEEDS):
+            if not never:
+                break
+            succeeded &= run(number)
+        if never:
+            succeeded = False
+            print(f"# never succeeded: {never}")
+    failed += not succeeded
+    print("ok" if succeeded else "not ok", options.seeds + 1, "each call succeeds")
     return failed != 0
 
 

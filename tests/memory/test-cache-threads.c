@@ -745,7 +745,7 @@ test_ends_storm (void)
         }
       g_atomic_int_set (&start, TRUE);
       g_object_unref (pool);
-      g_assert_cmpuint (test_count_memories (), ==, 0);
+      test_wait_for_the_end ();
       for (guint i = 0; i < G_N_ELEMENTS (droppers); i++)
         g_thread_join (threads[i]);
     }

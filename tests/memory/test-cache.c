@@ -216,7 +216,7 @@ test_pinned_task (void)
     g_main_context_iteration (NULL, TRUE);
   g_object_unref (g_steal_pointer (&pool));
   buf_pool_allocation_unref (allocation);
-  g_assert_cmpuint (test_count_memories (), ==, 0);
+  test_wait_for_the_end ();
 }
 
 static void

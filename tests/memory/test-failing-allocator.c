@@ -485,16 +485,19 @@ test_shrink (void)
   fail_to_shrink (1);
 }
 
-/* Each failure is one refusal, so the numbers are equal. */
+/* Without a cache, each failure is one refusal. With one, there may be no memory for the handle of a
+ * cached block, and then the request tries again without the cache. */
 static void
-run_load (guint alignment, gint in)
+run_load (guint alignment, gint in, gboolean caches)
 {
   Script self = { .pool = new_pool (BUFFER_SIZE, FALSE, alignment) };
   Requester requesters[N_KINDS + 1];
   GThread *threads[N_KINDS + 1];
   guint n_threads = 0;
-  gint repeat = test_scale (8000);
+  gint repeat = test_scale (4000);
 
+  if (!caches)
+    buf_pool_set_max_cached_memory (self.pool, 0);
   reset_allocator (-1, FALSE, in);
   for (Kind kind = 0; kind < N_KINDS; kind++)
     if (kind != KIND_TRY && kind != KIND_TRY_PINNED)
@@ -514,10 +517,14 @@ run_load (guint alignment, gint in)
 
   test_assert_figures (self.pool, 0, 0);
   g_assert_cmpuint (buf_pool_get_waiting (self.pool), ==, 0);
-  g_assert_cmpint (self.n_refused, ==, g_atomic_int_get (&n_failures));
+  if (caches)
+    g_assert_cmpint (self.n_refused, <=, g_atomic_int_get (&n_failures));
+  else
+    g_assert_cmpint (self.n_refused, ==, g_atomic_int_get (&n_failures));
+  g_assert_cmpint (self.n_refused, >, 0);
   g_assert_cmpint (self.n_served, >, 0);
   g_object_unref (self.pool);
-  g_test_message ("%d served, %d refused", self.n_served, self.n_refused);
+  g_test_message ("%d served, %d refused, %d failures", self.n_served, self.n_refused, n_failures);
   reset_allocator (-1, FALSE, 0);
 }
 
@@ -527,10 +534,13 @@ test_under_load (void)
   g_test_summary ("Threads and tasks wait for each other, and one allocation in 2, 3, 7 or 50 "
                   "fails: the refusals match, and all bytes return");
 
-  run_load (0, 2);
-  run_load (0, 50);
-  run_load (BUFFER_SIZE, 3);
-  run_load (BUFFER_SIZE, 7);
+  for (guint caches = 0; caches < 2; caches++)
+    {
+      run_load (0, 2, caches);
+      run_load (0, 50, caches);
+      run_load (BUFFER_SIZE, 3, caches);
+      run_load (BUFFER_SIZE, 7, caches);
+    }
 }
 
 /* Repeatedly, so that the pool tries to make room for them. */

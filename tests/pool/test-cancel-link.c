@@ -217,7 +217,7 @@ test_late_handler (void)
       while (g_main_context_iteration (NULL, FALSE))
         continue;
       g_object_unref (pool);
-      g_assert_cmpuint (test_count_memories (), ==, 0);
+      test_wait_for_the_end ();
       g_atomic_int_set (&go_on, TRUE);
       g_thread_join (thread);
       delayed = NULL;
@@ -299,7 +299,7 @@ test_handler_drops_the_pool (void)
       spin_until (&race.n_ended, round);
     }
   g_thread_join (thread);
-  g_assert_cmpuint (test_count_memories (), ==, 0);
+  test_wait_for_the_end ();
 }
 
 int
