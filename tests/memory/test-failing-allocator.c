@@ -485,8 +485,8 @@ test_shrink (void)
   fail_to_shrink (1);
 }
 
-/* Without a cache, each failure is one refusal. With one, there may be no memory for the handle of a
- * cached block, and then the request tries again without the cache. */
+/* Without a cache, each failure is one refusal. With one, there may be no memory for the handle of
+ * a cached block, and then the request tries again without the cache. */
 static void
 run_load (guint alignment, gint in, gboolean caches)
 {
