@@ -69,8 +69,11 @@ begin_to_watch_locked (BufTree *tree)
 void
 buf_semaphore_set_watch_locked (BufTree *tree)
 {
-  gint64 due = MIN (tree->watch.due, buf_wait_queue_get_next_time_locked (&tree->queue));
+  gint64 due = tree->watch.due;
 
+  if (tree->queue.sooner)
+    due = MIN (due, buf_wait_queue_get_next_time_locked (&tree->queue));
+  tree->queue.sooner = FALSE;
   if (due == G_MAXINT64 && tree->queue.waiters.length > 0)
     due = begin_to_watch_locked (tree);
   if (due != tree->watch.due)
@@ -143,12 +146,18 @@ static void
 unlock_and_complete (BufSemaphore *self)
 {
   BufTree *tree = self->tree;
-  BufReady ready = tree->ready;
   gboolean ends = buf_semaphore_ends_locked (self);
+  BufReady ready;
 
-  buf_ready_init (&tree->ready);
-  buf_semaphore_unlock (self);
-  buf_ready_complete (&ready);
+  if (buf_ready_is_empty (&tree->ready))
+    buf_semaphore_unlock (self);
+  else
+    {
+      ready = tree->ready;
+      buf_ready_init (&tree->ready);
+      buf_semaphore_unlock (self);
+      buf_ready_complete (&ready);
+    }
   if (G_UNLIKELY (ends))
     self->end (self);
 }

@@ -158,6 +158,7 @@ buf_semaphore_look (BufWatch *watch, gint64 now)
   semaphore = gather_news_locked (tree, now, &news);
   n_keepers = choose_keepers_locked (tree, keepers);
   buf_watch_set_due_locked (&tree->watch, get_next_look_locked (tree, now));
+  tree->queue.sooner = TRUE;
   buf_semaphore_serve_and_unlock (buf_semaphore_get_for_level (tree->queue.root));
 
   if (semaphore != NULL)

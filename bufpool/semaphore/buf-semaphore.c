@@ -299,7 +299,7 @@ buf_semaphore_wait (BufSemaphore *self,
   g_assert (waiter->complete == NULL);
 
   g_mutex_lock (&self->tree->mutex);
-  self->tree->queue.promises = promises;
+  buf_wait_queue_set_promises_locked (&self->tree->queue, promises);
   enqueue_locked (self, waiter);
   if (has_to_reclaim_locked (self, waiter))
     reclaim_and_relock (self, !promises);
@@ -323,7 +323,7 @@ buf_semaphore_enqueue (BufSemaphore *self, BufWaiter *waiter)
   g_assert (waiter->complete != NULL);
 
   g_mutex_lock (&self->tree->mutex);
-  self->tree->queue.promises = promises;
+  buf_wait_queue_set_promises_locked (&self->tree->queue, promises);
   enqueue_locked (self, waiter);
   reclaims = has_to_reclaim_locked (self, waiter);
   self->n_inside += reclaims ? 1 : 0;

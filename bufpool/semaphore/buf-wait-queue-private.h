@@ -45,13 +45,15 @@ struct _BufWaitQueue
   /* A waiter at this level or below may have become impossible; or NULL. */
   BufLevel *suspect; /* LOCK: mutex */
 
-  GQueue waiters;   /* LOCK: mutex; for bytes, by age */
-  GQueue woken;     /* LOCK: mutex; those of @waiters that are woken, and not late */
-  GQueue drained;   /* LOCK: mutex; drainers that have to be told they are done */
-  guint64 n_pushed; /* LOCK: mutex */
-  guint64 n_woken;  /* LOCK: mutex; how many times a thread was woken */
+  GQueue waiters;    /* LOCK: mutex; for bytes, by age */
+  BufWaiter *oldest; /* LOCK: mutex; the one whose overtakings are bounded, or NULL */
+  GQueue woken;      /* LOCK: mutex; those of @waiters that are woken, and not late */
+  GQueue drained;    /* LOCK: mutex; drainers that have to be told they are done */
+  guint64 n_pushed;  /* LOCK: mutex */
+  guint64 n_woken;   /* LOCK: mutex; how many times a thread was woken */
 
   gboolean promises;     /* LOCK: mutex; whether the watcher ends promises */
+  gboolean sooner;       /* LOCK: mutex; something may expire sooner than the watcher knows */
   gint64 overtaken_time; /* const; see BUF_WAIT_QUEUE_OVERTAKEN_TIME */
   gint64 patience;       /* const; see BUF_WAIT_QUEUE_PATIENCE */
 
@@ -63,6 +65,7 @@ struct _BufWaitQueue
 void
 buf_wait_queue_init (BufWaitQueue *self, BufLevel *root, void (*revoke_locked) (BufLevel *level));
 
+void buf_wait_queue_set_promises_locked (BufWaitQueue *self, gboolean promises);
 void buf_wait_queue_push_locked (BufLevel *level, BufWaiter *waiter);
 void buf_wait_queue_finish_locked (BufWaiter *waiter, BufOutcome outcome, BufReady *ready);
 void buf_wait_queue_rejoin_locked (BufWaiter *waiter);
@@ -98,24 +101,11 @@ buf_wait_queue_peek_head (const GQueue *waiters)
   return waiters->head != NULL ? waiters->head->data : NULL;
 }
 
-/* Returns the waiter whose overtakings are bounded, whatever its priority, or NULL. */
-static inline BufWaiter *
-buf_wait_queue_get_oldest_locked (BufWaitQueue *self)
-{
-  GList *link = self->waiters.head;
-
-  while (link != NULL && self->promises && ((BufWaiter *) link->data)->state == BUF_WAITER_LATE)
-    link = link->next;
-  return link != NULL ? link->data : NULL;
-}
-
 /* Returns the waiter whose bytes other requests have to leave, at each of its levels, or NULL. */
 static inline BufWaiter *
 buf_wait_queue_get_owed_locked (BufWaitQueue *self)
 {
-  BufWaiter *oldest = buf_wait_queue_get_oldest_locked (self);
-
-  return oldest != NULL && oldest->owed ? oldest : NULL;
+  return self->oldest != NULL && self->oldest->owed ? self->oldest : NULL;
 }
 
 /* Returns whether @oldest, which may be NULL, becomes owed as time passes. */

@@ -23,7 +23,10 @@ look_at_clock_locked (BufWaitQueue *self, BufWaiter *oldest)
 
   now = g_get_monotonic_time ();
   if (oldest->overtaken == 0)
-    oldest->overtaken_since = now;
+    {
+      oldest->overtaken_since = now;
+      self->sooner = TRUE;
+    }
   else if (now - oldest->overtaken_since >= self->overtaken_time)
     buf_wait_queue_make_owed (oldest);
 }
@@ -208,7 +211,7 @@ deduct_locked (BufLevel *level, gint64 bytes)
 gboolean
 buf_wait_queue_take_locked (BufLevel *level, BufWaiter *waiter, BufWant *want)
 {
-  BufWaiter *oldest = buf_wait_queue_get_oldest_locked (level->queue);
+  BufWaiter *oldest = level->queue->oldest;
 
   if (find_short_locked (level, want, NULL) != NULL)
     return FALSE;

@@ -38,7 +38,7 @@ buf_wait_queue_expire_locked (BufWaitQueue *self, gint64 now, BufReady *ready)
         make_late_locked (self, waiter, ready);
     }
 
-  oldest = buf_wait_queue_get_oldest_locked (self);
+  oldest = self->oldest;
   if (buf_wait_queue_is_being_overtaken (oldest) &&
       now - oldest->overtaken_since >= self->overtaken_time)
     buf_wait_queue_make_owed (oldest);
@@ -57,7 +57,7 @@ get_end_of_promise (const GList *link)
 gint64
 buf_wait_queue_get_next_time_locked (BufWaitQueue *self)
 {
-  BufWaiter *oldest = buf_wait_queue_get_oldest_locked (self);
+  BufWaiter *oldest = self->oldest;
   gint64 next = G_MAXINT64;
 
   if (buf_wait_queue_is_being_overtaken (oldest))

@@ -64,6 +64,29 @@ get_first (BufWaiter *waiter, BufWaiter *other)
   return buf_waiter_node_comes_before (&waiter->node, &other->node) ? waiter : other;
 }
 
+/* A waiter has come or gone, is late, or is not late anymore. */
+static void
+note_change_locked (BufWaitQueue *self)
+{
+  GList *link = self->waiters.head;
+
+  while (link != NULL && self->promises && ((BufWaiter *) link->data)->state == BUF_WAITER_LATE)
+    link = link->next;
+  self->oldest = link != NULL ? link->data : NULL;
+  self->sooner = TRUE;
+}
+
+/* Sets whether the watcher ends promises. If it does not, nothing is promised. */
+void
+buf_wait_queue_set_promises_locked (BufWaitQueue *self, gboolean promises)
+{
+  if (self->promises == promises)
+    return;
+
+  self->promises = promises;
+  note_change_locked (self);
+}
+
 void
 buf_wait_queue_push_locked (BufLevel *level, BufWaiter *waiter)
 {
@@ -78,6 +101,7 @@ buf_wait_queue_push_locked (BufLevel *level, BufWaiter *waiter)
   waiter->first_served = self->n_served;
   waiter->list = waiter->want.bytes > 0 ? &self->waiters : &level->drainers;
   g_queue_push_tail_link (waiter->list, &waiter->link);
+  note_change_locked (self);
   BUF_PROBE2 (wait__begin, waiter, waiter->want.bytes);
   if (waiter->want.bytes == 0)
     return;
@@ -102,6 +126,7 @@ buf_wait_queue_end_promise_locked (BufWaitQueue *self, BufWaiter *waiter, BufWai
       promise_locked (waiter, -waiter->want.bytes);
     }
   waiter->state = state;
+  note_change_locked (self);
 }
 
 /* A waiter at @level or below may have become impossible. */
@@ -174,6 +199,7 @@ remove_locked (BufWaitQueue *self, BufWaiter *waiter)
   g_queue_unlink (waiter->list, &waiter->link);
   waiter->list = NULL;
   waiter->level = NULL;
+  note_change_locked (self);
 }
 
 /* Settles the outcome, and removes the waiter from its queue, if it is in one. */
@@ -209,6 +235,7 @@ wake_locked (BufWaitQueue *self, BufWaiter *waiter, BufReady *ready)
   g_queue_push_tail_link (&self->woken, &waiter->woken_link);
   promise_locked (waiter, waiter->want.bytes);
   self->n_woken++;
+  self->sooner = TRUE;
 }
 
 /* Does nothing if the oldest waiter has become owed its bytes in the meantime. */
@@ -325,6 +352,9 @@ find_first_locked (BufLevel *level, Limits limits, const BufWaiter *owed)
   BufWaiter *first = NULL;
 
   lower_limits_locked (level, owed, &limits);
+  if (limits.urgent <= 0 && limits.other <= 0)
+    return NULL;
+
   for (guint kind = 0; kind < BUF_WAITERS_N_KINDS; kind++)
     {
       gboolean thread = kind == BUF_WAITERS_URGENT_THREADS || kind == BUF_WAITERS_THREADS;
@@ -369,15 +399,25 @@ find_first_that_fits_locked (BufWaitQueue *self, const BufWaiter *owed)
   return first;
 }
 
+/* Returns whether the root has nothing for any waiter. This is the usual end of a section, and
+ * saves the search. */
+static gboolean
+is_exhausted_locked (BufWaitQueue *self, const BufWaiter *oldest)
+{
+  gint64 promised = oldest->state == BUF_WAITER_ASLEEP ? 0 : self->root->promised;
+
+  return self->root->revoked && self->root->free <= promised;
+}
+
 /* Returns the waiter that the rule serves next, or NULL. */
 static BufWaiter *
 find_next_locked (BufWaitQueue *self)
 {
-  BufWaiter *oldest = buf_wait_queue_get_oldest_locked (self);
+  BufWaiter *oldest = self->oldest;
   BufWaiter *first;
   gboolean fits;
 
-  if (oldest == NULL)
+  if (oldest == NULL || is_exhausted_locked (self, oldest))
     return NULL;
 
   fits = oldest->state == BUF_WAITER_ASLEEP &&

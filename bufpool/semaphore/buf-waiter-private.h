@@ -126,6 +126,12 @@ struct _BufWaiter
   BufServed last[BUF_WAITER_N_SERVED]; /* LOCK: mutex; a ring, indexed by their number */
 };
 
+static inline gboolean
+buf_ready_is_empty (const BufReady *self)
+{
+  return self->wakeups.n == 0 && self->tasks.head == NULL;
+}
+
 void buf_ready_init (BufReady *self);
 void buf_ready_complete (BufReady *self);
 

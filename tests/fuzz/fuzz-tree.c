@@ -278,7 +278,7 @@ fuzz_tree_owe (FuzzPlayer *self)
   fuzz_settle (self);
   fuzz_model_owe (self->model);
   g_mutex_lock (&self->tree->mutex);
-  oldest = buf_wait_queue_get_oldest_locked (&self->tree->queue);
+  oldest = self->tree->queue.oldest;
   if (oldest != NULL)
     buf_wait_queue_make_owed (oldest);
   buf_semaphore_serve_and_unlock (self->nodes[0].semaphore);

@@ -60,7 +60,7 @@ inline signal (who)                                     /* g_cond_signal, withou
 
 /* ---- the oldest -------------------------------------------------------------------------- */
 
-inline get_oldest ()                                    /* get_oldest_locked; i is its place */
+inline get_oldest ()                                    /* of note_change_locked; i is its place */
 {
   i = 0;
   do

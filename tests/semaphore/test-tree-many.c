@@ -87,7 +87,7 @@ static void
 serve_alone (Many *self)
 {
   g_mutex_lock (&self->root.tree->mutex);
-  self->root.tree->queue.promises = FALSE;
+  buf_wait_queue_set_promises_locked (&self->root.tree->queue, FALSE);
   g_mutex_unlock (&self->root.tree->mutex);
 }
 

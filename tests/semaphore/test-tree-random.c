@@ -190,6 +190,7 @@ assert_nobody_fits (Tree *self)
   g_mutex_lock (&tree->mutex);
   for (GList *link = tree->queue.waiters.head; link != NULL; link = link->next)
     assert_short_locked (link->data, buf_wait_queue_get_owed_locked (&tree->queue));
+  g_assert_cmpint (tree->watch.due, <=, buf_wait_queue_get_next_time_locked (&tree->queue));
   g_mutex_unlock (&tree->mutex);
 }
 

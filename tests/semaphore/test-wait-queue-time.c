@@ -64,7 +64,7 @@ test_no_promises (Fixture *self, gconstpointer data)
 
   g_test_summary ("If nothing can end a promise, none is made, and all threads that fit are woken");
 
-  self->queue.promises = FALSE;
+  buf_wait_queue_set_promises_locked (&self->queue, FALSE);
   fixture_take (self, MAXIMUM);
   for (guint i = 0; i < G_N_ELEMENTS (threads); i++)
     threads[i] = fixture_push_thread (self, MAXIMUM);
@@ -283,6 +283,93 @@ test_late_again_and_again (Fixture *self, gconstpointer data)
   g_assert_true (fixture_run (self, slow));
 }
 
+#define N_WAITING 20
+
+/* Takes the finished waiters out of the fixture, and adds what they were granted to @held. */
+static void
+collect_finished (Fixture *self, gint64 *held)
+{
+  buf_ready_complete (&self->ready);
+  buf_ready_init (&self->ready);
+  for (guint i = self->waiters->len; i-- > 0;)
+    {
+      BufWaiter *waiter = self->waiters->pdata[i];
+
+      if (waiter->outcome == BUF_OUTCOME_PENDING)
+        continue;
+      if (waiter->outcome == BUF_OUTCOME_GRANTED)
+        *held += waiter->want.taken;
+      g_ptr_array_remove_index_fast (self->waiters, i);
+      buf_waiter_clear (waiter);
+      g_free (waiter);
+    }
+}
+
+static void
+push_any (Fixture *self)
+{
+  gint64 bytes = g_test_rand_int_range (1, MAXIMUM / 4);
+  gint kind = g_test_rand_int_range (0, 3);
+
+  if (kind == 0)
+    fixture_push_task (self, bytes);
+  else if (kind == 1)
+    fixture_push_urgent_thread (self, bytes);
+  else
+    fixture_push_thread (self, bytes);
+}
+
+/* Runs a waiter if it was woken. Otherwise, it leaves, but only if @leaves is set. */
+static void
+disturb_any (Fixture *self, gboolean leaves)
+{
+  BufWaiter *waiter =
+      self->waiters->pdata[(guint) g_test_rand_int_range (0, (gint) self->waiters->len)];
+
+  if (waiter->state != BUF_WAITER_ASLEEP)
+    fixture_run (self, waiter);
+  else if (leaves)
+    fixture_leave (self, waiter);
+}
+
+static void
+step (Fixture *self, gint64 *held)
+{
+  gint64 bytes = g_test_rand_int_range (1, MAXIMUM / 4);
+  gint what = g_test_rand_int_range (0, 100);
+
+  if (what < 20 && self->waiters->len < N_WAITING)
+    push_any (self);
+  else if (what < 50)
+    *held += fixture_try (self, bytes) ? bytes : 0;
+  else if (what < 75)
+    {
+      bytes = MIN (bytes, *held);
+      *held -= bytes;
+      fixture_release (self, bytes);
+    }
+  else if (what < 95 && self->waiters->len > 0)
+    disturb_any (self, what == 94);
+  else
+    fixture_let_time_pass (self, g_test_rand_int_range (0, BUF_WAIT_QUEUE_PATIENCE));
+  collect_finished (self, held);
+}
+
+static void
+test_random (Fixture *self, gconstpointer data)
+{
+  gint64 held = 0;
+
+  g_test_summary ("In random sequences, the queue remembers which waiter is the oldest, and when "
+                  "something expires");
+
+  for (guint i = 0; i < test_scale (100000); i++)
+    {
+      step (self, &held);
+      g_assert_cmpint (self->level.free + held, ==, MAXIMUM);
+    }
+}
+
 #define ADD(name, function)                                                                        \
   g_test_add ("/wait-queue-time/" name, Fixture, NULL, fixture_set_up, function, fixture_tear_down)
 
@@ -301,6 +388,7 @@ main (int argc, char *argv[])
   ADD ("late-shields-nobody", test_late_shields_nobody);
   ADD ("late-among-others", test_late_among_others);
   ADD ("late-again-and-again", test_late_again_and_again);
+  ADD ("random", test_random);
 
   return g_test_run ();
 }

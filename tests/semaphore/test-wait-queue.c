@@ -108,6 +108,31 @@ test_oldest_passes_promises (Fixture *self, gconstpointer data)
 }
 
 static void
+test_oldest_passes_all_promises (Fixture *self, gconstpointer data)
+{
+  BufLevel child;
+  BufWaiter *oldest, *other;
+
+  g_test_summary (
+      "The oldest, which fits because its own level has room now, is served even if all "
+      "bytes are promised to others");
+
+  buf_level_init (&child, &self->queue, &self->level, 10);
+  child.free = 5;
+  fixture_take (self, MAXIMUM);
+  oldest = fixture_push_thread_at (self, &child, 10);
+  other = fixture_push_thread (self, 10);
+  fixture_release (self, 10);
+  assert_pending (oldest, BUF_WAITER_ASLEEP);
+  assert_pending (other, BUF_WAITER_WOKEN);
+
+  buf_level_add_free_locked (&child, 5);
+  fixture_release (self, 0);
+  assert_pending (oldest, BUF_WAITER_WOKEN);
+  fixture_leave (self, oldest);
+}
+
+static void
 test_owed_counts_once (Fixture *self, gconstpointer data)
 {
   BufWaiter *oldest, *task;
@@ -210,6 +235,7 @@ main (int argc, char *argv[])
   ADD ("keeps-its-place", test_keeps_its_place);
   ADD ("owed-by-number", test_owed_by_number);
   ADD ("oldest-passes-promises", test_oldest_passes_promises);
+  ADD ("oldest-passes-all-promises", test_oldest_passes_all_promises);
   ADD ("owed-counts-once", test_owed_counts_once);
   ADD ("batches", test_batches);
   ADD ("impossible", test_impossible);

@@ -342,7 +342,7 @@ test_ends (void)
       set_up (&semaphore);
       semaphore.tree->stall.time = 1 + i % 50;
       push_starved (&semaphore, &starved, 1);
-      semaphore.tree->queue.promises = TRUE;
+      buf_wait_queue_set_promises_locked (&semaphore.tree->queue, TRUE);
       starved.patience = i % 100;
       buf_waiter_init (&task, MAXIMUM, on_completed);
       buf_semaphore_enqueue (&semaphore, &task);

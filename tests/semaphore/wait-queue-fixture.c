@@ -15,14 +15,34 @@ __wrap_g_get_monotonic_time (void)
   return time_of_fixture;
 }
 
+/* What the queue remembers is what a search would find: which waiter is the oldest, and that the
+ * watcher looks before something expires. */
+static void
+check_remembered (Fixture *self)
+{
+  GList *link = self->queue.waiters.head;
+  gint64 next = buf_wait_queue_get_next_time_locked (&self->queue);
+
+  while (link != NULL && self->queue.promises &&
+         ((BufWaiter *) link->data)->state == BUF_WAITER_LATE)
+    link = link->next;
+  g_assert_true (self->queue.oldest == (link != NULL ? link->data : NULL));
+
+  if (self->queue.sooner)
+    self->due = MIN (self->due, next);
+  self->queue.sooner = FALSE;
+  g_assert_cmpint (self->due, <=, next);
+}
+
 void
 fixture_set_up (Fixture *self, gconstpointer data)
 {
   time_of_fixture = G_TIME_SPAN_DAY;
   buf_wait_queue_init (&self->queue, &self->level, NULL);
   buf_level_init (&self->level, &self->queue, NULL, MAXIMUM);
-  self->queue.promises = TRUE;
+  buf_wait_queue_set_promises_locked (&self->queue, TRUE);
   buf_ready_init (&self->ready);
+  self->due = G_MAXINT64;
   self->waiters = g_ptr_array_new ();
 }
 
@@ -56,41 +76,51 @@ ignore (BufWaiter *waiter)
 }
 
 static BufWaiter *
-push (Fixture *self, gint64 bytes, gint priority, BufWaiterFunc complete)
+push (Fixture *self, BufLevel *level, gint64 bytes, gint priority, BufWaiterFunc complete)
 {
   BufWaiter *waiter = g_new (BufWaiter, 1);
 
   buf_waiter_init (waiter, bytes, complete);
   waiter->want.priority = priority;
   g_ptr_array_add (self->waiters, waiter);
-  buf_wait_queue_push_locked (&self->level, waiter);
+  buf_wait_queue_push_locked (level, waiter);
+  check_remembered (self);
   return waiter;
 }
 
 BufWaiter *
 fixture_push_thread (Fixture *self, gint64 bytes)
 {
-  return push (self, bytes, G_PRIORITY_DEFAULT, NULL);
+  return push (self, &self->level, bytes, G_PRIORITY_DEFAULT, NULL);
+}
+
+/* @level is a child of the level of the fixture. */
+BufWaiter *
+fixture_push_thread_at (Fixture *self, BufLevel *level, gint64 bytes)
+{
+  return push (self, level, bytes, G_PRIORITY_DEFAULT, NULL);
 }
 
 BufWaiter *
 fixture_push_urgent_thread (Fixture *self, gint64 bytes)
 {
-  return push (self, bytes, G_PRIORITY_HIGH, NULL);
+  return push (self, &self->level, bytes, G_PRIORITY_HIGH, NULL);
 }
 
 BufWaiter *
 fixture_push_task (Fixture *self, gint64 bytes)
 {
-  return push (self, bytes, G_PRIORITY_DEFAULT, ignore);
+  return push (self, &self->level, bytes, G_PRIORITY_DEFAULT, ignore);
 }
 
 gboolean
 fixture_try (Fixture *self, gint64 bytes)
 {
   BufWant want = BUF_WANT (bytes);
+  gboolean taken = buf_wait_queue_take_locked (&self->level, NULL, &want);
 
-  return buf_wait_queue_take_locked (&self->level, NULL, &want);
+  check_remembered (self);
+  return taken;
 }
 
 void
@@ -104,6 +134,7 @@ fixture_release (Fixture *self, gint64 bytes)
 {
   self->level.free += bytes;
   g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
+  check_remembered (self);
 }
 
 /* Runs a woken thread. Returns whether it could take its bytes. */
@@ -118,6 +149,7 @@ fixture_run (Fixture *self, BufWaiter *waiter)
   else
     buf_wait_queue_rejoin_locked (waiter);
   g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
+  check_remembered (self);
   return taken;
 }
 
@@ -127,6 +159,18 @@ fixture_let_time_pass (Fixture *self, gint64 microseconds)
   time_of_fixture += microseconds;
   buf_wait_queue_expire_locked (&self->queue, time_of_fixture, &self->ready);
   g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
+  self->due = G_MAXINT64;
+  self->queue.sooner = TRUE;
+  check_remembered (self);
+}
+
+/* The waiter, which has a deadline or was cancelled, leaves. */
+void
+fixture_leave (Fixture *self, BufWaiter *waiter)
+{
+  buf_wait_queue_finish_locked (waiter, BUF_OUTCOME_CANCELLED, &self->ready);
+  g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
+  check_remembered (self);
 }
 
 /* Other requests take and release bytes until the oldest is owed. */

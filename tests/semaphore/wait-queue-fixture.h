@@ -18,12 +18,14 @@ typedef struct
   BufLevel level;
   BufWaitQueue queue;
   BufReady ready;
+  gint64 due; /* when the watcher looks */
   GPtrArray *waiters;
 } Fixture;
 
 void fixture_set_up (Fixture *self, gconstpointer data);
 void fixture_tear_down (Fixture *self, gconstpointer data);
 BufWaiter *fixture_push_thread (Fixture *self, gint64 bytes);
+BufWaiter *fixture_push_thread_at (Fixture *self, BufLevel *level, gint64 bytes);
 BufWaiter *fixture_push_urgent_thread (Fixture *self, gint64 bytes);
 BufWaiter *fixture_push_task (Fixture *self, gint64 bytes);
 gboolean fixture_try (Fixture *self, gint64 bytes);
@@ -31,6 +33,7 @@ void fixture_take (Fixture *self, gint64 bytes);
 void fixture_release (Fixture *self, gint64 bytes);
 gboolean fixture_run (Fixture *self, BufWaiter *waiter);
 void fixture_let_time_pass (Fixture *self, gint64 microseconds);
+void fixture_leave (Fixture *self, BufWaiter *waiter);
 void fixture_overtake (Fixture *self, guint n);
 
 #define assert_granted(waiter) g_assert_cmpint ((waiter)->outcome, ==, BUF_OUTCOME_GRANTED)
