@@ -27,7 +27,7 @@ enqueue_thread (Fixture *self)
   buf_semaphore_enter (self->semaphore);
 
   g_mutex_lock (&self->semaphore->tree->mutex);
-  self->semaphore->tree->queue.promises = buf_watcher_start ();
+  buf_wait_queue_set_promises_locked (&self->semaphore->tree->queue, buf_watcher_start ());
   buf_semaphore_revoke_locked (self->semaphore);
   buf_wait_queue_push_locked (&self->semaphore->level, &self->late);
   buf_semaphore_serve_and_unlock (self->semaphore);

@@ -15,19 +15,32 @@ __wrap_g_get_monotonic_time (void)
   return time_of_fixture;
 }
 
-/* What the queue remembers is what a search would find: which waiter is the oldest, and that the
- * watcher looks before something expires. */
+/* Lets time pass, and returns the new one. */
+gint64
+fixture_pass (gint64 microseconds)
+{
+  time_of_fixture += microseconds;
+  return time_of_fixture;
+}
+
+/* What the queue remembers is what a search would find. */
+void
+fixture_assert_oldest (const BufWaitQueue *queue)
+{
+  GList *link = queue->waiters.head;
+
+  while (link != NULL && queue->promises && ((BufWaiter *) link->data)->state == BUF_WAITER_LATE)
+    link = link->next;
+  g_assert_true (queue->oldest == (link != NULL ? link->data : NULL));
+}
+
+/* The watcher looks before something expires. */
 static void
 check_remembered (Fixture *self)
 {
-  GList *link = self->queue.waiters.head;
   gint64 next = buf_wait_queue_get_next_time_locked (&self->queue);
 
-  while (link != NULL && self->queue.promises &&
-         ((BufWaiter *) link->data)->state == BUF_WAITER_LATE)
-    link = link->next;
-  g_assert_true (self->queue.oldest == (link != NULL ? link->data : NULL));
-
+  fixture_assert_oldest (&self->queue);
   if (self->queue.sooner)
     self->due = MIN (self->due, next);
   self->queue.sooner = FALSE;
@@ -156,8 +169,7 @@ fixture_run (Fixture *self, BufWaiter *waiter)
 void
 fixture_let_time_pass (Fixture *self, gint64 microseconds)
 {
-  time_of_fixture += microseconds;
-  buf_wait_queue_expire_locked (&self->queue, time_of_fixture, &self->ready);
+  buf_wait_queue_expire_locked (&self->queue, fixture_pass (microseconds), &self->ready);
   g_assert_true (buf_wait_queue_serve_locked (&self->queue, &self->ready));
   self->due = G_MAXINT64;
   self->queue.sooner = TRUE;

@@ -22,6 +22,8 @@ typedef struct
   GPtrArray *waiters;
 } Fixture;
 
+gint64 fixture_pass (gint64 microseconds);
+void fixture_assert_oldest (const BufWaitQueue *queue);
 void fixture_set_up (Fixture *self, gconstpointer data);
 void fixture_tear_down (Fixture *self, gconstpointer data);
 BufWaiter *fixture_push_thread (Fixture *self, gint64 bytes);
