@@ -147,13 +147,13 @@ unlock_and_complete (BufSemaphore *self)
 {
   BufTree *tree = self->tree;
   gboolean ends = buf_semaphore_ends_locked (self);
-  BufReady ready;
 
   if (buf_ready_is_empty (&tree->ready))
     buf_semaphore_unlock (self);
   else
     {
-      ready = tree->ready;
+      BufReady ready = tree->ready;
+
       buf_ready_init (&tree->ready);
       buf_semaphore_unlock (self);
       buf_ready_complete (&ready);

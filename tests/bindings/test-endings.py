@@ -52,9 +52,9 @@ PYTHON_ENDINGS = {
     "GLib.MainContext.default().iteration(False)\ndel pool, a",
     "with a thread that waits": "t = threading.Thread(target=pool.allocate, args=(8,), daemon=True)\nt.start()\n"
     "until_waiting()\ndel pool",
-    # A thread that drains does not count as waiting, so no property shows when it does.
+    # A thread that drains does not count as waiting, so no property shows when it does, but its stack does.
     "with a thread that drains": "t = threading.Thread(target=pool.drain, daemon=True)\nt.start()\n"
-    "time.sleep(0.2)\ndel pool",
+    "while sys._current_frames()[t.ident].f_code.co_name != 'wait': time.sleep(0.001)\ndel pool",
     "released": "a.release()\ndel pool",
     "run_dispose": "pool.run_dispose()",
     "sys.exit": "sys.exit(0)",

@@ -228,8 +228,8 @@ test("an interruption leaves the cancellable alone") do
   a = pool.allocate(1)
   cancellable = Gio::Cancellable.new
   main = Thread.current
-  # Nothing shows that a thread drains.
-  until_drain = -> { sleep(0.05) }
+  # No property shows that a thread drains, but its stack does.
+  until_drain = -> { Thread.pass until main.backtrace.any? { |line| line.include?("drain_timeout") } }
   until_request = -> { Thread.pass until pool.waiting == 1 }
   { -> { pool.allocate(1, cancellable) } => until_request,
     -> { pool.drain(cancellable) } => until_drain }.each do |wait, until_waiting|
