@@ -11,6 +11,7 @@
 
 #include "budget/buf-budget-private.h"
 #include "budget/buf-memory-limit-private.h"
+#include "debug/buf-number-private.h"
 
 /*
  * The memory limit of this process: the smallest limit of its control groups, and the memory of the
@@ -29,14 +30,12 @@ read_number (const gchar *directory, const gchar *name)
 {
   g_autofree gchar *path = g_build_filename (directory, name, NULL);
   g_autofree gchar *content = NULL;
-  guint64 number;
+  guint64 number = G_MAXUINT64;
 
   if (!g_file_get_contents (path, &content, NULL, NULL))
     return G_MAXUINT64;
 
-  g_strchomp (content);
-  if (!g_ascii_string_to_unsigned (content, 10, 0, G_MAXUINT64, &number, NULL))
-    return G_MAXUINT64;
+  buf_number_parse (g_strchomp (content), G_MAXUINT64, &number);
   return number;
 }
 

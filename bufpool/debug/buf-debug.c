@@ -12,6 +12,7 @@
 
 #include "debug/buf-debug-groups-private.h"
 #include "debug/buf-debug-private.h"
+#include "debug/buf-number-private.h"
 #include "debug/buf-words-private.h"
 
 /*
@@ -68,13 +69,14 @@ buf_debug_get_milliseconds (const gchar *variable, guint64 fallback)
 {
   const gchar *value = buf_debug_get_variable (variable);
   guint64 milliseconds = fallback;
-  g_autoptr (GError) error = NULL;
 
-  if (value != NULL && !g_ascii_string_to_unsigned (value, 10, 0, G_MAXUINT, &milliseconds, &error))
-    {
-      g_warning ("%s must be a number of milliseconds: %s", variable, error->message);
-      return fallback;
-    }
+  if (value != NULL && !buf_number_parse (value, G_MAXUINT, &milliseconds))
+    g_warning ("%s must be a number of milliseconds from 0 to %u, not \"%s\"; the default, "
+               "%" G_GUINT64_FORMAT ", is used",
+               variable,
+               G_MAXUINT,
+               value,
+               fallback);
   return milliseconds;
 }
 
