@@ -6,9 +6,9 @@
 
 A file contains the names of logs, one per line: either the common part of the names of meson's two logs,
 .json and .junit.xml; or, ending in .tap, the output of one program, which must have run as many cases as it
-planned. Prints the names of failed tests, and a last line: N passed, N failed, N skipped. Each of these
-counts as one more failure: a program that failed although none of its cases has failed, a missing log, and a
-section without logs."""
+planned. Prints the names of failed tests with the end of what they printed, and a last line: N passed, N failed,
+N skipped. Each of these counts as one more failure: a program that failed although none of its cases has failed, a
+missing log, and a section without logs."""
 
 import json
 import os
@@ -16,30 +16,46 @@ import re
 import sys
 import xml.etree.ElementTree as ElementTree
 
+MOST_LINES = 30  # that are shown of what a test printed that failed
+
 passed = failed = skipped = 0
+
+
+def show_failure(text):
+    """Shows what follows the first failed case; without one, the end."""
+    lines = text.splitlines()
+    first = next((i for i, line in enumerate(lines) if line.startswith("not ok")), len(lines) - MOST_LINES)
+    for line in lines[max(first, 0):][:MOST_LINES]:
+        print("    " + line)
 
 
 def count_tap(path):
     global passed, failed, skipped
     name = os.path.basename(path).removesuffix(".tap")
     planned = seen = 0
-    with open(path, encoding="utf-8") as lines:
-        for line in lines:
-            if match := re.match(r"1\.\.(\d+)", line):
-                planned = int(match.group(1))
-            elif match := re.match(r"(not )?ok\b(?! \d+.*# SKIP)", line):
-                seen += 1
-                if match.group(1):
-                    failed += 1
-                    print("failed:", name, line.strip())
-                else:
-                    passed += 1
-            elif line.startswith("ok"):
-                seen += 1
-                skipped += 1
+    is_well = True
+    with open(path, encoding="utf-8") as log:
+        text = log.read()
+    for line in text.splitlines():
+        if match := re.match(r"1\.\.(\d+)", line):
+            planned = int(match.group(1))
+        elif match := re.match(r"(not )?ok\b(?! \d+.*# SKIP)", line):
+            seen += 1
+            if match.group(1):
+                failed += 1
+                is_well = False
+                print("failed:", name, line)
+            else:
+                passed += 1
+        elif line.startswith("ok"):
+            seen += 1
+            skipped += 1
     if seen == 0 or seen != planned:
         failed += 1
+        is_well = False
         print("failed:", name, f"planned {planned} cases and ran {seen}")
+    if not is_well:
+        show_failure(text)
 
 
 def count_testlog(path):
@@ -58,10 +74,12 @@ def count_testlog(path):
 
     with open(path + ".json", encoding="utf-8") as programs:
         for program in map(json.loads, programs):
-            name = program["name"].split(" / ")[-1]
-            if program["result"] not in ("OK", "SKIP", "EXPECTEDFAIL") and name not in programs_with_failures:
+            if program["result"] in ("OK", "SKIP", "EXPECTEDFAIL"):
+                continue
+            if program["name"].split(" / ")[-1] not in programs_with_failures:
                 failed += 1
-                print("failed:", program["name"], program["result"], program["returncode"])
+            print("failed:", program["name"], program["result"], program["returncode"])
+            show_failure(program.get("stdout", "") + program.get("stderr", ""))
 
 
 def read_lines(path):
