@@ -50,10 +50,14 @@ class OtherUser(threading.Thread):
         self._ended.set()
         self.join()
 
+    def _release_oldest(self):
+        if self._held:
+            self._held.popleft().release()
+
     def _step(self):
         wanted = self._settings.other * MIB
-        if self._held and self._pool.props.allocated_memory + MIB > wanted:
-            self._held.popleft().release()
+        if self._pool.props.allocated_memory + MIB > wanted:
+            self._release_oldest()
         if self._pool.props.allocated_memory + MIB <= wanted:
             n_buffers = MIB // self._pool.props.buffer_size
             self._held.append(self._pool.allocate(n_buffers, at_least=1, timeout=PAUSE))
@@ -63,7 +67,7 @@ class OtherUser(threading.Thread):
             try:
                 self._step()
             except GLib.Error:
-                pass  # will be notified again
+                self._release_oldest()  # the budget is used up, and the job may wait, too
         for allocation in self._held:
             allocation.release()
 

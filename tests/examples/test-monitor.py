@@ -173,6 +173,17 @@ def the_pools_give_way_to_each_other():
     assert all(r["total"] <= r["budget"] for r in monitor.reports if r["other"] > 0), monitor.reports
 
 
+def the_other_pool_leaves_memory_to_the_job():
+    """Even if it wants more than the budget."""
+    monitor.press("alt+l", "End")
+    monitor.wait_for(lambda r: r["other"] > 16 * MIB, "the other pool does not grow")
+    monitor.press("alt+b", "Home")
+    lowered = monitor.wait_for(lambda r: r["total"] <= r["budget"] == MIB, "the pools do not keep to the lower budget")
+    monitor.wait_for(lambda r: r["files"] > lowered["files"] + 1, "the job starves")
+    monitor.press("End", "alt+l", "Home")
+    monitor.wait_for(lambda r: r["other"] == 0 and r["budget"] == 64 * MIB, "the other pool does not shrink")
+
+
 def files_get_done():
     monitor.wait_for(lambda r: r["files"] >= 8, "no files are done")
 
@@ -227,7 +238,7 @@ def it_ends_by_itself():
 
 TESTS = [
     it_runs_the_job, it_draws, the_budget_slider_is_obeyed, the_other_sliders_are_obeyed,
-    the_pools_give_way_to_each_other, files_get_done, it_stops,
+    the_pools_give_way_to_each_other, the_other_pool_leaves_memory_to_the_job, files_get_done, it_stops,
     it_starts_again, it_never_exceeds_the_budget, it_quits_while_it_runs, it_is_dark_and_can_be_closed_with_the_mouse,
     it_starts_without_files, it_ends_by_itself,
 ]
