@@ -249,7 +249,7 @@ test_unfetched (void)
   test_iterate_until (&result);
   g_assert_cmpuint (test_count_memories (), ==, 1);
   g_object_unref (result);
-  test_wait_for_the_end ();
+  g_assert_cmpuint (test_count_memories (), ==, 0);
 }
 
 static void
