@@ -176,6 +176,17 @@ read_line (GInputStream *input)
   return NULL;
 }
 
+/* Many threads parse numbers, and g_ascii_string_to_unsigned() may reject a valid one if its first
+ * call meets another thread in GLib: it checks errno, which a contended lock sets. */
+static gboolean
+parse_number (const gchar *text, guint64 *number)
+{
+  gchar *end;
+
+  *number = g_ascii_strtoull (text, &end, 10);
+  return g_ascii_isdigit (text[0]) && *end == '\0' && *number <= G_MAXINT64;
+}
+
 static Kind *
 parse_line (Gateway *self, const gchar *line, guint64 *n_bytes)
 {
@@ -183,7 +194,7 @@ parse_line (Gateway *self, const gchar *line, guint64 *n_bytes)
 
   for (guint i = 0; i < G_N_ELEMENTS (self->kinds); i++)
     if (g_strcmp0 (words[0], self->kinds[i].name) == 0 && words[1] != NULL &&
-        g_ascii_string_to_unsigned (words[1], 10, 0, G_MAXINT64, n_bytes, NULL))
+        parse_number (words[1], n_bytes))
       return &self->kinds[i];
   return NULL;
 }

@@ -16,15 +16,17 @@ import re
 import sys
 import xml.etree.ElementTree as ElementTree
 
-MOST_LINES = 30  # that are shown of what a test printed that failed
+MOST_LINES = 30  # of the output of a failed test
+LINES_BEFORE = 5  # some programs print the reason before the result
 
 passed = failed = skipped = 0
 
 
 def show_failure(text):
-    """Shows what follows the first failed case; without one, the end."""
+    """Shows what is printed around the first failed case; without one, the end."""
     lines = text.splitlines()
-    first = next((i for i, line in enumerate(lines) if line.startswith("not ok")), len(lines) - MOST_LINES)
+    case = next((i for i, line in enumerate(lines) if line.startswith("not ok")), len(lines))
+    first = case - (LINES_BEFORE if case < len(lines) else MOST_LINES)
     for line in lines[max(first, 0):][:MOST_LINES]:
         print("    " + line)
 
@@ -33,7 +35,7 @@ def count_tap(path):
     global passed, failed, skipped
     name = os.path.basename(path).removesuffix(".tap")
     planned = seen = 0
-    is_well = True
+    failed_before = failed
     with open(path, encoding="utf-8") as log:
         text = log.read()
     for line in text.splitlines():
@@ -43,7 +45,6 @@ def count_tap(path):
             seen += 1
             if match.group(1):
                 failed += 1
-                is_well = False
                 print("failed:", name, line)
             else:
                 passed += 1
@@ -52,9 +53,8 @@ def count_tap(path):
             skipped += 1
     if seen == 0 or seen != planned:
         failed += 1
-        is_well = False
         print("failed:", name, f"planned {planned} cases and ran {seen}")
-    if not is_well:
+    if failed > failed_before:
         show_failure(text)
 
 

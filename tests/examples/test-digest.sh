@@ -140,12 +140,28 @@ tiny_files() {
     agree --workers 4 -- many/*
 }
 
+# until_blocked PID N: until all threads of the program that PID runs, at least N of them, sleep.
+until_blocked() {
+    local i pid child states
+    for ((i = 0; i < 600; i++)); do
+        pid=$1
+        while read -r child _ <"/proc/$pid/task/$pid/children"; do
+            pid=$child
+        done
+        states=$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$pid/task"/*/status)
+        [ "$(grep -c S <<<"$states")" -ge "$2" ] && ! grep -q '[^S]' <<<"$states" && return
+        sleep 0.1
+    done 2>/dev/null
+    echo "the states of its threads: $states"
+    return 1
+}
+
 # If there are more results than are kept, they wait for the first one, which comes last.
 slow_first() {
     local pid
     digest --max-memory 64K --workers 3 first many/* >output 2>errors &
     pid=$!
-    sleep 0.3
+    until_blocked $pid 4 || return 1
     feed files/4096 first
     wait $pid || return 1
     sha256sum files/4096 many/* | sed 's|files/4096|first|' | diff - output

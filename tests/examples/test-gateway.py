@@ -124,6 +124,15 @@ def test_refusal():
         ), answer
 
 
+async def ask(port, line):
+    """Sends only a first line. Returns the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"{line}\n".encode())
+    answer = (await reader.readline()).decode()
+    writer.close()
+    return answer
+
+
 def test_usage():
     """Bad options are refused with exit status 2, and a bad first line with a message."""
     for options in (["--total", "1"], ["--total", "many"], ["--port", "70000"], ["--unknown"], ["argument"]):
@@ -131,7 +140,11 @@ def test_usage():
         assert result.returncode == 2 and result.stderr.startswith("gateway: "), (options, result)
 
     with Gateway() as gateway:
-        assert asyncio.run(upload(gateway.port, "nonsense", b"")).startswith("error: ")
+        for line in ("nonsense 0", "premium", "premium ", "premium -1", "premium +1", "premium  1", "premium 1x",
+                     "premium 9223372036854775808", "premium 99999999999999999999"):
+            answer = asyncio.run(asyncio.wait_for(ask(gateway.port, line), PATIENCE))
+            assert answer.startswith("error: the first line must be"), (line, answer)
+        assert asyncio.run(upload(gateway.port, "premium", b"")) == right(b"")
 
 
 TESTS = [test_load, test_slow_clients_hold_nothing, test_refusal, test_usage]
