@@ -145,7 +145,7 @@ until_blocked() {
     local i pid child states
     for ((i = 0; i < 600; i++)); do
         pid=$1
-        while read -r child _ <"/proc/$pid/task/$pid/children"; do
+        while child=$(cut -d ' ' -f 1 "/proc/$pid/task/$pid/children") && [ -n "$child" ]; do
             pid=$child
         done
         states=$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$pid/task"/*/status)
